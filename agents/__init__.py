@@ -1,0 +1,1 @@
+"""Who decides: heuristics, learners, and the protocol that compares them."""

@@ -1,0 +1,1 @@
+"""The protocol in which policies are compared, its statistics and reports."""

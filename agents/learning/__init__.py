@@ -1,0 +1,1 @@
+"""Learners: networks, rollouts, MAPPO and IPPO, imitation, checkpoints."""

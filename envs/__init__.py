@@ -1,0 +1,1 @@
+"""What is decided upon: the simulated network and its interfaces."""

@@ -1,0 +1,1 @@
+"""The simulation of one network, one module a stage of the day."""

@@ -1,0 +1,1 @@
+"""Pictures of the network: a page of text and a map."""
