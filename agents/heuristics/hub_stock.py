@@ -1,0 +1,79 @@
+"""Rules for the raw material of hubs: order-up-to levels in days, reorder trigger, can-order fraction."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabmesh.agents.heuristics.expectations import expect
+from fabmesh.agents.heuristics.formulas import covering_level, joint_cycle, nearest_level
+from fabmesh.agents.heuristics.view import Desk
+from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
+
+BOOK_SCALE_D = 10.0  # days of base rate a book_need of 1 stands for
+REVIEW_D = 1.0
+DELIVERY_D = 1.0  # a consignment from a depot in reach
+CAN_ORDER_ALL = 2  # level of `can_order` at which whatever is below its order-up-to level joins
+
+
+def usable_life_d(scenario: Scenario) -> NDArray[np.float64]:
+    """Sealed life one can count on at receipt, working days per material; inf = does not age."""
+    share = scenario.supply.life_at_receipt[0]
+    return np.array([np.inf if m.sealed_life_d is None else share * m.sealed_life_d for m in scenario.materials])
+
+
+class DailyOrderUpTo:
+    """Base stock with daily review: every day each material is ordered up to the same cover (Silver et al. ch. 7)."""
+
+    def __init__(self, scenario: Scenario, cover_d: float) -> None:
+        """Take the level that covers `cover_d` days."""
+        self._cover = 1 + int(covering_level(cover_d, scenario.actions.cover_d))
+
+    def __call__(self, desk: Desk) -> None:
+        """Put levels on the desk."""
+        desk.choose("cover", self._cover)
+        desk.choose("trigger", 0)
+        desk.choose("can_order", 0)
+
+
+class JointOrderUpTo:
+    """Order-up-to levels from lead time, joint cycle and safety days; materials share consignments (s, c, S).
+
+    The fixed freight of a consignment is shared by all materials on it, so the cycle is the joint one,
+    T = sqrt(2 K / (r sum D p)) (Silver, Pyke & Thomas 2017, chapter 10), per hub. Each material is ordered up to
+    S = lead time + review + T + safety days; an order goes out when one falls to s = lead time + review + safety days,
+    and everything below its level joins it (can-order with c = S, Balintfy 1964). Known need beyond that (a tender
+    just won) raises the level. What ages is held no longer than half the life one can count on (the depot has the
+    other half); a kit whose design has been announced to end is bought for the days left and no more.
+    """
+
+    def __init__(self, scenario: Scenario, safety_d: float = 3.0) -> None:
+        """Work out levels per hub and material.
+
+        Args:
+            scenario: The network.
+            safety_d: Safety stock in days of base rate.
+        """
+        actions, materials = scenario.actions, scenario.materials
+        bulk = np.array([m.bulk_eur for m in materials])
+        value = np.maximum((expect(scenario).hub_need * bulk).sum(axis=1), 1e-6)  # EUR a day, [hubs]
+        rate = scenario.inventory.holding_material_year / WORKING_DAYS_PER_YEAR
+        cycle = joint_cycle(scenario.freight.fixed_eur, value, rate)[:, None]
+        self._reorder_d = DELIVERY_D + REVIEW_D + safety_d
+        limit = np.maximum(usable_life_d(scenario) / 2, self._reorder_d)
+        self._level_d = np.minimum(self._reorder_d + cycle, limit)  # [hubs, materials]
+        self._covers = np.array(actions.cover_d, dtype=np.float64)
+        share = self._reorder_d / (self._reorder_d + cycle)  # [hubs, 1]
+        self._trigger = nearest_level(share, actions.reorder_trigger)
+        self._notice_d = float(scenario.demand.revision_notice_d)
+
+    def __call__(self, desk: Desk) -> None:
+        """Put levels on the desk."""
+        known = desk.see("book_need") * BOOK_SCALE_D + DELIVERY_D + REVIEW_D
+        level = 1 + nearest_level(np.maximum(self._level_d, known), self._covers)
+        notice = desk.see("kit_notice")
+        left = self._notice_d * (1.0 - notice) - DELIVERY_D
+        until_revision = np.searchsorted(self._covers, left, side="right")  # largest cover that is used up, 0 = none
+        desk.choose("cover", np.where(notice > 0.0, np.minimum(level, until_revision), level))
+        desk.choose("trigger", self._trigger)
+        desk.choose("can_order", CAN_ORDER_ALL)

@@ -1,0 +1,54 @@
+"""Named access to observations and action levels, so that rules read like sentences and not like offsets."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabmesh.envs.network.spec import RoleSpec
+
+
+class Desk:
+    """What the agents of one role have before them on one day: what they see and the levels they choose.
+
+    Args:
+        spec: Layout of the role's observations and actions.
+        obs: float32 [copies, agents, features].
+        masks: int8 [copies, agents, sum of levels], 1 = legal.
+    """
+
+    def __init__(self, spec: RoleSpec, obs: NDArray[np.float32], masks: NDArray[np.int8]) -> None:
+        """See the class."""
+        self._spec = spec
+        self._obs = obs
+        self._masks = masks
+        self._components = {block.name for block in spec.components}
+        self.levels: NDArray[np.int64] = np.zeros((*obs.shape[:2], len(spec.nvec)), dtype=np.int64)
+
+    def see(self, feature: str) -> NDArray[np.float32]:
+        """Return a feature block, [copies, agents, items]."""
+        return self._obs[..., self._spec.feature(feature)]
+
+    def decides(self, component: str) -> bool:
+        """Say whether the scenario leaves this component to the agents."""
+        return component in self._components
+
+    def choose(self, component: str, level: NDArray[np.int64] | int) -> None:
+        """Set the level of a component's items; `level` broadcasts to [copies, agents, items]. Off: nothing to do."""
+        if self.decides(component):
+            self.levels[..., self._spec.component(component)] = level
+
+    def legal_levels(self) -> NDArray[np.int64]:
+        """Return the levels chosen, each illegal one replaced by the nearest legal one (the lower one on a tie)."""
+        nvec = np.asarray(self._spec.nvec)
+        offsets = np.concatenate(([0], np.cumsum(nvec)[:-1]))
+        allowed = np.take_along_axis(self._masks, offsets + self.levels, axis=-1)
+        copy, agent, component = np.nonzero(allowed == 0)
+        if len(copy):
+            ladder = np.arange(int(nvec.max()))
+            exists = ladder < nvec[component, None]
+            flat = np.where(exists, offsets[component, None] + ladder, 0)
+            legal = exists & (self._masks[copy[:, None], agent[:, None], flat] != 0)
+            gap = np.abs(ladder - self.levels[copy, agent, component][:, None])
+            self.levels[copy, agent, component] = np.argmin(np.where(legal, gap, len(ladder)), axis=1)
+        return self.levels
