@@ -1,0 +1,176 @@
+"""Scenario files into `Scenario` objects: the way in for every network, shipped or a user's own.
+
+`load_scenario("rotterdam")`, `load_scenario("my/network.yaml")` and `load_scenario(scenario)` all return a checked
+scenario. Whatever is wrong is refused in one line with file, line, key, value and what is allowed.
+How a file is written is described in `docs/scenarios.md`; the schema is `envs.network.scenario`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from fabmesh.envs.errors import ScenarioError
+from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.scenario_checks import check_scenario, type_problem
+from fabmesh.envs.network.yaml_tree import DIRECTIVES, Items, Keys, Leaf, Node, Place, join, nearest, read_tree, refusal
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def shipped_scenarios() -> tuple[str, ...]:
+    """Names of the scenarios that come with the package."""
+    return tuple(sorted(path.stem for path in _shipped_folder().glob("*.yaml")))
+
+
+def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
+    """A checked scenario from a shipped name, a YAML file or a `Scenario`.
+
+    Raises:
+        ScenarioError: there is no such scenario, or it is wrong; the message is one line for the user.
+    """
+    if isinstance(name_or_path, Scenario):
+        return validate(name_or_path)
+    if not isinstance(name_or_path, (str, Path)):
+        raise ScenarioError(f"a scenario is a name, a path or a Scenario, not {type(name_or_path).__name__}")
+    path = scenario_path(name_or_path)
+    places: dict[str, Place] = {}
+    scenario = _build(Scenario, read_tree(path), "", places)
+    return validate(scenario, source=str(path), places=places)
+
+
+def scenario_path(name_or_path: str | Path) -> Path:
+    """The file behind a shipped name or a path as the user gave it."""
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith(_SUFFIXES) or "/" in text or "\\" in text:
+        return Path(name_or_path)
+    names = shipped_scenarios()
+    if text not in names:
+        raise ScenarioError(f"no scenario is called {text!r}; {nearest(text, names)}, or the path of a .yaml file")
+    return _shipped_folder() / f"{text}.yaml"
+
+
+def validate(scenario: Scenario, source: str | None = None, places: dict[str, Place] | None = None) -> Scenario:
+    """Checks types and meaning of a scenario and returns it.
+
+    Args:
+        scenario: what to check.
+        source: what the message names when the value has no place in a file; default the scenario's name.
+        places: file and line of each key path, as recorded while loading.
+
+    Raises:
+        ScenarioError: the first thing found wrong.
+    """
+    known = places or {}
+    fallback = source or f"scenario {scenario.name!r}"
+
+    def refuse(path: str, text: str) -> ScenarioError:
+        at = path
+        while at and at not in known:  # the nearest enclosing key that stands in a file
+            at = at[: max(at.rfind("."), at.rfind("["), 0)]
+        return refusal(known.get(at, fallback), path, text)
+
+    check_scenario(scenario, refuse)
+    return scenario
+
+
+@cache
+def _shipped_folder() -> Path:
+    return Path(str(resources.files("fabmesh.configs").joinpath("scenarios")))
+
+
+# --- typed building --------------------------------------------------------------------------------------------
+
+
+@cache
+def _field_types(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _build(hint: Any, node: Node, path: str, places: dict[str, Place]) -> Any:
+    """The value of type `hint` that `node` describes. Whole numbers serve as floats; nothing else is converted."""
+    places[path] = node.place
+    if isinstance(hint, types.UnionType):  # only X | None occurs in the schema
+        if isinstance(node, Leaf) and node.value is None:
+            return None
+        (hint,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
+    if dataclasses.is_dataclass(hint):
+        return _build_dataclass(typing.cast(type, hint), node, path, places)
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        return _build_tuple(hint, node, path, places)
+    if origin is dict:
+        if not isinstance(node, Keys):
+            raise refusal(node.place, path, f"must be a mapping of names to values, not {_shown(node)}")
+        value_hint = typing.get_args(hint)[1]
+        return {key: _build(value_hint, value, join(path, key), places) for key, value in node.entries.items()}
+    return _build_scalar(hint, node, path)
+
+
+def _build_dataclass(cls: type, node: Node, path: str, places: dict[str, Place]) -> Any:
+    if not isinstance(node, Keys):
+        raise refusal(node.place, path, f"must be a mapping with the keys of a {cls.__name__}, not {_shown(node)}")
+    hints = _field_types(cls)
+    allowed = list(hints) if path else [*hints, *DIRECTIVES]
+    for key in node.entries:
+        if key not in hints:
+            raise refusal(node.key_places[key], join(path, key), f"unknown key {key!r}; {nearest(key, allowed)}")
+    for field in dataclasses.fields(cls):
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and field.name not in node.entries:
+            raise refusal(node.place, join(path, field.name), f"is missing; a {cls.__name__} needs it")
+    return cls(**{key: _build(hints[key], value, join(path, key), places) for key, value in node.entries.items()})
+
+
+def _build_tuple(hint: Any, node: Node, path: str, places: dict[str, Place]) -> tuple[Any, ...]:
+    if not isinstance(node, Items):
+        raise refusal(node.place, path, f"must be a list, not {_shown(node)}")
+    parts = typing.get_args(hint)
+    if parts[-1] is Ellipsis:
+        parts = (parts[0],) * len(node.items)
+    elif len(parts) != len(node.items):
+        raise refusal(node.place, path, f"must be a list of {len(parts)} values, not {len(node.items)}")
+    return tuple(
+        _build(part, item, f"{path}[{i}]", places) for i, (part, item) in enumerate(zip(parts, node.items, strict=True))
+    )
+
+
+def _build_scalar(hint: type, node: Node, path: str) -> str | int | float | bool:
+    if not isinstance(node, Leaf):
+        raise refusal(node.place, path, f"must be a single value, not {_shown(node)}")
+    value = node.value
+    if hint is float and type(value) is int:
+        return float(value)
+    problem = type_problem(hint, value)
+    if problem is None:
+        return typing.cast("str | int | float | bool", value)
+    if hint is str and value is not None:
+        raise refusal(node.place, path, f"YAML reads {node.text} as {_kind(value)}, but this is a name; quote it")
+    if hint in (int, float) and isinstance(value, str) and _is_number(value):
+        raise refusal(node.place, path, f"{value!r} is text in YAML 1.1; write it out, e.g. 1000 or 1.0e+3")
+    raise refusal(node.place, path, f"{_shown(node)} {problem}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _kind(value: object) -> str:
+    return "true or false" if isinstance(value, bool) else "a number"
+
+
+def _shown(node: Node) -> str:
+    if isinstance(node, Keys):
+        return "a mapping"
+    if isinstance(node, Items):
+        return "a list"
+    return "nothing" if node.value is None else repr(node.value)

@@ -1,0 +1,441 @@
+"""What a scenario may say: types, ranges and references between its parts.
+
+`RANGES` holds the allowed interval of every number of the schema in the notation of mathematics; the checks, the
+messages and the table in `docs/scenarios.md` all read it. Everything that links two values is a function below.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+from fabmesh.envs.errors import ScenarioError
+from fabmesh.envs.network import scenario as schema
+from fabmesh.envs.network.scenario import Actions, BomLine, Scenario, Stage, Variant
+from fabmesh.envs.network.yaml_tree import join, nearest
+
+Refuse = Callable[[str, str], ScenarioError]  # (key path, what is wrong) -> the error to raise
+
+_POSITIVE = "(0, inf)"
+_NOT_NEGATIVE = "[0, inf)"
+_SHARE = "[0, 1]"
+_AT_LEAST_ONE = "[1, inf)"
+
+# Allowed interval of every number, per class and field. For tuples and dicts it holds for each value.
+RANGES: dict[str, dict[str, str]] = {
+    "Technology": {
+        "hours_per_day": "(0, 24]",
+        "rate_eur_h": _NOT_NEGATIVE,
+        "power_kw": _NOT_NEGATIVE,
+        "setup_h": _NOT_NEGATIVE,
+        "scrap": "[0, 1)",
+        "machines_per_technician": _POSITIVE,
+    },
+    "Material": {
+        "bulk_eur": _POSITIVE,
+        "retail_eur": _POSITIVE,
+        "pallet": _POSITIVE,
+        "pack": _POSITIVE,
+        "kg": _POSITIVE,
+        "litres": _NOT_NEGATIVE,
+        "lead_mean_d": "(0, 250]",
+        "lead_sd_d": _NOT_NEGATIVE,
+        "sealed_life_d": _POSITIVE,
+        "floor_life_d": _POSITIVE,
+    },
+    "Stage": dict.fromkeys(("machine_h", "labour_h", "machine_h_per_eur", "labour_h_per_eur"), _NOT_NEGATIVE),
+    "BomLine": dict.fromkeys(("quantity", "quantity_per_eur", "stage"), _NOT_NEGATIVE),
+    "Product": {
+        "kg": _POSITIVE,
+        "litres": _NOT_NEGATIVE,
+        "price_eur": _POSITIVE,
+        "units_per_order": _AT_LEAST_ONE,
+        "units_per_1000_year": _POSITIVE,
+        "due_d": _AT_LEAST_ONE,
+        "season_amplitude": _SHARE,
+        "season_peak_day": "[0, 250]",
+    },
+    "Variant": {"share": "(0, 1]"},
+    "CustomStream": {
+        "orders_per_100k_year": _POSITIVE,
+        "price_median_eur": _POSITIVE,
+        "price_sigma": "[0, 3]",
+        "due_d": _AT_LEAST_ONE,
+        "kg_per_eur": _NOT_NEGATIVE,
+        "litres_per_eur": _NOT_NEGATIVE,
+    },
+    "TenderStream": {
+        "tenders_per_100k_year": _POSITIVE,
+        "units": _AT_LEAST_ONE,
+        "price_eur": _POSITIVE,
+        "due_d": _AT_LEAST_ONE,
+        "kg_per_eur": _NOT_NEGATIVE,
+        "litres_per_eur": _NOT_NEGATIVE,
+    },
+    "Town": {"latitude": "[-90, 90]", "longitude": "[-180, 180]", "population": _AT_LEAST_ONE},
+    "Hub": {"machines": _NOT_NEGATIVE, "technicians": _AT_LEAST_ONE},
+    "Depot": {"latitude": "[-90, 90]", "longitude": "[-180, 180]"},
+    "Demand": {
+        "catalogue_level": _POSITIVE,
+        "custom_level": _NOT_NEGATIVE,
+        "tender_level": _NOT_NEGATIVE,
+        "dispersion": "(1, inf)",
+        "revisions_per_year": _NOT_NEGATIVE,
+        "revision_notice_d": _NOT_NEGATIVE,
+    },
+    "Labour": {
+        "hours_per_day": "(0, 24]",
+        "wage_eur_h": _NOT_NEGATIVE,
+        "overtime_premium": _NOT_NEGATIVE,
+        "energy_eur_kwh": _NOT_NEGATIVE,
+    },
+    "Market": {
+        "reach_km": _POSITIVE,
+        "ceiling_catalogue": _POSITIVE,
+        "ceiling_custom": _POSITIVE,
+        "patience_catalogue_d": _NOT_NEGATIVE,
+        "patience_custom_d": _NOT_NEGATIVE,
+        "goodwill": _NOT_NEGATIVE,
+        "lateness_per_day": _SHARE,
+        "lateness_grace_d": _NOT_NEGATIVE,
+        "lateness_cap": _SHARE,
+        "cancel_after_d": _AT_LEAST_ONE,
+        "reputation_weight": _NOT_NEGATIVE,
+    },
+    "LastMile": {
+        "van_stop_eur": _NOT_NEGATIVE,
+        "van_radius_km": _NOT_NEGATIVE,
+        "van_eur_km": _NOT_NEGATIVE,
+        "van_stops_per_round": _POSITIVE,
+        "parcel_eur": _NOT_NEGATIVE,
+        "parcel_eur_kg": _NOT_NEGATIVE,
+        "parcel_litres_per_kg": _POSITIVE,
+        "two_days_beyond_km": _NOT_NEGATIVE,
+    },
+    "Freight": {
+        "fixed_eur": _NOT_NEGATIVE,
+        "rate_eur_tkm": _NOT_NEGATIVE,
+        "kg_per_litre": _NOT_NEGATIVE,
+        "circuity": _AT_LEAST_ONE,
+        "depot_hub_two_days_beyond_km": _NOT_NEGATIVE,
+    },
+    "Supply": {
+        "distance_km": _NOT_NEGATIVE,
+        "order_eur": _NOT_NEGATIVE,
+        "price_breaks_pallets": _POSITIVE,
+        "price_factors": _SHARE,
+        "life_at_receipt": "(0, 1]",
+        "retail_lead_d": _AT_LEAST_ONE,
+    },
+    "Inventory": {
+        "holding_material_year": _NOT_NEGATIVE,
+        "holding_finished_year": _NOT_NEGATIVE,
+        "salvage": _SHARE,
+        "smoothing": "(0, 1]",
+        "catchment_floor": "(0, 1]",
+        "opening_level": _NOT_NEGATIVE,
+        "closing_cover_d": _NOT_NEGATIVE,
+    },
+    "Disruptions": {
+        "scale": _NOT_NEGATIVE,
+        "hub_outage_year": _NOT_NEGATIVE,
+        "hub_outage_median_d": _POSITIVE,
+        "hub_outage_sigma": "[0, 3]",
+        "hub_outage_max_d": _AT_LEAST_ONE,
+    },
+    "Reward": {"scale_eur": _POSITIVE},
+    "Actions": {
+        "bid_markups": "(-1, inf)",
+        "cover_d": _POSITIVE,
+        "reorder_trigger": "(0, 1]",
+        "make_to_stock_d": _POSITIVE,
+        "overtime": _NOT_NEGATIVE,
+        "depot_trigger": _POSITIVE,
+        "depot_lot_d": _POSITIVE,
+        "depot_quote": "(-1, inf)",
+        "switched_off": _NOT_NEGATIVE,
+    },
+    "Capacity": dict.fromkeys(("order_book", "open_tenders", "supplier_orders", "tender_slots"), _AT_LEAST_ONE),
+    "Scenario": {"episode_d": _AT_LEAST_ONE},
+}
+
+# Words that stand for a rule. What the model does not do yet is not offered.
+CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
+    "Material": {"unit": ("kg", "piece")},
+    "Labour": {"dispatching": ("edd", "fifo", "spt", "atc")},
+    "Market": {"payment": ("first_price",)},
+}
+
+
+def component_levels(actions: Actions) -> dict[str, int]:
+    """Number of levels of every action component that can be switched off, by its name in `Actions.switched_off`."""
+    return {
+        "hub.bid": 1 + len(actions.bid_markups),
+        "hub.tender": 1 + len(actions.bid_markups),
+        "hub.cover": 1 + len(actions.cover_d),
+        "hub.trigger": len(actions.reorder_trigger),
+        "hub.can_order": 3,
+        "hub.make_to_stock": 1 + len(actions.make_to_stock_d),
+        "hub.overtime": len(actions.overtime),
+        "depot.trigger": 1 + len(actions.depot_trigger),
+        "depot.lot": len(actions.depot_lot_d) + 1,
+        "depot.quote": 1 + len(actions.depot_quote),
+    }
+
+
+def check_scenario(scenario: Scenario, refuse: Refuse) -> None:
+    """Raises the error that `refuse` makes of the first thing found wrong."""
+    _check_value(Scenario, scenario, "", refuse)
+    _check_names(scenario, refuse)
+    _check_materials(scenario, refuse)
+    _check_work(scenario, refuse)
+    _check_hubs(scenario, refuse)
+    _check_tenders(scenario, refuse)
+    _check_rules(scenario, refuse)
+    _check_actions(scenario, refuse)
+
+
+# --- types and ranges ------------------------------------------------------------------------------------------
+
+
+def type_problem(hint: type, value: object) -> str | None:
+    """What is wrong with a scalar that should be of type `hint`; None where nothing is."""
+    if hint is float:
+        if type(value) not in (int, float):
+            return "is not a number"
+    elif hint is int:
+        if type(value) is not int:
+            return "is not a whole number"
+    elif type(value) is not hint:
+        return "is neither true nor false" if hint is bool else "is not a word"
+    return None
+
+
+@cache
+def _field_types(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _check_value(hint: Any, value: Any, path: str, refuse: Refuse, interval: str | None = None) -> None:
+    if isinstance(hint, types.UnionType):
+        if value is None:
+            return
+        (hint,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
+    origin = typing.get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        _check_dataclass(typing.cast(type, hint), value, path, refuse)
+    elif origin is tuple:
+        parts = typing.get_args(hint)
+        if not isinstance(value, tuple) or (parts[-1] is not Ellipsis and len(value) != len(parts)):
+            raise refuse(path, f"must be a tuple{'' if parts[-1] is Ellipsis else f' of {len(parts)}'}, not {value!r}")
+        for i, item in enumerate(value):
+            _check_value(parts[0], item, f"{path}[{i}]", refuse, interval)
+    elif origin is dict:
+        if not isinstance(value, dict):
+            raise refuse(path, f"must be a mapping, not {value!r}")
+        for key, item in value.items():
+            _check_value(typing.get_args(hint)[1], item, join(path, key), refuse, interval)
+    else:
+        problem = type_problem(hint, value)
+        if problem:
+            raise refuse(path, f"{value!r} {problem}")
+        if interval is not None:
+            _check_interval(value, interval, path, refuse)
+
+
+def _check_dataclass(cls: type, value: Any, path: str, refuse: Refuse) -> None:
+    if not isinstance(value, cls):
+        raise refuse(path, f"must be a {cls.__name__}, not {value!r}")
+    ranges, choices = RANGES.get(cls.__name__, {}), CHOICES.get(cls.__name__, {})
+    for name, hint in _field_types(cls).items():
+        item, item_path = getattr(value, name), join(path, name)
+        _check_value(hint, item, item_path, refuse, ranges.get(name))
+        if name in choices and item not in choices[name]:
+            raise refuse(item_path, f"{item!r} is not known; {nearest(item, choices[name])}")
+
+
+def _check_interval(value: float, interval: str, path: str, refuse: Refuse) -> None:
+    if not math.isfinite(value):
+        raise refuse(path, f"{value} is not a finite number")
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    above = value > low if interval[0] == "(" else value >= low
+    below = value < high if interval[-1] == ")" else value <= high
+    if not (above and below):
+        raise refuse(path, f"{value:g} is out of range; allowed: {interval}")
+
+
+# --- references and relations ----------------------------------------------------------------------------------
+
+
+def _check_names(scenario: Scenario, refuse: Refuse) -> None:
+    for section in ("towns", "hubs", "depots", "technologies", "materials", "products"):
+        if not getattr(scenario, section):
+            raise refuse(section, "is empty; at least one is needed")
+    _unique([("name", scenario.name)], refuse)
+    for section in ("towns", "depots", "technologies", "materials"):
+        _unique(((f"{section}[{i}].name", x.name) for i, x in enumerate(getattr(scenario, section))), refuse)
+    _unique(((f"hubs[{i}].town", hub.town) for i, hub in enumerate(scenario.hubs)), refuse)
+    orders = ("products", "custom_streams", "tender_streams")  # orders are named by these: one space of names
+    _unique(((f"{s}[{i}].name", x.name) for s in orders for i, x in enumerate(getattr(scenario, s))), refuse)
+
+
+def _unique(named: Sequence[tuple[str, str]] | Iterator[tuple[str, str]], refuse: Refuse) -> None:
+    seen: dict[str, str] = {}
+    for path, name in named:
+        if not name.strip() or name != name.strip() or not name.isprintable():
+            raise refuse(path, f"{name!r} is not a name: it needs visible characters and no space around them")
+        if name in seen:
+            raise refuse(path, f"{name!r} is used twice, first at {seen[name]}")
+        seen[name] = path
+
+
+def _known(name: str, allowed: Sequence[str], what: str, path: str, refuse: Refuse) -> None:
+    if name not in allowed:
+        raise refuse(path, f"{name!r} is not a {what} of this scenario; {nearest(name, allowed)}")
+
+
+def _check_materials(scenario: Scenario, refuse: Refuse) -> None:
+    products = {product.name: product for product in scenario.products}
+    for i, material in enumerate(scenario.materials):
+        path = f"materials[{i}]"
+        if material.retail_eur < material.bulk_eur:
+            raise refuse(f"{path}.retail_eur", f"{material.retail_eur:g} is below bulk_eur ({material.bulk_eur:g})")
+        if material.pack > material.pallet:
+            raise refuse(f"{path}.pack", f"{material.pack:g} is more than a pallet ({material.pallet:g})")
+        if material.unit == "kg" and material.kg != 1:
+            raise refuse(f"{path}.kg", f"{material.kg:g}, but a material counted in kg weighs 1 kg per unit")
+        if material.design_of is not None:
+            _known(material.design_of, list(products), "product", f"{path}.design_of", refuse)
+            if all(line.material != material.name for line in products[material.design_of].bom):
+                raise refuse(f"{path}.design_of", f"{material.design_of!r} has no {material.name!r} in its bom")
+    used = {line.material for _, _, bom in _recipes(scenario) for line in bom}
+    for i, material in enumerate(scenario.materials):
+        if material.name not in used:
+            raise refuse(f"materials[{i}].name", f"{material.name!r} is in no bill of materials; remove it or use it")
+
+
+def _recipes(scenario: Scenario) -> Iterator[tuple[str, tuple[Stage, ...], tuple[BomLine, ...]]]:
+    """Path, stages and bill of materials of everything that is made."""
+    for i, product in enumerate(scenario.products):
+        yield f"products[{i}]", product.stages, product.bom
+    for path, variant in _variants(scenario):
+        yield path, variant.stages, variant.bom
+
+
+def _variants(scenario: Scenario) -> Iterator[tuple[str, Variant]]:
+    for section in ("custom_streams", "tender_streams"):
+        for i, stream in enumerate(getattr(scenario, section)):
+            for j, variant in enumerate(stream.variants):
+                yield f"{section}[{i}].variants[{j}]", variant
+
+
+def _check_work(scenario: Scenario, refuse: Refuse) -> None:
+    technologies = [technology.name for technology in scenario.technologies]
+    materials = [material.name for material in scenario.materials]
+    for path, stages, bom in _recipes(scenario):
+        if not stages:
+            raise refuse(f"{path}.stages", "is empty; work needs at least one stage")
+        for i, stage in enumerate(stages):
+            _known(stage.technology, technologies, "technology", f"{path}.stages[{i}].technology", refuse)
+            if stage.machine_h + stage.machine_h_per_eur <= 0:
+                raise refuse(f"{path}.stages[{i}]", "needs machine hours: machine_h or machine_h_per_eur above 0")
+        for i, line in enumerate(bom):
+            at = f"{path}.bom[{i}]"
+            _known(line.material, materials, "material", f"{at}.material", refuse)
+            if line.quantity + line.quantity_per_eur <= 0:
+                raise refuse(at, f"needs some {line.material}: quantity or quantity_per_eur above 0")
+            if line.stage >= len(stages):
+                raise refuse(f"{at}.stage", f"{line.stage} is out of range; stages are counted 0 to {len(stages) - 1}")
+            if any((line.material, line.stage) == (other.material, other.stage) for other in bom[:i]):
+                raise refuse(f"{at}.material", f"{line.material!r} is listed twice for stage {line.stage}")
+        _check_makeable(scenario, path, stages, refuse)
+    for section in ("custom_streams", "tender_streams"):
+        for i, stream in enumerate(getattr(scenario, section)):
+            path = f"{section}[{i}].variants"
+            _unique([(f"{path}[{j}].name", variant.name) for j, variant in enumerate(stream.variants)], refuse)
+            total = sum(variant.share for variant in stream.variants)
+            if abs(total - 1.0) > 1e-6:
+                raise refuse(path, f"the shares of the variants sum to {total:g}; they must sum to 1")
+            due = stream.due_d if isinstance(stream.due_d, int) else stream.due_d[0]
+            stages = max(len(variant.stages) for variant in stream.variants)
+            if due < stages + 1:
+                raise refuse(f"{section}[{i}].due_d", f"{due} is too soon: {stages} day(s) of work and one to deliver")
+
+
+def _check_makeable(scenario: Scenario, path: str, stages: tuple[Stage, ...], refuse: Refuse) -> None:
+    needed = {stage.technology for stage in stages}
+    owned = [{name for name, count in hub.machines.items() if count > 0} for hub in scenario.hubs]
+    if any(needed <= machines for machines in owned):
+        return
+    text = f"no hub can make it: no hub owns {' and '.join(sorted(needed))}"
+    raise refuse(f"{path}.stages", text + (" together" if len(needed) > 1 else ""))
+
+
+def _check_hubs(scenario: Scenario, refuse: Refuse) -> None:
+    towns = [town.name for town in scenario.towns]
+    technologies = [technology.name for technology in scenario.technologies]
+    for i, hub in enumerate(scenario.hubs):
+        _known(hub.town, towns, "town", f"hubs[{i}].town", refuse)
+        for name in hub.machines:
+            _known(name, technologies, "technology", f"hubs[{i}].machines.{name}", refuse)
+        if not any(hub.machines.values()):
+            raise refuse(f"hubs[{i}].machines", "the hub owns no machine")
+    for i, technology in enumerate(scenario.technologies):
+        if technology.setup_h >= technology.hours_per_day:
+            text = f"{technology.setup_h:g} leaves nothing of the day of {technology.hours_per_day:g} h"
+            raise refuse(f"technologies[{i}].setup_h", text)
+
+
+def _check_tenders(scenario: Scenario, refuse: Refuse) -> None:
+    for i, stream in enumerate(scenario.tender_streams):
+        for name in ("units", "price_eur", "due_d"):
+            _rising(getattr(stream, name), f"tender_streams[{i}].{name}", refuse, strictly=False)
+
+
+def _check_rules(scenario: Scenario, refuse: Refuse) -> None:
+    supply = scenario.supply
+    _rising(supply.price_breaks_pallets, "supply.price_breaks_pallets", refuse)
+    _rising(supply.price_factors[::-1], "supply.price_factors", refuse, strictly=False, falling=True)
+    if len(supply.price_factors) != len(supply.price_breaks_pallets) + 1:
+        text = f"{len(supply.price_factors)} factors for {len(supply.price_breaks_pallets)} breaks; one more is needed"
+        raise refuse("supply.price_factors", text)
+    _rising(supply.life_at_receipt, "supply.life_at_receipt", refuse, strictly=False)
+    _rising(scenario.inventory.opening_level, "inventory.opening_level", refuse, strictly=False)
+    if scenario.market.cancel_after_d <= scenario.market.lateness_grace_d:
+        text = f"{scenario.market.cancel_after_d} must be above lateness_grace_d ({scenario.market.lateness_grace_d})"
+        raise refuse("market.cancel_after_d", text)
+
+
+def _rising(
+    values: Sequence[float], path: str, refuse: Refuse, *, strictly: bool = True, falling: bool = False
+) -> None:
+    if any(b < a or (strictly and b == a) for a, b in zip(values, values[1:], strict=False)):
+        order = "fall" if falling else "rise"
+        shown = values[::-1] if falling else values
+        text = f"[{', '.join(f'{value:g}' for value in shown)}] must {order} from left to right"
+        raise refuse(path, text + (" without repeats" if strictly else ""))
+
+
+def _check_actions(scenario: Scenario, refuse: Refuse) -> None:
+    actions = scenario.actions
+    for name in ("bid_markups", "cover_d", "make_to_stock_d", "overtime", "depot_trigger", "depot_lot_d"):
+        _rising(getattr(actions, name), f"actions.{name}", refuse)
+    _rising(actions.depot_quote, "actions.depot_quote", refuse)
+    _rising(actions.reorder_trigger[::-1], "actions.reorder_trigger", refuse, falling=True)
+    for field in dataclasses.fields(schema.Actions):
+        if field.name != "switched_off" and not getattr(actions, field.name):
+            raise refuse(f"actions.{field.name}", "is empty; a component needs levels (see switched_off)")
+    levels = component_levels(actions)
+    for name, level in actions.switched_off.items():
+        _known(name, list(levels), "component", f"actions.switched_off.{name}", refuse)
+        if level >= levels[name]:
+            text = f"{level} is out of range; the levels of {name} are counted 0 to {levels[name] - 1}"
+            raise refuse(f"actions.switched_off.{name}", text)
+    for role in ("hub", "depot"):
+        if all(name in actions.switched_off for name in levels if name.startswith(f"{role}.")):
+            raise refuse("actions.switched_off", f"leaves a {role} nothing to decide")
