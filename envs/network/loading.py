@@ -81,7 +81,7 @@ def validate(scenario: Scenario, source: str | None = None, places: dict[str, Pl
 
 @cache
 def _shipped_folder() -> Path:
-    return Path(str(resources.files("fabmesh.configs").joinpath("scenarios")))
+    return Path(str(resources.files("fabmesh").joinpath("configs", "scenarios")))
 
 
 # --- typed building --------------------------------------------------------------------------------------------

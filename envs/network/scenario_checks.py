@@ -7,6 +7,7 @@ messages and the table in `docs/scenarios.md` all read it. Everything that links
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import types
 import typing
@@ -362,9 +363,9 @@ def _check_work(scenario: Scenario, refuse: Refuse) -> None:
             if abs(total - 1.0) > 1e-6:
                 raise refuse(path, f"the shares of the variants sum to {total:g}; they must sum to 1")
             due = stream.due_d if isinstance(stream.due_d, int) else stream.due_d[0]
-            stages = max(len(variant.stages) for variant in stream.variants)
-            if due < stages + 1:
-                raise refuse(f"{section}[{i}].due_d", f"{due} is too soon: {stages} day(s) of work and one to deliver")
+            days = max(len(variant.stages) for variant in stream.variants)
+            if due < days + 1:
+                raise refuse(f"{section}[{i}].due_d", f"{due} is too soon: {days} day(s) of work and one to deliver")
 
 
 def _check_makeable(scenario: Scenario, path: str, stages: tuple[Stage, ...], refuse: Refuse) -> None:
@@ -414,7 +415,7 @@ def _check_rules(scenario: Scenario, refuse: Refuse) -> None:
 def _rising(
     values: Sequence[float], path: str, refuse: Refuse, *, strictly: bool = True, falling: bool = False
 ) -> None:
-    if any(b < a or (strictly and b == a) for a, b in zip(values, values[1:], strict=False)):
+    if any(b < a or (strictly and b == a) for a, b in itertools.pairwise(values)):
         order = "fall" if falling else "rise"
         shown = values[::-1] if falling else values
         text = f"[{', '.join(f'{value:g}' for value in shown)}] must {order} from left to right"

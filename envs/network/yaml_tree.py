@@ -179,8 +179,10 @@ class _Converter:
             if isinstance(node, yaml.SequenceNode):
                 self._plain(node, "seq", place, key)
                 return Items([self.convert(item, f"{key}[{i}]") for i, item in enumerate(node.value)], place)
-            self._plain(node, "map", place, key)
-            return self._mapping(node, place, key)
+            if isinstance(node, yaml.MappingNode):
+                self._plain(node, "map", place, key)
+                return self._mapping(node, place, key)
+            raise refusal(place, key, "is neither a value, a list nor a mapping")
         finally:
             self.open.discard(id(node))
 
