@@ -129,7 +129,7 @@ def joint_cycle(shared_order_cost: ArrayLike, value_rate: ArrayLike, holding_rat
 def nearest_level(wanted: ArrayLike, values: ArrayLike) -> NDArray[np.int64]:
     """Index of the value nearest to what is wanted; a tie goes to the lower index."""
     gap = np.abs(np.asarray(wanted, dtype=np.float64)[..., None] - np.asarray(values, dtype=np.float64))
-    return np.argmin(gap, axis=-1)
+    return np.asarray(np.argmin(gap, axis=-1))
 
 
 def covering_level(wanted: ArrayLike, values: ArrayLike) -> NDArray[np.int64]:

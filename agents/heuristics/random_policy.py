@@ -17,7 +17,7 @@ def _uniforms(seed: int, day: int, shape: tuple[int, int, int]) -> NDArray[np.fl
     """
     golden, mask = 0x9E3779B97F4A7C15, (1 << 64) - 1
     copies, agents, components = (np.arange(n, dtype=np.uint64) for n in shape)
-    state = np.uint64((seed * golden + day * 0xD1B54A32D192ED03) & mask)
+    state = np.full((1, 1, 1), (seed * golden + day * 0xD1B54A32D192ED03) & mask, dtype=np.uint64)
     for axis, index in enumerate((copies[:, None, None], agents[None, :, None], components[None, None, :])):
         state = (state ^ (index + np.uint64(axis + 1))) * np.uint64(golden)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -58,4 +58,4 @@ class RandomPolicy:
         ranks = np.cumsum(legal, axis=-1)
         uniforms = _uniforms(self._seed * len(self._specs) + number, self._day, (*masks.shape[:2], len(nvec)))
         drawn = np.floor(uniforms * ranks[..., -1]).astype(np.int64) + 1  # the rank of the level drawn
-        return np.argmax(ranks >= drawn[..., None], axis=-1)
+        return np.asarray(np.argmax(ranks >= drawn[..., None], axis=-1))

@@ -1,0 +1,48 @@
+"""Policies by name: heuristics, and checkpoints of trained policies by their path."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from fabmesh.agents import heuristics
+from fabmesh.agents.policy import Policy
+from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.scenario import Scenario
+
+SAMPLE_SUFFIX = ":sample"
+
+
+def make_policy(name_or_path: str, scenario: Scenario) -> Policy:
+    """Make a policy from what a user types.
+
+    Args:
+        name_or_path: The name of a heuristic, or the path of a run directory or checkpoint file. A path may end in
+            ":sample" for actions sampled from the policy instead of its most likely ones.
+        scenario: The network it is to act in.
+
+    Raises:
+        FabmeshError: If there is no such policy, or the checkpoint is for another scenario.
+    """
+    plain = name_or_path.removesuffix(SAMPLE_SUFFIX)
+    if plain in heuristics.NAMES:
+        if plain != name_or_path:
+            raise FabmeshError(
+                f"policy {name_or_path!r}: a heuristic has no action probabilities to sample from; use {plain!r}"
+            )
+        return heuristics.make(plain, scenario)
+    if Path(plain).exists():
+        # Torch takes a second to import, and heuristics do without it.
+        from fabmesh.agents.learning.checkpoint import load_policy
+
+        return load_policy(Path(plain), scenario, sample=plain != name_or_path)
+    raise FabmeshError(_unknown(plain))
+
+
+def _unknown(name: str) -> str:
+    known = ", ".join(heuristics.NAMES)
+    if "/" in name or name.endswith(".pt"):
+        return f"policy {name!r}: no such run directory or checkpoint file; known names: {known}"
+    near = difflib.get_close_matches(name, heuristics.NAMES, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown policy {name!r}: {hint}known names: {known}; or give the path of a run directory or checkpoint"
