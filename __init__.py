@@ -6,5 +6,7 @@ Importing the package registers the environment with PettingZoo:
     env = pettingzoo.make("parallel", "fabmesh/hub_network_v0", scenario="pocket")
 """
 
+from fabmesh.envs import registration
+
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+__all__ = ["__version__", "registration"]

@@ -21,7 +21,9 @@ class MaskedMultiDiscrete(MultiDiscrete[np.int64]):
         seed: Seed of the space's own generator.
     """
 
-    def __init__(self, nvec: NDArray[np.integer[Any]] | list[int], seed: int | np.random.Generator | None = None) -> None:
+    def __init__(
+        self, nvec: NDArray[np.integer[Any]] | list[int], seed: int | np.random.Generator | None = None
+    ) -> None:
         super().__init__(nvec, dtype=np.int64, seed=seed)
         ends = np.cumsum(self.nvec)
         self._mask_starts = ends - self.nvec
@@ -31,10 +33,10 @@ class MaskedMultiDiscrete(MultiDiscrete[np.int64]):
         """The flat mask as Gymnasium's tuple: one array per component, views of the argument."""
         return tuple(np.split(mask, self._mask_starts[1:]))
 
-    def sample(  # type: ignore[override] # wider than the base class: the flat mask is the one addition
+    def sample(
         self,
         mask: NDArray[np.int8] | tuple[NDArray[np.int8], ...] | None = None,
-        probability: tuple[NDArray[np.float64], ...] | None = None,
+        probability: tuple[NDArray[Any], ...] | None = None,
     ) -> NDArray[np.int64]:
         """One random action; with a mask, uniform over the levels allowed in each component.
 

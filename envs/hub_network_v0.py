@@ -1,0 +1,313 @@
+"""The network as a PettingZoo environment: one row of the batch, seen through dictionaries.
+
+`parallel_env` is the environment, `raw_env` its turn-based (AEC) form, `env` the same with PettingZoo's checks of
+order and bounds. There are no dynamics here: `fabmesh.envs.vector.HubNetworkVector` steps the network.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+from pettingzoo import AECEnv, ParallelEnv
+from pettingzoo.utils.conversions import parallel_to_aec
+from pettingzoo.utils.wrappers import AssertOutOfBoundsWrapper, OrderEnforcingWrapper
+
+from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.spec import RoleSpec
+from fabmesh.envs.rendering.page import network_page, show_page
+from fabmesh.envs.rendering.reading import read_network
+from fabmesh.envs.spaces import MaskedMultiDiscrete
+from fabmesh.envs.vector import HubNetworkVector
+
+if TYPE_CHECKING:
+    from fabmesh.envs.rendering.map import NetworkMap
+
+__all__ = ["env", "parallel_env", "raw_env"]
+
+Observations = dict[str, NDArray[np.float32]]
+Actions = dict[str, NDArray[np.int64]]
+Infos = dict[str, dict[str, Any]]
+
+
+class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  # noqa: N801 PettingZoo's name for it
+    r"""A region in which hubs make what customers order and depots supply them, one step a working day.
+
+        towns           hubs (agents)                    depots (agents)         suppliers
+                        +------------------------+       +---------------+
+        orders   ---->  | bid per technology     | ----> | quote per     | ---->  price falls
+        tenders  ---->  | bid per tender         | asks  | material      | orders with the lot;
+                        | machines, technicians  |       | stock by age  | <----  lead times
+        parts    <----  | raw and finished stock | <---- | trigger, lot  |
+                        +------------------------+ goods +---------------+
+                 two reverse auctions a day: hubs bid for orders, depots for the hubs' requests
+
+    **Agents** `hub_0 ... hub_{H-1}`, `depot_0 ... depot_{D-1}`, in the order of the scenario; none leaves or joins.
+    `scenario="rotterdam"` has 4 hubs and 2 depots, `"pocket"` 2 hubs and 1 depot.
+
+    **Actions**: `MultiDiscrete`, one component per row and thing; `batch.spec[role].components` has every name, level
+    and value, `batch.scenario.actions` sets the values.
+
+    | role  | component     | of each         | levels |
+    |-------|---------------|-----------------|--------|
+    | hub   | bid           | technology      | withdraw, then mark-ups on the hub's own estimated cost |
+    | hub   | tender        | tender slot     | pass, then mark-ups |
+    | hub   | cover         | material        | none, then the order-up-to level in days of use |
+    | hub   | trigger       | all materials   | reorder below this fraction of the level |
+    | hub   | can_order     | all materials   | once anything is ordered, what is below this fraction joins |
+    | hub   | make_to_stock | product         | days of its own sales kept finished |
+    | hub   | overtime      | all technicians | share of the working day |
+    | depot | trigger       | material        | none, then x the need during the lead time |
+    | depot | lot           | material        | days of cover beyond the trigger, or up to the next price break |
+    | depot | quote         | material        | decline, then mark-ups on the average landed cost |
+
+    `info[agent]["action_mask"]` is one flat int8 array of length `sum(nvec)`: 1 where the level can have an effect
+    today. A masked level is played as the component's level 0 and counted in `info[agent]["masked_actions"]`; a value
+    that is no level at all raises `ValueError`.
+
+    **Observations**: `Box(-10, 10)`, float32, dimensionless: what the agent itself may see (its machines, book, stock,
+    ages; the day's orders in its reach; yesterday's quotes; notices; weekday and season), never the day of the episode
+    nor another agent's books. `batch.spec[role].features` names every number. `state()` is the whole network.
+
+    **Reward**: minus the network's cost of the day (EUR), divided by `reward.scale_eur` of the scenario and the number
+    of agents; the same for every agent (team game). The cost is accrued: material when used, scrapped or written
+    off, not when bought.
+
+    **End**: after `max_cycles` days (default `scenario.episode_d`) every agent is truncated in the same step; nothing
+    terminates. What is still open is then settled in `info[agent]["settlement"]` (EUR), not in the last reward.
+
+    **Infos** have the same keys on every day: `action_mask`, `masked_actions` (components of the last action that were
+    masked), `cost` (network cost of the day, EUR), `settlement` (EUR, 0 before the last day).
+
+        from fabmesh.envs import hub_network_v0
+
+        env = hub_network_v0.parallel_env(scenario="pocket")
+        observations, infos = env.reset(seed=7)
+        while env.agents:
+            actions = {a: env.action_space(a).sample(infos[a]["action_mask"]) for a in env.agents}
+            observations, rewards, terminations, truncations, infos = env.step(actions)
+
+    Args:
+        scenario: Name of a shipped scenario, path to a YAML file, or a `Scenario`.
+        render_mode: None; "ansi": `render()` returns a page of text; "human": the page is printed after every reset
+            and step (a terminal is cleared first); "rgb_array": `render()` returns a map, uint8[height, width, 3].
+        max_cycles: Days of an episode; None takes the scenario's. May be set later, for the next `reset`.
+
+    Attributes:
+        batch: The `HubNetworkVector` of one network behind this view: ledger, events, names of features and levels.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {
+        "name": "hub_network_v0",
+        "render_modes": ["human", "ansi", "rgb_array"],
+        "is_parallelizable": True,
+        "render_fps": 4,
+    }
+
+    def __init__(
+        self,
+        scenario: str | Path | Scenario = "rotterdam",
+        render_mode: str | None = None,
+        max_cycles: int | None = None,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"render_mode {render_mode!r} is not one of {self.metadata['render_modes']}")
+        self.render_mode = render_mode
+        self.batch = batch = HubNetworkVector(scenario, num_envs=1, autoreset=False)
+        self.max_cycles = batch.scenario.episode_d if max_cycles is None else max_cycles
+
+        self.possible_agents = [agent for role in batch.roles for agent in batch.agents[role]]
+        self.agents: list[str] = []
+        # One space object per agent: agents that shared one would share its generator, and seeding one would seed all.
+        self.observation_spaces = {
+            agent: deepcopy(batch.single_observation_space[role])
+            for role in batch.roles
+            for agent in batch.agents[role]
+        }
+        self.action_spaces = {
+            agent: deepcopy(batch.single_action_space[role]) for role in batch.roles for agent in batch.agents[role]
+        }
+        self.state_space = batch.state_space
+        self._boards = [_RoleBoard(role, batch.agents[role], batch.spec[role]) for role in batch.roles]
+        # What the batch returned last, as it returned it: views that the next step overwrites.
+        self._observed: dict[str, NDArray[np.float32]] = {}
+        self._masks: dict[str, NDArray[np.int8]] = {}
+        self._ledger_before: NDArray[np.float64] | None = None
+        self._map: NetworkMap | None = None
+
+    def observation_space(self, agent: str) -> Box:
+        """The agent's observation space; the same object at every call."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> MaskedMultiDiscrete:
+        """The agent's action space; the same object at every call, so that its seed holds."""
+        return self.action_spaces[agent]
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:
+        """Starts an episode.
+
+        Args:
+            seed: The world: demand, tenders, outages, revisions, lead times. None goes on to the next world of the
+                stream that the last seed began.
+            options: Accepted and not used; the scenario holds every choice.
+
+        Returns:
+            Observations and infos by agent.
+        """
+        if self.batch.scenario.episode_d != self.max_cycles:
+            self._change_length()
+        self._observed, info = self.batch.reset(seed=seed)
+        self._masks = info["action_mask"]
+        self.agents = self.possible_agents[:]
+        self._ledger_before = None
+        infos = self._infos([0] * len(self.agents), 0.0, 0.0)
+        if self.render_mode == "human":
+            self.render()
+        return self._observations(), infos
+
+    def step(self, actions: Actions) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]:
+        """One working day.
+
+        Args:
+            actions: For every agent one level per component: integers of the shape of `action_space(agent)`.
+
+        Returns:
+            Observations, rewards, terminations, truncations and infos by agent.
+
+        Raises:
+            ValueError: If an agent has no action, or a value is no level of its component.
+            RuntimeError: If no episode is under way.
+        """
+        if not self.agents:
+            raise RuntimeError("step() with no episode under way: call reset() first")
+        masked: list[int] = []
+        for board in self._boards:
+            board.put(actions)
+            masked += board.count_masked(self._masks[board.role][0])
+        if self.render_mode is not None:
+            self._ledger_before = self.batch.ledger[0].copy()
+        self._observed, reward, terminated, truncated, info = self.batch.step(
+            {board.role: board.actions for board in self._boards}
+        )
+        self._masks = info["action_mask"]
+
+        agents = self.possible_agents
+        over, cut = bool(terminated[0]), bool(truncated[0])
+        ended = over or cut
+        rewards = [number for board in self._boards for number in reward[board.role][0].tolist()]
+        infos = self._infos(masked, float(info["cost"][0]), float(info["settlement"][0]) if ended else 0.0)
+        if ended:
+            self.agents.clear()
+        if self.render_mode == "human":
+            self.render()
+        return (
+            self._observations(),
+            dict(zip(agents, rewards, strict=True)),
+            dict.fromkeys(agents, over),
+            dict.fromkeys(agents, cut),
+            infos,
+        )
+
+    def state(self) -> NDArray[np.float32]:
+        """The whole network for a central critic: float32 of the shape of `state_space`."""
+        return self.batch.state()[0].copy()
+
+    def render(self) -> str | NDArray[np.uint8] | None:
+        """The network as it is now, in the constructor's `render_mode`.
+
+        Returns:
+            "ansi": a page of text; "rgb_array": uint8[height, width, 3]; "human": None, the page is printed.
+
+        Raises:
+            RuntimeError: Before the first reset.
+        """
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() shows nothing without a render_mode: give the constructor one, e.g. 'ansi'")
+            return None
+        if not self._observed:
+            raise RuntimeError("render() before the first reset()")
+        if self.render_mode == "rgb_array":
+            if self._map is None:
+                from fabmesh.envs.rendering.map import NetworkMap  # only here: matplotlib takes half a second to load
+
+                self._map = NetworkMap(self.batch.scenario)
+            return self._map.draw(read_network(self.batch, self._observed, self._ledger_before))
+        page = network_page(read_network(self.batch, self._observed, self._ledger_before))
+        if self.render_mode == "ansi":
+            return page
+        show_page(page)
+        return None
+
+    def close(self) -> None:
+        """Releases the picture and the batch."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+        self.batch.close()
+
+    def _change_length(self) -> None:
+        """A batch with episodes of `max_cycles` days that goes on in the same stream of worlds."""
+        if self.max_cycles < 1:
+            raise ValueError(f"max_cycles is {self.max_cycles}, but an episode has at least 1 day")
+        before = self.batch
+        self.batch = HubNetworkVector(replace(before.scenario, episode_d=self.max_cycles), num_envs=1, autoreset=False)
+        if self._observed:
+            self.batch.reset(seed=[int(before.seeds[0])])
+        before.close()
+
+    def _observations(self) -> Observations:
+        """One copy of the buffer per role; the agents get its rows."""
+        rows = [row for board in self._boards for row in self._observed[board.role][0].copy()]
+        return dict(zip(self.possible_agents, rows, strict=True))
+
+    def _infos(self, masked: list[int], cost: float, settlement: float) -> Infos:
+        masks = [row for board in self._boards for row in self._masks[board.role][0].copy()]
+        return {
+            agent: {"action_mask": mask, "masked_actions": count, "cost": cost, "settlement": settlement}
+            for agent, mask, count in zip(self.possible_agents, masks, masked, strict=True)
+        }
+
+
+class _RoleBoard:
+    """The actions of one role's agents, checked and laid out as the batch takes them."""
+
+    def __init__(self, role: str, agents: tuple[str, ...], spec: RoleSpec) -> None:
+        self.role = role
+        self.actions = np.zeros((1, len(agents), len(spec.nvec)), dtype=np.int64)
+        self._rows = list(zip(agents, self.actions[0], strict=True))  # views: writing a row fills `actions`
+        self._levels = spec.nvec
+        self._mask_starts = np.cumsum(spec.nvec) - spec.nvec
+        self._agent_index = np.arange(len(agents))[:, None]
+
+    def put(self, actions: Actions) -> None:
+        """Takes the actions of this role's agents out of a dictionary."""
+        for agent, row in self._rows:
+            try:
+                action = np.asarray(actions[agent])
+            except KeyError:
+                raise ValueError(f"no action for {agent}: every agent acts every day") from None
+            if action.shape != row.shape or action.dtype.kind not in "iu":
+                given = f"{action.dtype} of shape {action.shape}"
+                raise ValueError(f"the action of {agent} is {given}, expected integers of shape {row.shape}")
+            row[:] = action
+
+    def count_masked(self, masks: NDArray[np.int8]) -> list[int]:
+        """How many components of each agent's action are masked today."""
+        allowed = masks[self._agent_index, self._mask_starts + self.actions[0]]
+        return (len(self._levels) - allowed.sum(axis=1)).tolist()
+
+
+def raw_env(**kwargs: Any) -> AECEnv[str, NDArray[np.float32], NDArray[np.int64] | None]:
+    """The environment with agents taking turns within the day (AEC); arguments as `parallel_env`."""
+    return parallel_to_aec(parallel_env(**kwargs))
+
+
+def env(**kwargs: Any) -> AECEnv[str, NDArray[np.float32], NDArray[np.int64] | None]:
+    """`raw_env` with PettingZoo's assertions of order and bounds; arguments as `parallel_env`."""
+    return OrderEnforcingWrapper(AssertOutOfBoundsWrapper(raw_env(**kwargs)))
