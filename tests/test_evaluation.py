@@ -29,8 +29,9 @@ LINES = (
 )
 EVENTS = (
     *("units_ordered", "units_delivered", "units_lost", "units_cancelled", "units_open", "units_on_time"),
-    *("lead_time_days", "tenders_posted", "tenders_won", "tenders_lost", "masked_actions", "purchases_eur"),
-    *("retail_eur", "deadstock_eur", "salvage_eur", "supplier_orders", "hub_consignments", "outage_days"),
+    *("lead_time_unit_days", "tenders_posted", "tenders_won", "tenders_lost", "masked_actions"),
+    *("purchases_eur", "retail_eur", "deadstock_gross_eur", "supplier_orders", "hub_consignments", "overtime_h"),
+    *("shortage_hub_material_days", "outage_days"),
 )
 
 
@@ -42,8 +43,9 @@ def hand_made_episodes():
     events = np.zeros((2, len(EVENTS)))
     counts = {
         "units_ordered": 100, "units_delivered": 80, "units_lost": 15, "units_cancelled": 2, "units_open": 3,
-        "units_on_time": 60, "lead_time_days": 240, "tenders_posted": 4, "tenders_won": 1, "purchases_eur": 2_000,
-        "retail_eur": 500, "deadstock_eur": 100, "supplier_orders": 7, "hub_consignments": 9, "masked_actions": 11,
+        "units_on_time": 60, "lead_time_unit_days": 240, "tenders_posted": 4, "tenders_won": 1, "purchases_eur": 2_000,
+        "retail_eur": 500, "deadstock_gross_eur": 100, "supplier_orders": 7, "hub_consignments": 9,
+        "masked_actions": 11, "overtime_h": 12.5, "shortage_hub_material_days": 13,
     }  # fmt: skip
     for name, value in counts.items():
         events[0, EVENTS.index(name)] = value
@@ -80,6 +82,8 @@ def test_measures_from_a_hand_made_ledger():
         "tender_win_share": 0.25,
         "supplier_orders": 7,
         "hub_consignments": 9,
+        "shortage_days": 13,
+        "overtime_hours": 12.5,
         "masked_actions": 11,
     }
     assert set(got) == {item.name for item in MEASURES} == set(expected)

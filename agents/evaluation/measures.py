@@ -60,6 +60,8 @@ MEASURES = (
     Measure("tender_win_share", "tenders awarded / posted", "share", "higher"),
     Measure("supplier_orders", "supplier orders of depots", "orders", "neither"),
     Measure("hub_consignments", "consignments to hubs", "consignments", "neither"),
+    Measure("shortage_days", "days a hub lacked a material it needed", "hub-material days"),
+    Measure("overtime_hours", "overtime", "h", "neither"),
     Measure("masked_actions", "actions without effect", "actions", "neither"),
 )
 BY_NAME = {item.name: item for item in MEASURES}
@@ -95,7 +97,7 @@ def measure(
         "controllable_cost_per_unit": _ratio(controllable, ordered),
         "mission_cost_per_unit": _ratio(mission, ordered),
         "deadstock": by_line["deadstock"],
-        "deadstock_share": _ratio(count["deadstock_eur"], count["purchases_eur"]),
+        "deadstock_share": _ratio(count["deadstock_gross_eur"], count["purchases_eur"]),
         "logistics_cost": logistics,
         "logistics_share": _ratio(logistics, network),
         "retail_share": _ratio(count["retail_eur"], count["purchases_eur"]),
@@ -107,10 +109,12 @@ def measure(
         "on_time_share": _ratio(count["units_on_time"], delivered),
         "lost_share": _ratio(count["units_lost"], ordered),
         "cancelled_share": _ratio(count["units_cancelled"], ordered),
-        "lead_time_days": _ratio(count["lead_time_days"], delivered),
+        "lead_time_days": _ratio(count["lead_time_unit_days"], delivered),
         "tender_win_share": _ratio(count["tenders_won"], count["tenders_posted"]),
         "supplier_orders": count["supplier_orders"],
         "hub_consignments": count["hub_consignments"],
+        "shortage_days": count["shortage_hub_material_days"],
+        "overtime_hours": count["overtime_h"],
         "masked_actions": count["masked_actions"],
     }
     return {item.name: np.array(values[item.name], dtype=np.float64) for item in MEASURES}
