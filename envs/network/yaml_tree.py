@@ -24,7 +24,7 @@ from fabmesh.envs.errors import ScenarioError
 
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
-_MAX_NODES = 200_000  # far beyond any scenario; stops files that multiply themselves through aliases
+_MAX_NODES = 100_000  # far beyond any scenario; stops files that multiply themselves through aliases
 DIRECTIVES = ("include", "select")
 
 
@@ -134,6 +134,7 @@ def _parse(path: Path) -> Keys:
         raise refusal(source, "", f"cannot be read: {error.strerror}") from None
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        tree = None if root is None else _Converter(source).convert(root, "")
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise refusal(Place(source, line), "", f"is not valid YAML: {error.problem or error.context}") from None
@@ -141,9 +142,8 @@ def _parse(path: Path) -> Keys:
         raise refusal(source, "", f"is not valid YAML: {error}") from None
     except RecursionError:
         raise refusal(source, "", "is nested too deeply") from None
-    if root is None:
+    if tree is None:
         raise refusal(source, "", "is empty; a scenario needs at least name, towns, hubs, depots and a catalogue")
-    tree = _Converter(source).convert(root, "")
     if not isinstance(tree, Keys):
         raise refusal(tree.place, "", "must be a mapping of keys such as name, towns, hubs")
     return tree
@@ -256,26 +256,31 @@ def _merge(under: Keys, over: Keys, top: bool = False) -> Keys:
         if isinstance(old, Keys) and isinstance(value, Keys):
             entries[key] = _merge(old, value)
         elif top and isinstance(old, Items) and isinstance(value, Items):
-            entries[key] = _merge_named(old, value)
+            entries[key] = _merge_named(old, value, key)
         else:
             entries[key] = value
         places[key] = over.key_places[key]
     return Keys(entries, places, over.place)
 
 
-def _merge_named(under: Items, over: Items) -> Items:
+def _merge_named(under: Items, over: Items, section: str) -> Items:
     """Entries of the same name are merged, new ones appended; a list of things without names is replaced."""
     if not all(_name_of(item) for item in (*under.items, *over.items)):
         return over
     merged = list(under.items)
     position = {_name_of(item): i for i, item in enumerate(merged)}
+    first_line: dict[str | None, int] = {}
     for item in over.items:
-        at = position.get(_name_of(item))
+        name = _name_of(item)
+        if name in first_line:  # would otherwise vanish in the merge
+            raise refusal(item.place, section, f"{name!r} is given twice, first in line {first_line[name]}")
+        first_line[name] = item.place.line
+        at = position.get(name)
         if at is None:
-            merged.append(item)  # a name repeated inside one file stays twice and is refused by the checks
-        else:
-            old = merged[at]
-            merged[at] = _merge(old, item) if isinstance(old, Keys) and isinstance(item, Keys) else item
+            merged.append(item)
+            continue
+        old = merged[at]
+        merged[at] = _merge(old, item) if isinstance(old, Keys) and isinstance(item, Keys) else item
     return Items(merged, over.place)
 
 
