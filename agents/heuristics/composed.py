@@ -23,7 +23,7 @@ class ComposedPolicy:
     """A policy that asks one rule after the other; components no rule decides stay at level 0.
 
     Rules read observations and constants of the scenario, keep no memory between days, and treat all copies at once.
-    A level the mask forbids is replaced by the nearest legal one.
+    A level the mask forbids becomes level 0.
     """
 
     sees: Sees = "local"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fabmesh.agents.heuristics.expectations import expect
+from fabmesh.agents.heuristics.expectations import base_rate, expect
 from fabmesh.agents.heuristics.formulas import (
-    covering_level,
     eoq_all_units_discount,
+    joint_cycle,
     lead_time_deviation,
     nearest_level,
     safety_factor,
@@ -35,56 +35,58 @@ class EoqWithDiscount:
     """(Q, r): lot from the EOQ with all-units discounts, trigger from lead-time demand plus safety stock.
 
     Lot: for each price class the EOQ, moved into the class, the cheapest wins (Silver, Pyke & Thomas 2017, section
-    4.5); when it is the least lot of a class, "next price break" is chosen. Trigger: lead-time demand plus z standard
-    deviations of it (random lead time, section 6.10), z from the cost of buying at retail instead (Hadley & Whitin
-    1963). What ages is bought for no longer than half the life one can count on. A kit runs the risk that its design
-    ends: the revision rate is added to its holding rate, and once the end is announced no more is ordered.
+    4.5), with demand forecast by exponential smoothing; a lot beyond the longest level that only the price break
+    justifies is ordered as "next price break". Trigger: lead-time demand plus z standard deviations of it (random lead
+    time, section 6.10), z from the cost of buying at retail instead (Hadley & Whitin 1963). What ages is bought for no
+    longer than half the life one can count on. A kit runs the risk that its design ends: the revision rate is added to
+    its holding rate, and once the end is announced no more is ordered.
     """
 
-    def __init__(self, scenario: Scenario, consignment_d: float = 10.0) -> None:
-        """Work out trigger and lot for every material.
-
-        Args:
-            scenario: The network.
-            consignment_d: Working days between a hub's consignments; sets the variance of requests.
-        """
-        supply, actions, materials = scenario.supply, scenario.actions, scenario.materials
-        wanted = expect(scenario)
-        need = np.maximum(wanted.depot_need, 1e-9)  # units a day
-        bulk = np.array([m.bulk_eur for m in materials])
-        retail = np.array([m.retail_eur for m in materials])
+    def __init__(self, scenario: Scenario) -> None:
+        """Work out what does not change from day to day."""
+        supply, inventory, materials = scenario.supply, scenario.inventory, scenario.materials
+        expected = expect(scenario)
+        self._expected = expected.depot_use
+        self._floor = inventory.catchment_floor
+        self._bulk = np.array([m.bulk_eur for m in materials])
+        self._premium = np.array([m.retail_eur - m.bulk_eur for m in materials])
         pallet = np.array([m.pallet for m in materials])
         weight = np.array([max(m.kg, scenario.freight.kg_per_litre * m.litres) for m in materials])
         freight = scenario.freight.rate_eur_tkm * supply.distance_km * weight / 1_000  # EUR a unit
         factors = np.array(supply.price_factors)
-        prices = bulk[:, None] + (retail - bulk)[:, None] * factors + freight[:, None]
-        minima = pallet[:, None] * np.array((0.0, *supply.price_breaks_pallets))
-        specific = np.array([m.design_of is not None for m in materials])
-        obsolescence = scenario.demand.revisions_per_year * (1.0 - scenario.inventory.salvage) * specific
-        holding = (scenario.inventory.holding_material_year + obsolescence) / WORKING_DAYS_PER_YEAR
-        longest = need * np.maximum(usable_life_d(scenario) / 2, min(actions.depot_lot_d))
-        order_eur = supply.order_eur + scenario.freight.fixed_eur
-        lot = eoq_all_units_discount(order_eur, need, holding, prices, minima, longest)
-
-        lead = np.array([m.lead_mean_d for m in materials])
-        lead_sd = np.array([m.lead_sd_d for m in materials])
-        # Hubs order a cycle's need at a time, each at its own moment: compound Poisson with lots D_hub x cycle.
-        share = wanted.hub_need / len(scenario.depots) if scenario.depots else wanted.hub_need
-        variance = (share**2).sum(axis=0) * len(scenario.depots) * consignment_d
-        deviation = lead_time_deviation(lead + REVIEW_D, lead_sd, need, variance)
-        short = np.maximum(retail - bulk, 1e-9)
-        z = safety_factor(holding * bulk, lot, short, need)
-        reorder = need * (lead + REVIEW_D) + z * deviation
-        self._trigger = 1 + covering_level(reorder / (need * lead), actions.depot_trigger)
-
-        levels_d = np.array(actions.depot_lot_d, dtype=np.float64)
-        at_break = np.isclose(lot[:, None], minima).any(axis=1) & (lot > 0.0)
-        by_days = nearest_level(lot / need, levels_d)
-        within = lot / need <= levels_d[-1]
-        self._lot = np.where(at_break & ~within, len(levels_d), by_days)
+        self._prices = self._bulk[:, None] + self._premium[:, None] * factors + freight[:, None]
+        self._minima = pallet[:, None] * np.array((0.0, *supply.price_breaks_pallets))
+        kit = np.array([m.design_of is not None for m in materials])
+        obsolescence = kit * scenario.demand.revisions_per_year * (1.0 - inventory.salvage)
+        self._holding = (inventory.holding_material_year + obsolescence) / WORKING_DAYS_PER_YEAR
+        self._order_eur = supply.order_eur + scenario.freight.fixed_eur
+        self._levels_d = np.array(scenario.actions.depot_lot_d, dtype=np.float64)
+        self._longest_d = np.maximum(usable_life_d(scenario) / 2, self._levels_d[0])
+        self._triggers = np.array(scenario.actions.depot_trigger)
+        self._lead = np.array([m.lead_mean_d for m in materials])
+        self._lead_sd = np.array([m.lead_sd_d for m in materials])
+        # Hubs order a joint cycle's need at a time, each at its own moment: compound Poisson requests, whose variance
+        # a day is sum D_hub^2 T_hub; here relative to the squared demand, in days.
+        share = expected.hub_use / np.maximum(expected.hub_use.sum(axis=0), 1e-9)
+        value = np.maximum(expected.hub_use @ self._bulk, 1e-9)
+        cycle = joint_cycle(scenario.freight.fixed_eur, value, inventory.holding_material_year / WORKING_DAYS_PER_YEAR)
+        self._lumpiness_d = (share**2 * cycle[:, None]).sum(axis=0)
 
     def __call__(self, desk: Desk) -> None:
         """Put levels on the desk."""
+        need = base_rate(self._expected, desk.see("request_rate"), self._floor)
+        lot = eoq_all_units_discount(
+            self._order_eur, need, self._holding, self._prices, self._minima, need * self._longest_d
+        )
+        deviation = lead_time_deviation(self._lead + REVIEW_D, self._lead_sd, need, need**2 * self._lumpiness_d)
+        factor = safety_factor(self._holding * self._bulk, lot, self._premium, need)
+        reorder = need * (self._lead + REVIEW_D) + factor * deviation
+        trigger = 1 + nearest_level(reorder / (need * self._lead), self._triggers)
+
+        days = lot / need
+        at_break = np.isclose(lot[..., None], self._minima).any(axis=-1)
+        for_the_price = at_break & (days > self._levels_d[-1])
+        level = np.where(for_the_price, len(self._levels_d), nearest_level(days, self._levels_d))
         announced = desk.see("kit_notice") > 0.0
-        desk.choose("trigger", np.where(announced, 0, self._trigger))
-        desk.choose("lot", np.where(announced, 0, self._lot))
+        desk.choose("trigger", np.where(announced, 0, trigger))
+        desk.choose("lot", np.where(announced, 0, level))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.agents.heuristics.expectations import expect
+from fabmesh.agents.heuristics.expectations import base_rate, expect
 from fabmesh.agents.heuristics.formulas import covering_level, joint_cycle, nearest_level
 from fabmesh.agents.heuristics.view import Desk
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
@@ -40,40 +40,43 @@ class JointOrderUpTo:
     """Order-up-to levels from lead time, joint cycle and safety days; materials share consignments (s, c, S).
 
     The fixed freight of a consignment is shared by all materials on it, so the cycle is the joint one,
-    T = sqrt(2 K / (r sum D p)) (Silver, Pyke & Thomas 2017, chapter 10), per hub. Each material is ordered up to
-    S = lead time + review + T + safety days; an order goes out when one falls to s = lead time + review + safety days,
-    and everything below its level joins it (can-order with c = S, Balintfy 1964). Known need beyond that (a tender
-    just won) raises the level. What ages is held no longer than half the life one can count on (the depot has the
-    other half); a kit whose design has been announced to end is bought for the days left and no more.
+    T = sqrt(2 K / (r sum D p)) (Silver, Pyke & Thomas 2017, chapter 10), per hub, with D forecast by exponential
+    smoothing. Each material is ordered up to S = lead time + review + T + safety days; an order goes out when one falls
+    to s = lead time + review + safety days, and everything below its level joins it (can-order with c = S, Balintfy
+    1964). Known need beyond that (a tender just won) raises the level. What ages is held no longer than half the life
+    one can count on (the depot has the other half); a kit whose design has been announced to end is bought for the days
+    left and no more.
     """
 
     def __init__(self, scenario: Scenario, safety_d: float = 3.0) -> None:
-        """Work out levels per hub and material.
+        """Work out what does not change from day to day.
 
         Args:
             scenario: The network.
             safety_d: Safety stock in days of base rate.
         """
-        actions, materials = scenario.actions, scenario.materials
-        bulk = np.array([m.bulk_eur for m in materials])
-        value = np.maximum((expect(scenario).hub_need * bulk).sum(axis=1), 1e-6)  # EUR a day, [hubs]
-        rate = scenario.inventory.holding_material_year / WORKING_DAYS_PER_YEAR
-        cycle = joint_cycle(scenario.freight.fixed_eur, value, rate)[:, None]
+        inventory, actions = scenario.inventory, scenario.actions
+        self._expected = expect(scenario).hub_use
+        self._price = np.array([m.bulk_eur for m in scenario.materials])
+        self._holding_d = inventory.holding_material_year / WORKING_DAYS_PER_YEAR
+        self._floor = inventory.catchment_floor
+        self._consignment = scenario.freight.fixed_eur
         self._reorder_d = DELIVERY_D + REVIEW_D + safety_d
-        limit = np.maximum(usable_life_d(scenario) / 2, self._reorder_d)
-        self._level_d = np.minimum(self._reorder_d + cycle, limit)  # [hubs, materials]
+        self._limit_d = np.maximum(usable_life_d(scenario) / 2, self._reorder_d)
         self._covers = np.array(actions.cover_d, dtype=np.float64)
-        share = self._reorder_d / (self._reorder_d + cycle)  # [hubs, 1]
-        self._trigger = nearest_level(share, actions.reorder_trigger)
+        self._triggers = np.array(actions.reorder_trigger)
         self._notice_d = float(scenario.demand.revision_notice_d)
 
     def __call__(self, desk: Desk) -> None:
         """Put levels on the desk."""
+        rate = base_rate(self._expected, desk.see("use_rate"), self._floor)
+        cycle = joint_cycle(self._consignment, (rate * self._price).sum(axis=-1, keepdims=True), self._holding_d)
+        wanted = np.minimum(self._reorder_d + cycle, self._limit_d)
         known = desk.see("book_need") * BOOK_SCALE_D + DELIVERY_D + REVIEW_D
-        level = 1 + nearest_level(np.maximum(self._level_d, known), self._covers)
+        level = 1 + nearest_level(np.maximum(wanted, known), self._covers)
         notice = desk.see("kit_notice")
         left = self._notice_d * (1.0 - notice) - DELIVERY_D
         until_revision = np.searchsorted(self._covers, left, side="right")  # largest cover that is used up, 0 = none
         desk.choose("cover", np.where(notice > 0.0, np.minimum(level, until_revision), level))
-        desk.choose("trigger", self._trigger)
+        desk.choose("trigger", nearest_level(self._reorder_d / (self._reorder_d + cycle), self._triggers))
         desk.choose("can_order", CAN_ORDER_ALL)

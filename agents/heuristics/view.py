@@ -39,16 +39,7 @@ class Desk:
             self.levels[..., self._spec.component(component)] = level
 
     def legal_levels(self) -> NDArray[np.int64]:
-        """Return the levels chosen, each illegal one replaced by the nearest legal one (the lower one on a tie)."""
+        """Return the levels chosen; an illegal one is replaced by level 0, which does nothing and is always legal."""
         nvec = np.asarray(self._spec.nvec)
-        offsets = np.concatenate(([0], np.cumsum(nvec)[:-1]))
-        allowed = np.take_along_axis(self._masks, offsets + self.levels, axis=-1)
-        copy, agent, component = np.nonzero(allowed == 0)
-        if len(copy):
-            ladder = np.arange(int(nvec.max()))
-            exists = ladder < nvec[component, None]
-            flat = np.where(exists, offsets[component, None] + ladder, 0)
-            legal = exists & (self._masks[copy[:, None], agent[:, None], flat] != 0)
-            gap = np.abs(ladder - self.levels[copy, agent, component][:, None])
-            self.levels[copy, agent, component] = np.argmin(np.where(legal, gap, len(ladder)), axis=1)
-        return self.levels
+        offsets = np.cumsum(nvec) - nvec
+        return np.where(np.take_along_axis(self._masks, offsets + self.levels, axis=-1) != 0, self.levels, 0)

@@ -1,0 +1,164 @@
+"""The demonstration: train on real towns, compare with the baselines, say where everything lies.
+
+`make demo` runs `python -m fabmesh.agents.demo`. Run again, it reuses the checkpoint of the same settings.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from fabmesh.agents.evaluation import plots, report
+from fabmesh.agents.evaluation.comparison import Comparison, compare_policies
+from fabmesh.agents.evaluation.files import check_writable
+from fabmesh.agents.evaluation.seeds import seed_set
+from fabmesh.agents.heuristics import NAMES
+from fabmesh.agents.learning import checkpoint, cli
+from fabmesh.agents.learning.config import TrainConfig
+from fabmesh.agents.learning.reporting import CSV_NAME
+from fabmesh.agents.learning.settings import as_plain, parse
+from fabmesh.agents.registry import SAMPLE_SUFFIX, make_policy
+from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.scenario import Scenario
+
+PLACES = ("run_dir", "config", "resume", "torch_threads", "env_threads")  # settings that do not change what is learned
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Train on a scenario for some minutes, then compare with the baselines on validation worlds."""
+
+    scenario: str = "rotterdam"
+    """Name of a shipped scenario or path of a YAML file."""
+    algo: str = "mappo"
+    """Learning algorithm: mappo or ippo."""
+    minutes: float = 3.0
+    """Time for training, minutes, imitation and validation included."""
+    seed: int = 1
+    """Training seed."""
+    episodes: int = 64
+    """Validation seeds to compare on, one episode each, at most 64."""
+    threads: int = 2
+    """Threads that step the worlds of the comparison; results do not depend on it."""
+    directory: Path = Path("runs/demo")
+    """Directory for everything the demonstration writes."""
+
+
+def _training_arguments(config: DemoConfig) -> list[str]:
+    """Flags of `train.py`, but for the run directory."""
+    flags = ["--scenario", config.scenario, "--algo", config.algo, "--seed", str(config.seed)]
+    return [*flags, "--max-minutes", f"{config.minutes:g}"]
+
+
+def settings_hash(training: TrainConfig, scenario: Scenario) -> str:
+    """Short hash of all that decides what is learned: the settings and every number of the scenario."""
+    settings = {key: value for key, value in as_plain(training).items() if key not in PLACES}
+    text = json.dumps(settings, sort_keys=True, default=str) + repr(scenario)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _finished(run_dir: Path, training: TrainConfig) -> bool:
+    """Say whether the training in a directory came to its end; one that was stopped goes on instead."""
+    state = checkpoint.read(run_dir / checkpoint.LAST)["state"]
+    in_time = training.max_minutes is not None and state["seconds"] >= 60.0 * training.max_minutes
+    return bool(in_time or state["steps"] >= training.total_steps)
+
+
+def _train(config: DemoConfig, arguments: list[str], run_dir: Path, training: TrainConfig, console: Console) -> None:
+    arguments = [*arguments, "--run-dir", str(run_dir)]
+    if (run_dir / checkpoint.LAST).exists():
+        if _finished(run_dir, training):
+            console.print(f"Reusing the checkpoint of the same settings in {run_dir} (delete it to train again).")
+            return
+        console.print("Going on with the training that was stopped.")
+        arguments.append("--resume")
+    else:
+        console.print(f"Training {config.algo} on {config.scenario} for at most {config.minutes:g} minutes:")
+    console.print(f"  python train.py {' '.join(arguments)}", highlight=False, soft_wrap=True)
+    if cli.main(arguments) != 0:
+        raise FabmeshError(f"training in {run_dir} did not finish: see the message above")
+
+
+def learning_curve(run_dir: Path, comparison: Comparison) -> Figure | None:
+    """Figure of the validation scores of a run against the baselines, if the run has any."""
+    with (run_dir / CSV_NAME).open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("validation/network_cost_mode")]
+    if not rows:
+        return None
+    steps = np.array([float(row["steps"]) for row in rows])
+    scores = np.array([float(row["validation/network_cost_mode"]) for row in rows])
+    # Idle and random cost several times as much: on their scale the curve would be a flat line.
+    means = {t.policy: float(t.measures["network_cost"].mean()) for t in comparison.tables if t.policy in NAMES}
+    shown = {name: mean for name, mean in means.items() if name in ("base_stock", "nearest")}
+    return plots.learning_curve(steps, scores, shown, f"{run_dir.name} on {comparison.scenario}", "most likely action")
+
+
+def run(config: DemoConfig, console: Console) -> None:
+    """Train or reuse, compare, write, say where.
+
+    Raises:
+        FabmeshError: If something the user gave is wrong.
+    """
+    began = time.perf_counter()
+    seeds = seed_set("validation", config.episodes)
+    scenario = load_scenario(config.scenario)
+    check_writable(config.directory, "--directory", directory=True)
+    arguments = _training_arguments(config)
+    training = parse(arguments)
+    place = config.directory / f"{scenario.name}-{settings_hash(training, scenario)}"
+    run_dir = place / config.algo
+    _train(config, arguments, run_dir, training, console)
+
+    names = [str(run_dir), str(run_dir) + SAMPLE_SUFFIX, *NAMES]
+    console.print(f"\nComparing with the baselines on {seeds.count} validation worlds:")
+    comparison = compare_policies([make_policy(name, scenario) for name in names], scenario, seeds, config.threads)
+    report.print_tables(comparison, console)
+    figures = plots.comparison_figures(comparison)
+    curve = learning_curve(run_dir, comparison)
+    if curve is not None:
+        figures["learning_curve"] = curve
+    report.write_json(comparison, place / "comparison.json")
+    report.write_csv(comparison, place / "comparison.csv")
+    paths = plots.save_figures(figures, place / "figures")
+    report.log_tensorboard(comparison, place / "tensorboard", figures)
+
+    console.print(f"\nDone in {(time.perf_counter() - began) / 60:.1f} minutes. Where everything lies:")
+    lines = (
+        ("checkpoint", run_dir / checkpoint.BEST),
+        ("table", place / "comparison.json"),
+        ("every episode", place / "comparison.csv"),
+        *(("figure", path) for path in paths),
+        ("TensorBoard", f"tensorboard --logdir {place}"),
+    )
+    for what, where in lines:
+        console.print(f"  {what:14s} {where}", highlight=False, soft_wrap=True)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the demonstration; returns the exit code: 0, or 2 for wrong input."""
+    config = tyro.cli(DemoConfig, args=args, prog="python -m fabmesh.agents.demo")
+    try:
+        run(config, Console())
+    except FabmeshError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; run again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

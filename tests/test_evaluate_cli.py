@@ -1,0 +1,132 @@
+"""`evaluate.py` as a user types it: on pocket, and with everything one can get wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fabmesh
+from fabmesh.evaluate import main
+
+ROOT = Path(fabmesh.__file__).parent
+
+
+def run(capsys, *arguments):
+    code = main([*arguments, "--quiet"])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_as_a_user_types_it(tmp_path):
+    out = tmp_path / "out.json"
+    command = [sys.executable, str(ROOT / "evaluate.py"), "--scenario", "pocket", "--policies", "base_stock", "nearest"]
+    done = subprocess.run(
+        [*command, "random", "--seeds", "validation", "--episodes", "8", "--json", str(out)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "base_stock" in done.stdout
+    assert "100%" in done.stderr  # the progress bar
+    data = json.loads(out.read_text())
+    assert data["scenario"] == "pocket"
+    assert data["seeds"] == {"space": "validation", "count": 8}
+    assert [policy["name"] for policy in data["policies"]] == ["base_stock", "nearest", "random"]
+    assert all(policy["episodes"] == 8 for policy in data["policies"])
+
+
+def test_everything_that_can_be_written_is(capsys, tmp_path):
+    places = {option: tmp_path / "new" / option for option in ("out.json", "out.csv", "figures", "logs")}
+    code, out, _ = run(
+        capsys,
+        *("--scenario", "pocket", "--policies", "base_stock", "idle", "--episodes", "4", "--threads", "2"),
+        *("--json", str(places["out.json"]), "--csv", str(places["out.csv"])),
+        *("--figures", str(places["figures"]), "--tensorboard", str(places["logs"])),
+    )
+    assert code == 0
+    for place in places.values():
+        assert place.exists()
+        assert str(place) in out
+    assert {path.name for path in places["figures"].iterdir()} == {"cost_by_line.png", "paired_network_cost.png"}
+    assert list(places["logs"].rglob("events.out.tfevents*"))
+    with places["out.csv"].open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 8
+
+
+def test_a_policy_compared_with_itself_differs_by_exactly_nothing(capsys, tmp_path):
+    out = tmp_path / "out.json"
+    code, _, _ = run(
+        capsys, "--scenario", "pocket", "--policies", "random", "random", "--episodes", "4", "--json", str(out)
+    )
+    assert code == 0
+    data = json.loads(out.read_text())
+    assert [policy["name"] for policy in data["policies"]] == ["random", "random (2)"]
+    assert all(row["difference"] == 0.0 and row["ci95"] == [0.0, 0.0] for row in data["paired"])
+
+
+def test_results_do_not_depend_on_threads_or_company(capsys, tmp_path):
+    files = []
+    for i, options in enumerate((["--threads", "1"], ["--threads", "2"], ["--threads", "1"])):
+        policies = ["base_stock", "random"] if i < 2 else ["idle", "random", "base_stock"]
+        files.append(tmp_path / f"{i}.json")
+        common = ["--scenario", "pocket", "--episodes", "4", "--json", str(files[-1])]
+        assert run(capsys, "--policies", *policies, *common, *options)[0] == 0
+    rows = [{p["name"]: p for p in json.loads(file.read_text())["policies"]} for file in files]
+    for name in ("base_stock", "random"):
+        assert rows[0][name] == rows[1][name] == rows[2][name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--policies", "basestock"], "did you mean 'base_stock'"),
+        (["--policies", "runs/nothing"], "no such run directory or checkpoint"),
+        (["--policies", "idle", "--episodes", "0"], "at least 1 episode"),
+        (["--policies", "idle", "--episodes", "-3"], "at least 1 episode"),
+        (["--policies", "idle", "--episodes", "65"], "64 named seeds"),
+        (["--policies", "idle", "--seeds", "test", "--episodes", "257"], "256 named seeds"),
+        (["--policies", "idle", "--threads", "0"], "at least 1 thread"),
+        (["--policies", "idle", "--scenario", "pockets"], "pocket"),
+        (["--policies", "idle", "--scenario", "nowhere.yaml"], "nowhere.yaml"),
+        (["--policies", "idle", "--json", "."], "is a directory"),
+        (["--policies", "idle", "--json", "file/out.json"], "cannot write in file"),
+        (["--policies", "idle", "--figures", "file"], "is a file"),
+    ],
+)
+def test_wrong_input_is_one_clear_line_and_exit_code_2(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    scenario = [] if "--scenario" in arguments else ["--scenario", "pocket"]
+    json_ = [] if "--json" in arguments else ["--json", "new/out.json"]
+    code, out, err = run(capsys, *arguments, *scenario, *json_)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["--policies", "idle", "--episodes", "many"], ["--polices", "idle"]])
+def test_flags_that_do_not_parse_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+
+
+def test_help_explains_every_option(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("policies", "scenario", "seeds", "episodes", "first-seed", "threads", "json", "csv", "figures"):
+        assert f"--{option}" in text
+    assert "default" in text

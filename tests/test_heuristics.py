@@ -1,0 +1,282 @@
+"""Heuristics: textbook formulas by hand, legal actions, what each rule promises, and the order they come out in."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from fabmesh.agents.evaluation.protocol import evaluate
+from fabmesh.agents.evaluation.seeds import seed_set
+from fabmesh.agents.heuristics import NAMES, formulas, make
+from fabmesh.agents.policy import Policy
+from fabmesh.agents.registry import make_policy
+from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.vector import HubNetworkVector
+
+
+@pytest.fixture(scope="module", params=["pocket", "rotterdam"])
+def scenario(request):
+    return load_scenario(request.param)
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    return load_scenario("pocket")
+
+
+def days_of(scenario, policy, copies=4, days=12, seed=3):
+    """Observations, masks and actions of the first days, copied."""
+    batch = HubNetworkVector(scenario, num_envs=copies)
+    policy.reset(copies, 0)
+    obs, info = batch.reset(seed=seed)
+    for _ in range(days):
+        seen = {role: obs[role].copy() for role in batch.roles}
+        masks = {role: info["action_mask"][role].copy() for role in batch.roles}
+        levels = policy.act(obs, info["action_mask"])
+        yield batch, seen, masks, levels
+        obs, _, _, _, info = batch.step(levels)
+    batch.close()
+
+
+# --- formulas ---------------------------------------------------------------------------------------------------------
+
+
+def test_economic_order_quantity_by_hand():
+    assert formulas.economic_order_quantity(100.0, 50.0, 1.0) == pytest.approx(100.0)
+
+
+def test_all_units_discount_against_every_lot_there_is():
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        order, demand, rate = rng.uniform(20, 200), rng.uniform(0.5, 50), rng.uniform(0.0004, 0.004)
+        prices = np.sort(rng.uniform(5, 10, size=4))[::-1]
+        minima = np.array([0.0, *np.sort(rng.uniform(50, 3_000, size=3))])
+        most = rng.uniform(40, 5_000)
+        lots = np.linspace(1.0, most, 20_001)
+        price = prices[np.searchsorted(minima, lots, side="right") - 1]
+
+        def cost(lot, price, order=order, demand=demand, rate=rate):
+            return demand * price + order * demand / lot + rate * price * lot / 2
+
+        got = float(formulas.eoq_all_units_discount(order, demand, rate, prices, minima, most))
+        assert 0.0 < got <= most
+        got_price = prices[np.searchsorted(minima, got, side="right") - 1]
+        assert cost(got, got_price) <= cost(lots, price).min() * (1 + 1e-6)
+
+
+def test_lead_time_deviation_by_hand():
+    # L = 4, s_L = 1, D = 3, s_D^2 = 4: sqrt(4 x 4 + 9 x 1) = 5
+    assert formulas.lead_time_deviation(4.0, 1.0, 3.0, 4.0) == pytest.approx(5.0)
+
+
+def test_safety_factor_is_the_quantile_of_the_critical_ratio():
+    # h Q = 5, b D = 95: 5 % of the cycles may run out, z = 1.645
+    assert formulas.safety_factor(0.05, 100.0, 9.5, 10.0) == pytest.approx(1.6449, abs=1e-4)
+    assert formulas.safety_factor(1.0, 100.0, 0.1, 1.0) == 0.0  # shortages cheaper than stock
+
+
+def test_joint_cycle_by_hand():
+    assert formulas.joint_cycle(25.0, 500.0, 0.001) == pytest.approx(10.0)
+
+
+def test_levels_are_the_nearest_or_the_covering_ones():
+    values = (2, 4, 7, 10)
+    assert formulas.nearest_level([0.0, 3.0, 5.4, 5.6, 99.0], values).tolist() == [0, 0, 1, 2, 3]
+    assert formulas.covering_level([0.0, 2.0, 2.1, 7.0, 99.0], values).tolist() == [0, 0, 1, 2, 3]
+
+
+# --- every heuristic --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_levels_are_legal_and_of_the_right_shape(scenario, name):
+    policy = make(name, scenario)
+    assert isinstance(policy, Policy)
+    assert policy.name == name
+    assert policy.sees == "local"
+    for batch, _, masks, levels in days_of(scenario, policy):
+        for role in batch.roles:
+            nvec = np.asarray(batch.spec[role].nvec)
+            assert levels[role].shape == (4, len(batch.agents[role]), len(nvec))
+            assert levels[role].dtype == np.int64
+            offsets = np.cumsum(nvec) - nvec
+            assert np.take_along_axis(masks[role], offsets + levels[role], axis=-1).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_copy_does_depends_on_that_copy_alone(scenario, name):
+    whole, alone = make(name, scenario), make(name, scenario)
+    whole.reset(4, 0)
+    alone.reset(1, 0)
+    for _, seen, masks, levels in days_of(scenario, whole, days=6):
+        first = alone.act({role: x[:1] for role, x in seen.items()}, {role: x[:1] for role, x in masks.items()})
+        for role, chosen in first.items():
+            np.testing.assert_array_equal(chosen, levels[role][:1])
+
+
+@pytest.mark.parametrize("component", ["hub.bid", "hub.tender", "hub.overtime", "depot.lot", "hub.make_to_stock"])
+@pytest.mark.parametrize("name", NAMES)
+def test_components_switched_off_are_no_obstacle(pocket, name, component):
+    from dataclasses import replace
+
+    scenario = replace(pocket, actions=replace(pocket.actions, switched_off={component: 1}))
+    for _ in days_of(scenario, make(name, scenario), days=2):
+        pass
+
+
+# --- what each promises -----------------------------------------------------------------------------------------------
+
+
+def test_idle_chooses_nothing_and_serves_nobody(scenario):
+    table = evaluate(make("idle", scenario), scenario, seed_set("train", 2).seeds)
+    for name in ("fill_rate", "supplier_orders", "hub_consignments", "tender_win_share", "masked_actions"):
+        assert (table.measures[name] == 0).all(), name
+    assert (table.costs["lost"] > 0).all()
+
+
+def test_random_is_uniform_over_legal_levels_and_follows_its_seed(pocket):
+    policy = make("random", pocket)
+    counts: dict[str, np.ndarray] = {}
+    legal: dict[str, np.ndarray] = {}
+    for batch, _, masks, levels in days_of(pocket, policy, copies=64, days=40):
+        for role in batch.roles:
+            nvec = np.asarray(batch.spec[role].nvec)
+            offsets = np.cumsum(nvec) - nvec
+            chosen = np.zeros_like(masks[role], dtype=np.int64)
+            np.put_along_axis(chosen, offsets + levels[role], 1, axis=-1)
+            shares = masks[role] / np.repeat(np.add.reduceat(masks[role], offsets, axis=-1), nvec, axis=-1)
+            counts[role] = counts.get(role, 0) + chosen.sum(axis=(0, 1))
+            legal[role] = legal.get(role, 0) + shares.sum(axis=(0, 1))
+    for role, expected in legal.items():
+        spread = np.abs(counts[role] - expected) / np.sqrt(np.maximum(expected, 1.0))
+        assert spread.max() < 4.5  # standard deviations, over some hundred levels
+
+    (first, *_), (again, *_) = ([x[3] for x in days_of(pocket, make("random", pocket), days=3)] for _ in range(2))
+    np.testing.assert_array_equal(first["hub"], again["hub"])
+    other = make("random", pocket)
+    batch, seen, masks, _ = next(iter(days_of(pocket, make("random", pocket), days=1)))
+    other.reset(4, 1)
+    assert (other.act(seen, masks)["hub"] != first["hub"]).any()
+
+
+def test_nearest_bids_its_cost_whatever_the_load(scenario):
+    policy = make("nearest", scenario)
+    at_cost = 1 + scenario.actions.bid_markups.index(0.0)
+    for batch, _, masks, levels in days_of(scenario, policy, days=5):
+        hub = batch.spec["hub"]
+        bids = levels["hub"][..., hub.component("bid")]
+        possible = masks["hub"][..., np.cumsum(hub.nvec)[: bids.shape[-1]] - 1] == 1
+        assert (bids[possible] == at_cost).all()
+        assert (bids[~possible] == 0).all()
+
+
+def first_day(scenario, name):
+    policy = make(name, scenario)
+    batch, seen, masks, _ = next(iter(days_of(scenario, policy, copies=2, days=1)))
+    masks = {role: np.ones_like(mask) for role, mask in masks.items()}
+    return policy, batch.spec, seen, masks
+
+
+def test_base_stock_marks_up_with_load(scenario):
+    policy, spec, seen, masks = first_day(scenario, "base_stock")
+    hub = spec["hub"]
+    seen["hub"][..., hub.feature("lane_margin")] = 10.0
+    seen["hub"][..., hub.feature("labour_load")] = 0.0
+    markups = []
+    for load in (0.0, 0.8, 1.0, 1.2):
+        seen["hub"][..., hub.feature("lane_load")] = load
+        level = np.unique(policy.act(seen, masks)["hub"][..., hub.component("bid")])
+        assert len(level) == 1
+        markups.append(scenario.actions.bid_markups[level[0] - 1])
+    wanted = [0.15 + 0.35 * load**3 for load in (0.0, 0.8, 1.0, 1.2)]
+    nearest = [min(scenario.actions.bid_markups, key=lambda m, w=w: abs(m - w)) for w in wanted]
+    assert markups == nearest
+    assert markups == sorted(markups)
+
+
+def test_base_stock_asks_no_more_than_customers_pay_and_never_less_than_cost(scenario):
+    policy, spec, seen, masks = first_day(scenario, "base_stock")
+    hub = spec["hub"]
+    seen["hub"][..., hub.feature("lane_load")] = 1.3
+    for margin, markup in ((0.4, 0.35), (0.2, 0.15), (0.05, 0.0), (-0.5, 0.0)):
+        seen["hub"][..., hub.feature("lane_margin")] = margin
+        levels = policy.act(seen, masks)["hub"][..., hub.component("bid")]
+        assert (levels == 1 + scenario.actions.bid_markups.index(markup)).all()
+
+
+def test_base_stock_passes_tenders_that_do_not_fit_or_do_not_pay(scenario):
+    policy, spec, seen, masks = first_day(scenario, "base_stock")
+    hub = spec["hub"]
+    x = seen["hub"]
+    x[..., hub.feature("tender_present")] = 1.0
+    x[..., hub.feature("tender_due")] = 10.0 / 15.0
+    x[..., hub.feature("lane_load")] = 0.0
+    x[..., hub.feature("labour_load")] = 0.0
+    for work, margin, taken in ((0.5, 0.5, True), (1.2, 0.5, False), (0.5, -0.1, False)):
+        x[..., hub.feature("tender_work")] = work
+        x[..., hub.feature("tender_margin")] = margin
+        levels = policy.act(seen, masks)["hub"][..., hub.component("tender")]
+        assert ((levels > 0) == taken).all()
+
+
+def test_base_stock_buys_no_kits_whose_design_ends(scenario):
+    kits = [m for m, material in enumerate(scenario.materials) if material.design_of is not None]
+    if not kits:
+        pytest.skip("the scenario has no kits")
+    policy, spec, seen, masks = first_day(scenario, "base_stock")
+    covers = []
+    for notice in (0.0, 0.3, 0.95):
+        for role in ("hub", "depot"):
+            seen[role][..., spec[role].feature("kit_notice")] = notice
+        levels = policy.act(seen, masks)
+        covers.append(levels["hub"][..., spec["hub"].component("cover")][..., kits])
+        triggers = levels["depot"][..., spec["depot"].component("trigger")][..., kits]
+        assert ((triggers == 0) == (notice > 0.0)).all()
+    assert (covers[0] > 0).all()
+    assert (covers[1] <= covers[0]).all()
+    assert (covers[2] == 0).all()  # used up tomorrow: what is ordered now would come too late
+
+
+def test_base_stock_raises_covers_for_known_need(scenario):
+    policy, spec, seen, masks = first_day(scenario, "base_stock")
+    cover, need = spec["hub"].component("cover"), spec["hub"].feature("book_need")
+    seen["hub"][..., spec["hub"].feature("kit_notice")] = 0.0
+    seen["hub"][..., need] = 0.0
+    before = policy.act(seen, masks)["hub"][..., cover]
+    seen["hub"][..., need] = 3.0
+    after = policy.act(seen, masks)["hub"][..., cover]
+    assert (after == len(scenario.actions.cover_d)).all()
+    assert (before <= after).all()
+
+
+# --- registry ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("basestock", "did you mean 'base_stock'"),
+        ("oracle", "known names: base_stock, nearest, random, idle"),
+        ("runs/nothing", "no such run directory"),
+        ("idle:sample", "no action probabilities"),
+    ],
+)
+def test_unknown_policies_are_refused_in_one_line(pocket, name, message):
+    with pytest.raises(FabmeshError, match=message) as refused:
+        make_policy(name, pocket)
+    assert "\n" not in str(refused.value)
+
+
+# --- order ------------------------------------------------------------------------------------------------------------
+
+
+def test_base_stock_is_best_and_random_and_idle_are_worst(scenario):
+    seeds = seed_set("train", 8, first=4_000).seeds
+    cost = {name: evaluate(make(name, scenario), scenario, seeds).measures["network_cost"] for name in NAMES}
+    for better, worse in itertools.pairwise(("base_stock", "nearest")):
+        assert (cost[better] < cost[worse]).all()
+    for name in ("random", "idle"):
+        assert (cost["nearest"] < cost[name]).all()
