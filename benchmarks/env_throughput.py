@@ -1,0 +1,244 @@
+"""How fast the environment steps: `python -m benchmarks.env_throughput --json FILE`, from the root of the repository.
+
+Measured are `step` calls alone, with random legal actions drawn outside the timed part; what a run of episodes costs
+in resets is included, as copies go on to their next world by themselves. The ways to step are measured in turn and
+the turns repeated (A B A B ...), so that a machine that slows down slows all of them down; given are the median and
+the range over the repetitions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fabmesh.envs import hub_network_v0
+from fabmesh.envs.testing import random_actions
+from fabmesh.envs.vector import HubNetworkVector
+
+_PACKAGES = ("fabmesh", "numpy", "numba", "gymnasium", "pettingzoo")
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """One way to step the environment."""
+
+    way: str
+    copies: int
+    threads: int
+    env_steps_per_s: float  # median over the repetitions
+    env_steps_per_s_range: tuple[float, float]
+    agent_steps_per_s: float
+    repetitions: int
+
+
+class _Batch:
+    """The batch with a number of threads."""
+
+    def __init__(self, scenario: str, copies: int, threads: int) -> None:
+        self.way = f"batch, {threads} thread{'s' * (threads > 1)}"
+        self.copies, self.threads = copies, threads
+        self._batch = HubNetworkVector(scenario, num_envs=copies, threads=threads)
+        self.agents = sum(len(names) for names in self._batch.agents.values())
+        self._rng = np.random.default_rng(0)
+        _, info = self._batch.reset(seed=0)
+        self._masks = info["action_mask"]
+
+    def run(self, seconds: float) -> float:
+        """Environment steps per second."""
+        spent, steps = 0.0, 0
+        while spent < seconds:
+            actions = random_actions(self._batch, self._masks, self._rng)
+            before = time.perf_counter()
+            _, _, _, _, info = self._batch.step(actions)
+            spent += time.perf_counter() - before
+            self._masks = info["action_mask"]
+            steps += self.copies
+        return steps / spent
+
+
+class _Parallel:
+    """PettingZoo's parallel API: dictionaries of one network."""
+
+    way, copies, threads = "PettingZoo parallel", 1, 1
+
+    def __init__(self, scenario: str) -> None:
+        self._env = hub_network_v0.parallel_env(scenario=scenario)
+        self.agents = len(self._env.possible_agents)
+        _, self._infos = self._env.reset(seed=0)
+
+    def run(self, seconds: float) -> float:
+        """Environment steps per second."""
+        env, spent, steps = self._env, 0.0, 0
+        while spent < seconds:
+            actions = {agent: env.action_space(agent).sample(self._infos[agent]["action_mask"]) for agent in env.agents}
+            before = time.perf_counter()
+            _, _, _, _, self._infos = env.step(actions)
+            if not env.agents:
+                _, self._infos = env.reset()
+            spent += time.perf_counter() - before
+            steps += 1
+        return steps / spent
+
+
+class _TurnBased:
+    """PettingZoo's turn-based (AEC) API of one network, with its checks."""
+
+    way, copies, threads = "PettingZoo AEC", 1, 1
+
+    def __init__(self, scenario: str) -> None:
+        self._env = hub_network_v0.env(scenario=scenario)
+        self.agents = len(self._env.possible_agents)
+        self._env.reset(seed=0)
+
+    def run(self, seconds: float) -> float:
+        """Environment steps (days) per second."""
+        env, spent, turns = self._env, 0.0, 0
+        while spent < seconds:
+            before = time.perf_counter()
+            if not env.agents:
+                env.reset()
+            agent = env.agent_selection
+            _, _, terminated, truncated, info = env.last()
+            spent += time.perf_counter() - before
+            over = terminated or truncated
+            action = None if over else env.action_space(agent).sample(info["action_mask"])
+            before = time.perf_counter()
+            env.step(action)
+            spent += time.perf_counter() - before
+            turns += not over
+        return turns / self.agents / spent
+
+
+def measure(
+    scenario: str, copies: int, threads: list[int], seconds: float, repetitions: int, progress: Callable[[str], None]
+) -> list[Throughput]:
+    """Every way to step, in turn, `repetitions` times."""
+    ways = [*(_Batch(scenario, copies, count) for count in threads), _Parallel(scenario), _TurnBased(scenario)]
+    for way in ways:
+        way.run(min(0.3, seconds))  # compiled, and past the quiet first days
+    rates: dict[str, list[float]] = {way.way: [] for way in ways}
+    for repetition in range(repetitions):
+        for way in ways:
+            progress(f"{way.way}, {repetition + 1} of {repetitions}")
+            rates[way.way].append(way.run(seconds))
+    return [
+        Throughput(
+            way=way.way,
+            copies=way.copies,
+            threads=way.threads,
+            env_steps_per_s=statistics.median(rates[way.way]),
+            env_steps_per_s_range=(min(rates[way.way]), max(rates[way.way])),
+            agent_steps_per_s=statistics.median(rates[way.way]) * way.agents,
+            repetitions=repetitions,
+        )
+        for way in ways
+    ]
+
+
+def first_steps(scenario: str) -> dict[str, dict[str, float]]:
+    """Seconds to the first step in a fresh process, with an empty compiler cache and with a full one."""
+    results = {}
+    with tempfile.TemporaryDirectory() as cache:
+        for name in ("cold", "warm"):
+            done = subprocess.run(
+                [sys.executable, "-m", "benchmarks.first_step", scenario],
+                env=os.environ | {"FABMESH_CACHE_DIR": cache},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            results[name] = json.loads(done.stdout.splitlines()[-1])
+    return results
+
+
+def bytes_per_copy(scenario: str) -> int:
+    """Memory that one more copy in a batch takes, from two sizes."""
+    sizes = []
+    for copies in (64, 128):
+        tracemalloc.start()
+        batch = HubNetworkVector(scenario, num_envs=copies)
+        batch.reset(seed=0)
+        sizes.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+        batch.close()
+    return (sizes[1] - sizes[0]) // 64
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        name = models[0] if models else name
+    return {
+        "processor": name,
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in _PACKAGES},
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.env_throughput", description=__doc__.splitlines()[0])
+    parser.add_argument("--scenario", default="rotterdam", help="shipped name or path to a YAML file (rotterdam)")
+    parser.add_argument("--num-envs", type=int, default=256, help="copies in the batch (256)")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads of the batch (1 2)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds of stepping per measurement (2)")
+    parser.add_argument("--repetitions", type=int, default=5, help="measurements of each way (5)")
+    parser.add_argument("--no-start", action="store_true", help="leave out the start in a fresh process (a minute)")
+    parser.add_argument("--json", type=Path, help="file to write the results to")
+    options = parser.parse_args(arguments)
+
+    def progress(text: str) -> None:
+        print(f"  {text:<60}", end="\r", file=sys.stderr, flush=True)
+
+    report: dict[str, Any] = {"scenario": options.scenario, "machine": machine()}
+    print(f"{report['machine']['processor']}, {report['machine']['cores']} cores, load {os.getloadavg()[0]:.1f}")
+    print(", ".join(f"{package} {number}" for package, number in report["machine"]["versions"].items()))
+    if not options.no_start:
+        progress("start in a fresh process, cold and warm")
+        report["first_step"] = first_steps(options.scenario)
+        for name, seconds in report["first_step"].items():
+            parts = ", ".join(f"{part.removesuffix('_s').replace('_', ' ')} {s:.1f} s" for part, s in seconds.items())
+            print(f"{name} start: {parts}")
+    report["bytes_per_copy"] = bytes_per_copy(options.scenario)
+    print(f"memory: {report['bytes_per_copy']:,} bytes per copy")
+    results = measure(
+        options.scenario, options.num_envs, options.threads, options.seconds, options.repetitions, progress
+    )
+    report["throughput"] = [asdict(result) for result in results]
+    print(f"{'':<22}{'copies':>8}{'env-steps/s':>14}{'range':>24}{'agent-steps/s':>16}")
+    for r in results:
+        low, high = r.env_steps_per_s_range
+        print(
+            f"{r.way:<22}{r.copies:>8}{r.env_steps_per_s:>14,.0f}{f'{low:,.0f} to {high:,.0f}':>24}"
+            f"{r.agent_steps_per_s:>16,.0f}"
+        )
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+        print(f"written to {options.json}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""Checks for a scenario of one's own, as a function and as a command: `python -m fabmesh.envs.testing my_region.yaml`.
+
+The same checks run in this project's tests on every shipped scenario.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.vector import HubNetworkVector
+
+_COPIES = 3
+_WATCHED = 1  # the copy that is played again alone; neither the first nor the last
+
+Actions = dict[str, NDArray[np.int64]]
+
+
+class CheckFailed(AssertionError):  # noqa: N818 an assertion about the scenario, not an error of the checker
+    """A scenario broke one of the promises of the environment."""
+
+
+def check_scenario(scenario: str | Path | Scenario, seed: int = 0) -> list[str]:
+    """Plays one episode with random legal actions and checks what the environment promises.
+
+    Args:
+        scenario: Name of a shipped scenario, path to a YAML file, or a `Scenario`.
+        seed: Of the worlds and of the actions.
+
+    Returns:
+        What was checked, one line each.
+
+    Raises:
+        ScenarioError: If the scenario cannot be loaded.
+        CheckFailed: If a promise is broken; the message says which, when and where.
+    """
+    loaded = load_scenario(scenario)
+    worlds = [seed + 1, seed, seed + 2]
+    batch = HubNetworkVector(loaded, num_envs=_COPIES, autoreset=False)
+    alone = HubNetworkVector(loaded, num_envs=1, autoreset=False)
+    rng = np.random.default_rng(seed)
+
+    observed, info = batch.reset(seed=worlds)
+    observed_alone, info_alone = alone.reset(seed=[worlds[_WATCHED]])
+    for day in range(loaded.episode_d + 1):
+        _check_day(batch, observed, info, day)
+        _check_same(batch, observed, info, observed_alone, info_alone, day)
+        batch.check_laws()
+        if day == loaded.episode_d:
+            break
+        actions = random_actions(batch, info["action_mask"], rng)
+        observed, reward, terminated, truncated, info = batch.step(actions)
+        watched = {role: levels[_WATCHED : _WATCHED + 1] for role, levels in actions.items()}
+        observed_alone, reward_alone, _, _, info_alone = alone.step(watched)
+        for role in batch.roles:
+            _require(np.isfinite(reward[role]).all(), f"day {day + 1}: a reward of the {role}s is not finite")
+            _require(
+                np.array_equal(reward[role][_WATCHED], reward_alone[role][0]),
+                f"day {day + 1}: the reward of the {role}s differs alone and in a batch",
+            )
+        _require(not terminated.any(), f"day {day + 1}: an episode ends by truncation, never by termination")
+        _require(
+            bool(truncated.all()) == (day + 1 == loaded.episode_d) and bool(truncated.any()) == bool(truncated.all()),
+            f"day {day + 1}: the episode should end on day {loaded.episode_d} exactly",
+        )
+    batch.close()
+    alone.close()
+    size = f"{len(batch.agents['hub'])} hubs, {len(batch.agents['depot'])} depots"
+    return [
+        f"{loaded.name}: {loaded.episode_d} days with random legal actions in {_COPIES} worlds, {size}",
+        "observations, rewards, costs and state are finite and inside their spaces on every day",
+        "every component of every action mask allows at least one level on every day",
+        "a world plays the same, bit for bit, alone and in a batch",
+        "material, units and money are conserved at every node on every day",
+        "the episode ends by truncation, on its last day",
+    ]
+
+
+def random_actions(batch: HubNetworkVector, masks: Mapping[str, NDArray[np.int8]], rng: np.random.Generator) -> Actions:
+    """Legal actions for every agent of every copy, uniform over the allowed levels of each component.
+
+    Args:
+        batch: The batch.
+        masks: `info["action_mask"]`: for each role int8[copies, agents, sum(nvec)].
+        rng: Generator to draw from.
+
+    Returns:
+        For each role int64[copies, agents, components].
+    """
+    actions = {}
+    for role in batch.roles:
+        # The allowed level with the largest draw is a uniform choice among the allowed ones.
+        draws = np.where(masks[role] != 0, rng.random(masks[role].shape, dtype=np.float32), np.float32(-1))
+        ends = np.cumsum(batch.spec[role].nvec)
+        levels = [part.argmax(axis=-1) for part in np.split(draws, ends[:-1], axis=-1)]
+        actions[role] = np.stack(levels, axis=-1).astype(np.int64)
+    return actions
+
+
+def _check_day(
+    batch: HubNetworkVector, observed: Mapping[str, NDArray[np.float32]], info: Mapping[str, Any], day: int
+) -> None:
+    for role in batch.roles:
+        space = batch.single_observation_space[role]
+        outside = ~np.isfinite(observed[role]) | (observed[role] < space.low) | (observed[role] > space.high)
+        if outside.any():
+            copy, agent, feature = (int(index[0]) for index in np.nonzero(outside))
+            name = next(
+                block.name for block in batch.spec[role].features if block.start <= feature < block.start + block.count
+            )
+            raise CheckFailed(
+                f"day {day}: feature {name!r} of {batch.agents[role][agent]} is {observed[role][copy, agent, feature]}"
+            )
+        masks = info["action_mask"][role]
+        _require(masks.dtype == np.int8 and bool(((masks == 0) | (masks == 1)).all()), f"day {day}: masks are 0 or 1")
+        starts = np.cumsum(batch.spec[role].nvec) - batch.spec[role].nvec
+        empty = np.add.reduceat(masks, starts, axis=-1) == 0
+        if empty.any():
+            _, agent, component = (int(index[0]) for index in np.nonzero(empty))
+            name = next(
+                block.name
+                for block in batch.spec[role].components
+                if block.start <= component < block.start + block.count
+            )
+            raise CheckFailed(f"day {day}: the mask of {batch.agents[role][agent]} allows no level of {name!r}")
+    if "cost" in info:
+        _require(bool(np.isfinite(info["cost"]).all()), f"day {day}: the network cost is not finite")
+    _require(
+        all(batch.state_space.contains(row) for row in batch.state()), f"day {day}: the state is outside its space"
+    )
+
+
+def _check_same(
+    batch: HubNetworkVector,
+    observed: Mapping[str, NDArray[np.float32]],
+    info: Mapping[str, Any],
+    observed_alone: Mapping[str, NDArray[np.float32]],
+    info_alone: Mapping[str, Any],
+    day: int,
+) -> None:
+    for role in batch.roles:
+        same = np.array_equal(observed[role][_WATCHED], observed_alone[role][0])
+        _require(same, f"day {day}: the observations of the {role}s differ alone and in a batch")
+        same = np.array_equal(info["action_mask"][role][_WATCHED], info_alone["action_mask"][role][0])
+        _require(same, f"day {day}: the action masks of the {role}s differ alone and in a batch")
+
+
+def _require(condition: bool | np.bool_, message: str) -> None:
+    if not condition:
+        raise CheckFailed(message)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line: checks the scenarios named, 0 if all keep their promises."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fabmesh.envs.testing", description="Play a scenario with random legal actions and check it."
+    )
+    parser.add_argument("scenario", nargs="+", help="name of a shipped scenario, or path to a YAML file")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the worlds and of the actions (default 0)")
+    options = parser.parse_args(arguments)
+    try:
+        for scenario in options.scenario:
+            for line in check_scenario(scenario, seed=options.seed):
+                print(f"ok  {line}")
+    except FabmeshError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except CheckFailed as failure:
+        print(f"failed: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
