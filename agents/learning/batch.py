@@ -1,0 +1,97 @@
+"""What a learner needs of a batch of worlds: the interface of `fabmesh.envs.vector.HubNetworkVector`, no more.
+
+The trainers are written against these protocols, so they also train on the toy of `fabmesh.agents.learning.toy`.
+Shapes: B copies, A agents of a role, F features, C action components, S numbers of state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabmesh.agents.policy import Observations
+
+
+class Block(Protocol):
+    """A block of like features or action components, for example one cover level per material."""
+
+    @property
+    def name(self) -> str:
+        """Name of the block."""
+
+    @property
+    def start(self) -> int:
+        """Index of its first entry."""
+
+    @property
+    def count(self) -> int:
+        """Number of entries."""
+
+
+class RoleSpec(Protocol):
+    """Layout of what an agent of one role sees and sets."""
+
+    @property
+    def agents(self) -> Sequence[str]:
+        """Names of the agents of the role."""
+
+    @property
+    def num_features(self) -> int:
+        """F, the length of one agent's observation."""
+
+    @property
+    def nvec(self) -> NDArray[np.int64]:
+        """int64 [C]: levels of each action component."""
+
+    @property
+    def features(self) -> Sequence[Block]:
+        """The blocks of features, in order."""
+
+    @property
+    def components(self) -> Sequence[Block]:
+        """The blocks of action components, in order."""
+
+
+class Batch(Protocol):
+    """Many worlds stepped together; see `fabmesh.envs.vector.HubNetworkVector` for the meaning of each part."""
+
+    num_envs: int
+
+    @property
+    def roles(self) -> Sequence[str]:
+        """Names of the roles."""
+
+    @property
+    def spec(self) -> Mapping[str, RoleSpec]:
+        """Layout per role."""
+
+    @property
+    def state_space(self) -> Any:
+        """Space of `state()` of one copy, with a shape (S,)."""
+
+    def reset(self, seed: int | Sequence[int] | None = None) -> tuple[Observations, dict[str, Any]]:
+        """Start new episodes."""
+
+    def step(
+        self, actions: Mapping[str, NDArray[Any]]
+    ) -> tuple[Observations, Mapping[str, NDArray[np.float32]], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Step every copy by one day."""
+
+    def state(self) -> NDArray[np.float32]:
+        """float32 [B, S]: the whole network of each copy, for a central critic."""
+
+    def save_state(self) -> dict[str, NDArray[Any]]:
+        """Everything that changes, as arrays whose first axis is the copy."""
+
+    def load_state(self, state: dict[str, NDArray[Any]]) -> Any:
+        """Put back what `save_state` gave."""
+
+    def close(self) -> None:
+        """Release what the batch holds."""
+
+
+BatchFactory = Callable[[int], Batch]
+"""Makes a batch of so many copies."""

@@ -1,0 +1,238 @@
+"""Settings of a training: frozen dataclasses that the YAML files and the command line both fill.
+
+The text below each field is its help on the command line. Flags carry the same names as the keys of the files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from fabmesh.envs.errors import FabmeshError
+
+Algorithm = Literal["mappo", "ippo", "sb3_ppo"]
+ALGORITHMS: tuple[Algorithm, ...] = ("mappo", "ippo", "sb3_ppo")
+
+
+class ConfigError(FabmeshError):
+    """A setting is unknown or impossible.
+
+    Attributes:
+        key: Name of the setting, empty if none in particular.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """What is collected between two updates."""
+
+    copies: int = 64
+    """copies of the network stepped together"""
+    group: int = 8
+    """copies that share a world; the mean advantage of the group, per day, is subtracted (1 = off)"""
+    days: int = 60
+    """days collected from every copy between two updates"""
+    branch: bool = False
+    """before each collection, put all copies of a group into the state of one of them"""
+
+
+@dataclass(frozen=True)
+class PpoConfig:
+    """The update."""
+
+    epochs: int = 3
+    """passes over the collected data"""
+    minibatches: int = 4
+    """minibatches of a pass"""
+    learning_rate: float = 3e-4
+    """step size of Adam for the policies, at the start"""
+    critic_learning_rate: float = 1e-3
+    """step size of Adam for the critics"""
+    schedule: Literal["constant", "linear", "adaptive"] = "linear"
+    """learning rate of the policies: as it is; falling to a tenth over the run; or following target-kl"""
+    target_kl: float = 0.2
+    """divergence of an agent's whole action (nats) at which a role's update stops early; 0 = never"""
+    clip: float = 0.2
+    """half-width of the range to which the probability ratio is clipped"""
+    ratio: Literal["component", "joint"] = "component"
+    """clip the ratio of each action component, or of the whole action of an agent"""
+    entropy: float = 0.003
+    """weight of the mean entropy of a component (nats) in the loss, at the start"""
+    entropy_end: float = 0.0
+    """the same at the end of the run; between them it moves linearly"""
+    gamma: float = 0.99
+    """discount per day"""
+    gae_lambda: float = 0.95
+    """decay of the advantage estimator per day: 0 = one step, 1 = Monte Carlo"""
+    max_grad_norm: float = 0.5
+    """norm to which gradients are clipped, per role"""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The networks."""
+
+    hidden: tuple[int, ...] = (128, 128)
+    """widths of the hidden layers of a policy"""
+    critic_hidden: tuple[int, ...] = (128, 128)
+    """widths of the hidden layers of a critic"""
+    agent_embedding: bool = False
+    """give each agent a learned offset; such a policy cannot be moved to a network of another size"""
+
+
+@dataclass(frozen=True)
+class ImitationConfig:
+    """The start: the policies first imitate a heuristic."""
+
+    teacher: str = "base_stock"
+    """heuristic to imitate; none = start from random weights"""
+    imitation_copies: int = 32
+    """copies of the network shown"""
+    imitation_days: int = 90
+    """days shown per round"""
+    imitation_rounds: int = 2
+    """rounds; in the first the teacher acts, in the others the pupil, and the teacher says what it would have done"""
+    imitation_epochs: int = 8
+    """passes over what was shown so far, per round"""
+    imitation_learning_rate: float = 1e-3
+    """step size of Adam"""
+    imitation_noise: float = 0.1
+    """share of the teacher's components moved to a neighbouring level while it acts, so that more is seen"""
+    smoothing: float = 0.1
+    """probability put on the levels next to the teacher's: the first exploration is local"""
+    critic_iterations: int = 2
+    """iterations in which only the critics learn, before the policies move"""
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """How the best checkpoint is chosen; the test seeds are never looked at."""
+
+    validation_seeds: int = 64
+    """validation worlds, one episode each"""
+    validation_every: int = 10
+    """iterations between two validations"""
+    opponents: tuple[str, ...] = ("base_stock",)
+    """policies whose scores are drawn beside the learner's; differences are paired with the first"""
+
+
+@dataclass(frozen=True)
+class MachineConfig:
+    """Use of the machine."""
+
+    torch_threads: int = 1
+    """threads of PyTorch; results are the same from run to run on one"""
+    env_threads: int = 2
+    """threads that step the copies; results do not depend on it"""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Trains the agents of a hub network and keeps the policies that cost least on validation worlds.
+
+    One step is one day of one copy of the network. The run directory receives TensorBoard logs, progress.csv,
+    config.yaml and the checkpoints best.pt and last.pt. Settings come from the command line, else from --config, else
+    from the shipped file of the algorithm and scenario, else from the defaults.
+    """
+
+    scenario: str = "rotterdam"
+    """shipped scenario or path of a scenario file"""
+    algo: Algorithm = "mappo"
+    """mappo: central critic; ippo: local critics; sb3_ppo: Stable-Baselines3's PPO on the same worlds"""
+    seed: int = 1
+    """seed of weights, exploration and training worlds"""
+    total_steps: int = 1_000_000
+    """environment steps (copies x days)"""
+    max_minutes: float | None = None
+    """stop after so many minutes; schedules then follow whichever end is nearer, so results depend on the machine"""
+    run_dir: Path | None = None
+    """directory of the run; default runs/{scenario}_{algo}_{seed}"""
+    config: Path | None = None
+    """YAML file with settings; flags win over it"""
+    resume: bool = False
+    """go on with the run in the run directory, exactly where its last checkpoint stands"""
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    ppo: PpoConfig = field(default_factory=PpoConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    imitation: ImitationConfig = field(default_factory=ImitationConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    machine: MachineConfig = field(default_factory=MachineConfig)
+
+    @property
+    def directory(self) -> Path:
+        """Directory of the run."""
+        if self.run_dir is not None:
+            return self.run_dir
+        return Path("runs") / f"{Path(self.scenario).stem}_{self.algo}_{self.seed}"
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """Environment steps between two updates."""
+        return self.rollout.copies * self.rollout.days
+
+
+SECTIONS: tuple[str, ...] = ("rollout", "ppo", "network", "imitation", "validation", "machine")
+"""Sections of a configuration file."""
+FILE_KEYS: tuple[str, ...] = ("total_steps", "max_minutes")
+"""Keys a configuration file may hold beside the sections; the others belong to one run and are flags."""
+
+_AT_LEAST: dict[str, float] = {
+    "seed": 0, "total_steps": 1, "copies": 1, "group": 1, "days": 2, "epochs": 1, "minibatches": 1, "target_kl": 0,
+    "entropy": 0, "entropy_end": 0, "imitation_copies": 1, "imitation_days": 1, "imitation_rounds": 1,
+    "imitation_epochs": 1, "critic_iterations": 0, "validation_seeds": 2, "validation_every": 1, "torch_threads": 1,
+    "env_threads": 1,
+}  # fmt: skip
+_ABOVE: dict[str, float] = {
+    "max_minutes": 0, "learning_rate": 0, "critic_learning_rate": 0, "clip": 0, "max_grad_norm": 0,
+    "imitation_learning_rate": 0,
+}  # fmt: skip
+_SHARES = ("gamma", "gae_lambda", "imitation_noise", "smoothing")
+
+
+def setting_names() -> dict[str, str]:
+    """Every setting's name -> the section it is in ("" for the top level)."""
+    names = {f.name: "" for f in fields(TrainConfig) if f.name not in SECTIONS}
+    defaults = TrainConfig()
+    for section in SECTIONS:
+        names.update({f.name: section for f in fields(getattr(defaults, section))})
+    return names
+
+
+def as_flat(config: TrainConfig) -> dict[str, Any]:
+    """Every setting's name -> its value."""
+    return {
+        name: getattr(getattr(config, section) if section else config, name)
+        for name, section in setting_names().items()
+    }
+
+
+def validate(config: TrainConfig) -> None:
+    """Refuse impossible values with one line naming the key, the value and what is allowed."""
+    values = as_flat(config)
+    for key, least in _AT_LEAST.items():
+        _require(values[key] >= least, key, values[key], f"at least {least:g}")
+    for key, bound in _ABOVE.items():
+        _require(values[key] is None or values[key] > bound, key, values[key], f"above {bound:g}")
+    for key in _SHARES:
+        _require(0.0 <= values[key] <= 1.0, key, values[key], "a share from 0 to 1")
+    _require(
+        values["smoothing"] < 0.9, "smoothing", values["smoothing"], "below 0.9, so that the teacher's level stays"
+    )
+    for key in ("hidden", "critic_hidden"):
+        widths = values[key]
+        _require(len(widths) > 0 and min(widths) > 0, key, list(widths), "one or more positive widths")
+    copies, group = config.rollout.copies, config.rollout.group
+    _require(copies % group == 0, "group", group, f"a divisor of copies ({copies})")
+    steps = config.steps_per_iteration
+    _require(config.ppo.minibatches <= steps, "minibatches", config.ppo.minibatches, f"at most copies x days ({steps})")
+    _require(len(config.validation.opponents) > 0, "opponents", [], "at least one policy to compare with")
+
+
+def _require(holds: bool, key: str, value: object, allowed: str) -> None:
+    if not holds:
+        raise ConfigError(f"{key}: {value!r} is not possible; allowed: {allowed}", key)

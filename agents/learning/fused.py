@@ -1,0 +1,222 @@
+"""Numba kernels for the two inner loops of learning: drawing actions, and the clipped policy loss with its gradient.
+
+A hub has about 35 action components of up to 8 levels. Written as tensor operations, softmax, gather, ratio, clip and
+entropy are some twenty passes over [N, C, L] arrays and take twice as long as the network itself; here each component
+is read once and stays in registers. `distribution` holds the same mathematics as plain PyTorch; a test holds the two
+against each other.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fabmesh.envs.network.kernel import kernel
+
+JOINT = True
+PER_COMPONENT = False
+
+MASKED = np.float32(-200.0)
+"""Log-weight of a masked level: its float32 exponential is exactly 0, and so is their product."""
+
+STATISTICS = ("policy_loss", "kl", "clip_fraction")
+
+
+@kernel
+def sample_levels(
+    logits: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    uniforms: NDArray[np.float32],
+    actions: NDArray[np.int64],
+    log_probs: NDArray[np.float32],
+) -> None:
+    """Draw one legal level per component by inverting the distribution function at `uniforms`.
+
+    Args:
+        logits: [N, C, L].
+        mask: [N, C, L].
+        uniforms: [N, C], in [0, 1).
+        actions: [N, C], written.
+        log_probs: [N, C], written: log-probability of the drawn level.
+    """
+    count, components, levels = logits.shape
+    weight = np.empty(levels, np.float32)
+    for n in range(count):
+        for c in range(components):
+            top = np.float32(-np.inf)
+            for level in range(levels):
+                if mask[n, c, level]:
+                    top = max(top, logits[n, c, level])
+            total = np.float32(0.0)
+            for level in range(levels):
+                weight[level] = np.exp(logits[n, c, level] - top if mask[n, c, level] else MASKED)
+                total += weight[level]
+            threshold = uniforms[n, c] * total
+            running = np.float32(0.0)
+            chosen = 0
+            for level in range(levels):
+                if weight[level] > 0.0:
+                    chosen = level
+                    running += weight[level]
+                    if running > threshold:
+                        break
+            actions[n, c] = chosen
+            log_probs[n, c] = logits[n, c, chosen] - top - math.log(total)
+
+
+@kernel
+def most_likely_levels(logits: NDArray[np.float32], mask: NDArray[np.bool_], actions: NDArray[np.int64]) -> None:
+    """The mode: the legal level with the largest logit, the lowest of equals."""
+    count, components, levels = logits.shape
+    for n in range(count):
+        for c in range(components):
+            best = -1
+            for level in range(levels):
+                if mask[n, c, level] and (best < 0 or logits[n, c, level] > logits[n, c, best]):
+                    best = level
+            actions[n, c] = best
+
+
+@kernel
+def _clipped_loss(
+    logits: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    actions: NDArray[np.int64],
+    old_log_probs: NDArray[np.float32],
+    advantages: NDArray[np.float32],
+    clip: float,
+    entropy_weight: float,
+    joint: bool,
+    gradient: NDArray[np.float32],
+    statistics: NDArray[np.float64],
+    entropies: NDArray[np.float64],
+) -> None:
+    """Loss of `ClippedPolicyLoss`: writes d loss / d logits, the mean statistics, and the mean entropies [C]."""
+    count, components, levels = logits.shape
+    probability = np.empty((components, levels), np.float32)
+    surprise = np.empty((components, levels), np.float32)  # log-probability of each level
+    log_p = np.empty(components, np.float64)  # of the chosen levels
+    entropy = np.empty(components, np.float64)
+    slope = np.empty(components, np.float64)  # d policy loss / d log_p
+    scale = 1.0 / (count * components)
+    for n in range(count):
+        advantage = np.float64(advantages[n])
+        sum_log_ratio = 0.0
+        for c in range(components):
+            top = np.float32(-np.inf)
+            for level in range(levels):
+                if mask[n, c, level]:
+                    top = max(top, logits[n, c, level])
+            for level in range(levels):
+                shifted = logits[n, c, level] - top if mask[n, c, level] else MASKED
+                surprise[c, level] = shifted
+                probability[c, level] = np.exp(shifted)  # float32: 0 where masked
+            total = np.float32(0.0)
+            weighted = np.float32(0.0)
+            for level in range(levels):
+                total += probability[c, level]
+                weighted += probability[c, level] * surprise[c, level]
+            log_total = np.float32(math.log(total))
+            entropy[c] = log_total - weighted / total
+            entropies[c] += entropy[c] / count
+            inverse = np.float32(1.0) / total
+            for level in range(levels):
+                probability[c, level] *= inverse
+                surprise[c, level] -= log_total
+            log_p[c] = surprise[c, actions[n, c]]
+            log_ratio = log_p[c] - old_log_probs[n, c]
+            sum_log_ratio += log_ratio
+            if not joint:
+                ratio = math.exp(log_ratio)
+                clipped = min(max(ratio, 1.0 - clip), 1.0 + clip)
+                statistics[0] -= min(ratio * advantage, clipped * advantage) * scale
+                slope[c] = -ratio * advantage * scale if ratio * advantage <= clipped * advantage else 0.0
+                statistics[1] += (ratio - 1.0 - log_ratio) / count
+                if abs(ratio - 1.0) > clip:
+                    statistics[2] += scale
+        if joint:
+            ratio = math.exp(sum_log_ratio)
+            clipped = min(max(ratio, 1.0 - clip), 1.0 + clip)
+            statistics[0] -= min(ratio * advantage, clipped * advantage) / count
+            active = ratio * advantage <= clipped * advantage
+            for c in range(components):
+                slope[c] = -ratio * advantage / count if active else 0.0
+            statistics[1] += (ratio - 1.0 - sum_log_ratio) / count
+            if abs(ratio - 1.0) > clip:
+                statistics[2] += 1.0 / count
+        for c in range(components):
+            chosen = actions[n, c]
+            pull = np.float32(slope[c])
+            bonus = np.float32(entropy_weight * scale)
+            spread = np.float32(entropy[c])
+            # d log p_chosen / d logit = [chosen] - p;  d entropy / d logit = -p (log p + entropy)
+            for level in range(levels):
+                p = probability[c, level]
+                gradient[n, c, level] = p * (bonus * (surprise[c, level] + spread) - pull)
+            gradient[n, c, chosen] += pull
+
+
+class ClippedPolicyLoss(torch.autograd.Function):
+    """PPO's clipped surrogate less the entropy bonus, over padded masked categoricals.
+
+    `ratio = "component"`: the ratio is clipped for each action component on its own and the loss is the mean over
+    components; the product over 35 components would leave the clip range after the smallest step.
+    `ratio = "joint"`: the textbook ratio of the whole action of an agent. The entropy term is the mean over components.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx,
+        logits: Tensor,
+        mask: Tensor,
+        actions: Tensor,
+        old_log_probs: Tensor,
+        advantages: Tensor,
+        clip: float,
+        entropy_weight: float,
+        joint: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss [], statistics (`STATISTICS`) and entropy per component [C]; only the loss has a gradient.
+
+        Args:
+            ctx: Keeps the gradient.
+            logits: [N, C, L].
+            mask: bool [N, C, L].
+            actions: int64 [N, C].
+            old_log_probs: [N, C].
+            advantages: [N].
+            clip: Half-width of the clip range.
+            entropy_weight: Weight of the mean entropy of a component.
+            joint: Ratio of the whole action instead of one per component.
+        """
+        gradient = torch.empty_like(logits)
+        statistics = np.zeros(len(STATISTICS))
+        entropies = np.zeros(logits.shape[1])
+        _clipped_loss(
+            logits.detach().numpy(),
+            mask.numpy(),
+            actions.numpy(),
+            old_log_probs.numpy(),
+            advantages.numpy(),
+            clip,
+            entropy_weight,
+            joint,
+            gradient.numpy(),
+            statistics,
+            entropies,
+        )
+        ctx.save_for_backward(gradient)
+        stats, entropy = torch.from_numpy(statistics), torch.from_numpy(entropies)
+        ctx.mark_non_differentiable(stats, entropy)
+        loss = torch.tensor(statistics[0] - entropy_weight * entropies.mean(), dtype=logits.dtype)
+        return loss, stats, entropy
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """The stored gradient, scaled."""
+        (gradient,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return gradient * grads[0], None, None, None, None, None, None, None

@@ -1,0 +1,229 @@
+"""MAPPO and IPPO: one policy per role, clipped updates, critics central or local.
+
+The two differ in the critic alone. MAPPO (Yu et al. 2022) values the state of the whole network, one number for the
+team; IPPO (de Witt et al. 2020) values each agent's own observation with one critic per role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from fabmesh.agents.learning import fused
+from fabmesh.agents.learning.batch import Batch
+from fabmesh.agents.learning.config import PpoConfig, TrainConfig
+from fabmesh.agents.learning.distribution import ActionLayout
+from fabmesh.agents.learning.networks import Critic, RolePolicy
+from fabmesh.agents.learning.returns import gae, subtract_group_mean
+from fabmesh.agents.learning.rollout import Collector
+
+CENTRAL = "central"
+"""Name of MAPPO's critic; IPPO's are named after their roles."""
+
+MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 3e-3
+"""Bounds of the adaptive schedule."""
+
+Metrics = dict[str, float]
+
+
+def make_policies(batch: Batch, config: TrainConfig) -> dict[str, RolePolicy]:
+    """One policy per role, initialised from PyTorch's global generator."""
+    return {
+        role: RolePolicy(
+            batch.spec[role].num_features,
+            ActionLayout(batch.spec[role].nvec),
+            len(batch.spec[role].agents),
+            config.network.hidden,
+            config.network.agent_embedding,
+        )
+        for role in batch.roles
+    }
+
+
+def make_critics(batch: Batch, config: TrainConfig) -> dict[str, Critic]:
+    """The central critic of MAPPO, or one local critic per role of IPPO."""
+    hidden = config.network.critic_hidden
+    if config.algo == "mappo":
+        return {CENTRAL: Critic(batch.state_space.shape[0], hidden)}
+    return {role: Critic(batch.spec[role].num_features, hidden) for role in batch.roles}
+
+
+class Learner:
+    """Policies, critics and optimisers, and the update of both from a rollout.
+
+    Args:
+        policies: Role -> policy.
+        critics: `CENTRAL` or role -> critic.
+        config: The update.
+        group: Copies that share a world.
+    """
+
+    def __init__(
+        self, policies: Mapping[str, RolePolicy], critics: Mapping[str, Critic], config: PpoConfig, group: int
+    ) -> None:
+        self.policies, self.critics, self.config, self.group = dict(policies), dict(critics), config, group
+        self.policy_optimisers = {
+            role: torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=1e-5)
+            for role, policy in policies.items()
+        }
+        self.critic_optimisers = {
+            name: torch.optim.Adam(critic.parameters(), lr=config.critic_learning_rate, eps=1e-5)
+            for name, critic in critics.items()
+        }
+
+    @property
+    def central(self) -> bool:
+        """True for MAPPO."""
+        return CENTRAL in self.critics
+
+    def update(
+        self, rollout: Collector, progress: float, generator: torch.Generator, move_policies: bool = True
+    ) -> Metrics:
+        """Learn from one rollout.
+
+        Args:
+            rollout: Just collected under the policies as they are.
+            progress: Share of the run that is over, for the schedules.
+            generator: Source of the minibatches.
+            move_policies: False while only the critics warm up.
+
+        Returns:
+            Losses and diagnostics by name.
+        """
+        advantages, targets, metrics = self._estimate(rollout)
+        days, copies = rollout.ended.shape
+        entropy_weight = self.config.entropy + progress * (self.config.entropy_end - self.config.entropy)
+        if self.config.schedule == "linear":
+            for optimiser in self.policy_optimisers.values():
+                optimiser.param_groups[0]["lr"] = self.config.learning_rate * (1.0 - 0.9 * progress)
+        moving = set(self.policies) if move_policies else set()
+        records: dict[str, list[float]] = {}
+        for epoch in range(self.config.epochs):
+            divergence: dict[str, list[float]] = {role: [] for role in moving}
+            order = torch.randperm(days * copies, generator=generator)
+            for index in order.chunk(self.config.minibatches):
+                for name in self.critics:
+                    loss = self._critic_step(name, rollout, targets[name], index)
+                    records.setdefault(f"loss/value_{name}", []).append(loss)
+                for role in moving:
+                    found = self._policy_step(role, rollout, advantages[role], index, entropy_weight)
+                    divergence[role].append(found[f"kl/{role}"])
+                    for name, value in found.items():
+                        records.setdefault(name, []).append(value)
+            for role, values in divergence.items():
+                last = sum(values) / len(values)
+                metrics[f"kl/{role}_last_epoch"] = last
+                metrics[f"update/epochs_{role}"] = epoch + 1.0
+                if self.config.target_kl > 0 and last > self.config.target_kl:
+                    moving.discard(role)
+        if self.config.schedule == "adaptive" and move_policies:
+            self._adapt(metrics)
+        metrics |= {name: sum(values) / len(values) for name, values in records.items()}
+        metrics["update/entropy_weight"] = entropy_weight
+        metrics |= {f"update/learning_rate_{r}": o.param_groups[0]["lr"] for r, o in self.policy_optimisers.items()}
+        return metrics
+
+    def _estimate(self, rollout: Collector) -> tuple[dict[str, Tensor], dict[str, Tensor], Metrics]:
+        """Advantages per role [T*B, A], value targets per critic [T*B, ...], diagnostics; tracks the values' scale."""
+        gamma, lam = self.config.gamma, self.config.gae_lambda
+        advantages, targets, metrics = {}, {}, {}
+        for name, critic in self.critics.items():
+            if self.central:
+                rewards, ended = rollout.team_rewards(), rollout.ended
+                values, following = rollout.central_values(critic)
+            else:
+                rewards = rollout.roles[name].rewards
+                ended = rollout.ended.unsqueeze(-1).expand_as(rewards)
+                values, following = rollout.local_values(name, critic)
+            advantage, target = gae(rewards, values, following, ended, gamma, lam)
+            residual = float((target - values).var())
+            metrics[f"value/explained_variance_{name}"] = 1.0 - residual / max(float(target.var()), 1e-12)
+            raw = float(advantage.std())
+            advantage = subtract_group_mean(advantage, self.group)
+            metrics[f"value/advantage_std_{name}"] = float(advantage.std())
+            metrics[f"value/group_share_{name}"] = 1.0 - (float(advantage.std()) / max(raw, 1e-12)) ** 2
+            critic.head.update(target)
+            targets[name] = critic.head.normalise(target).flatten(0, 1).float()
+            advantage = ((advantage - advantage.mean()) / (advantage.std() + 1e-8)).flatten(0, 1)
+            for role in self.policies if self.central else (name,):
+                agents = rollout.roles[role].rewards.shape[2]
+                advantages[role] = advantage.unsqueeze(-1).expand(-1, agents) if self.central else advantage
+        return advantages, targets, metrics
+
+    def _critic_step(self, name: str, rollout: Collector, targets: Tensor, index: Tensor) -> float:
+        """One step of a critic on normalised targets; returns the mean squared error."""
+        features = rollout.states if self.central else rollout.roles[name].obs
+        critic, optimiser = self.critics[name], self.critic_optimisers[name]
+        predicted = critic(features[:-1].flatten(0, 1)[index])
+        loss = (predicted - targets[index]).square().mean()
+        _descend(loss, critic, optimiser, self.config.max_grad_norm)
+        return float(loss.detach())
+
+    def _policy_step(
+        self, role: str, rollout: Collector, advantages: Tensor, index: Tensor, entropy_weight: float
+    ) -> Metrics:
+        """One step of a policy; returns its statistics."""
+        buffer, policy = rollout.roles[role], self.policies[role]
+        logits = policy(buffer.obs[:-1].flatten(0, 1)[index])
+        loss, statistics, entropies = fused.ClippedPolicyLoss.apply(  # type: ignore[no-untyped-call]  # torch's apply
+            logits.flatten(0, 1),
+            buffer.mask[:-1].flatten(0, 1)[index].flatten(0, 1),
+            buffer.actions.flatten(0, 1)[index].flatten(0, 1),
+            buffer.log_probs.flatten(0, 1)[index].flatten(0, 1),
+            advantages[index].flatten(),
+            self.config.clip,
+            entropy_weight,
+            self.config.ratio == "joint",
+        )
+        norm = _descend(loss, policy, self.policy_optimisers[role], self.config.max_grad_norm)
+        found = dict(zip(fused.STATISTICS, statistics.tolist(), strict=True))
+        metrics = {
+            f"loss/policy_{role}": found["policy_loss"],
+            f"kl/{role}": found["kl"],
+            f"update/clip_fraction_{role}": found["clip_fraction"],
+            f"update/gradient_norm_{role}": norm,
+        }
+        for block in rollout.batch.spec[role].components:
+            part = entropies[block.start : block.start + block.count]
+            metrics[f"entropy/{role}_{block.name}"] = float(part.mean())
+        return metrics
+
+    def _adapt(self, metrics: Metrics) -> None:
+        """Follow the target divergence with the step size, role by role."""
+        target = self.config.target_kl
+        for role, optimiser in self.policy_optimisers.items():
+            rate, last = optimiser.param_groups[0]["lr"], metrics[f"kl/{role}_last_epoch"]
+            if last > 2.0 * target:
+                rate /= 1.5
+            elif last < 0.5 * target:
+                rate *= 1.5
+            optimiser.param_groups[0]["lr"] = min(max(rate, MIN_LEARNING_RATE), MAX_LEARNING_RATE)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, normalisers and optimisers."""
+        return {
+            "critics": {name: critic.state_dict() for name, critic in self.critics.items()},
+            "policy_optimisers": {role: o.state_dict() for role, o in self.policy_optimisers.items()},
+            "critic_optimisers": {name: o.state_dict() for name, o in self.critic_optimisers.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave; the policies' weights are loaded on their own."""
+        for name, critic in self.critics.items():
+            critic.load_state_dict(state["critics"][name])
+        for role, optimiser in self.policy_optimisers.items():
+            optimiser.load_state_dict(state["policy_optimisers"][role])
+        for name, optimiser in self.critic_optimisers.items():
+            optimiser.load_state_dict(state["critic_optimisers"][name])
+
+
+def _descend(loss: Tensor, module: nn.Module, optimiser: torch.optim.Optimizer, max_norm: float) -> float:
+    """One optimiser step with clipped gradient; returns the norm before clipping."""
+    optimiser.zero_grad()
+    cast(Any, loss).backward()
+    norm = nn.utils.clip_grad_norm_(module.parameters(), max_norm)
+    optimiser.step()
+    return float(norm)

@@ -1,0 +1,114 @@
+"""Returns and advantages: generalised advantage estimation, the same-seed group baseline, value normalisation."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+
+def gae(
+    rewards: Tensor, values: Tensor, next_values: Tensor, ended: Tensor, gamma: float, lam: float
+) -> tuple[Tensor, Tensor]:
+    """Generalised advantage estimation (Schulman et al. 2016, equation 16), first axis the day.
+
+    Episodes end by truncation only: the network goes on after the last day, so the value of the state that was
+    reached counts there as on any other day, and only the sum over later advantages is cut.
+
+    Args:
+        rewards: [T, ...], reward of the day.
+        values: [T, ...], value of the state the day started from.
+        next_values: [T, ...], value of the state the day led to; where an episode ended, of its *final* state and
+            not of the first state of the next episode.
+        ended: bool [T, ...], True where the episode ended with the day.
+        gamma: Discount per day.
+        lam: Decay of the estimator, 0 = one-step, 1 = Monte Carlo.
+
+    Returns:
+        Advantages and value targets (advantages + values), both [T, ...].
+    """
+    advantages = torch.zeros_like(rewards)
+    running = torch.zeros_like(rewards[0])
+    errors = rewards + gamma * next_values - values
+    decay = gamma * lam * (~ended).to(rewards.dtype)
+    for day in range(rewards.shape[0] - 1, -1, -1):
+        running = errors[day] + decay[day] * running
+        advantages[day] = running
+    return advantages, advantages + values
+
+
+def subtract_group_mean(advantages: Tensor, group: int) -> Tensor:
+    """Advantages [T, B, ...] less the mean, per day, of the copies that face the same world.
+
+    Copies lie group after group: copies 0 .. group-1 share the first seed. The randomness of the world does not depend
+    on actions, so what all copies of a world have in common on a day is no news about anyone's actions, and a baseline
+    that knows the tape leaves the policy gradient unbiased (input-driven baselines, Mao et al. 2019).
+    """
+    if group == 1:
+        return advantages
+    days, copies = advantages.shape[:2]
+    grouped = advantages.reshape(days, copies // group, group, *advantages.shape[2:])
+    return (grouped - grouped.mean(dim=2, keepdim=True)).reshape(advantages.shape)
+
+
+class PopArt(nn.Module):
+    """Value head with normalised outputs and preserved predictions (van Hasselt et al. 2016, "Pop-Art").
+
+    The network learns values of mean 0 and variance 1; mean and variance of the targets are tracked with a debiased
+    exponential average. When they move, the last layer is rewritten so that its denormalised outputs stay the same.
+
+    Attributes:
+        mean: float64 [], tracked mean of the targets.
+        mean_square: float64 [], tracked mean of their squares.
+        weight_seen: float64 [], sum of the averaging weights so far, for the debiasing.
+    """
+
+    mean: Tensor
+    mean_square: Tensor
+    weight_seen: Tensor
+
+    def __init__(self, in_features: int, outputs: int = 1, rate: float = 0.03) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, outputs)
+        nn.init.zeros_(self.linear.bias)
+        nn.init.orthogonal_(self.linear.weight, 0.01)
+        self.rate = rate
+        for name in ("mean", "mean_square", "weight_seen"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.float64))
+
+    def location_scale(self) -> tuple[float, float]:
+        """Mean and standard deviation of the targets seen so far; (0, 1) before any."""
+        seen = float(self.weight_seen)
+        if seen == 0.0:
+            return 0.0, 1.0
+        mean = float(self.mean) / seen
+        variance = float(self.mean_square) / seen - mean * mean
+        return mean, max(variance, 1e-8) ** 0.5
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Normalised values."""
+        return cast(Tensor, self.linear(hidden))
+
+    def normalise(self, values: Tensor) -> Tensor:
+        """Values in reward units to normalised ones."""
+        mean, scale = self.location_scale()
+        return (values - mean) / scale
+
+    def denormalise(self, values: Tensor) -> Tensor:
+        """Normalised values to reward units."""
+        mean, scale = self.location_scale()
+        return values * scale + mean
+
+    @torch.no_grad()
+    def update(self, targets: Tensor) -> None:
+        """Track the targets of one iteration and rewrite the last layer so that predictions stay where they were."""
+        old_mean, old_scale = self.location_scale()
+        exact = targets.double()
+        keep = 1.0 - self.rate
+        self.mean.mul_(keep).add_(self.rate * exact.mean())
+        self.mean_square.mul_(keep).add_(self.rate * exact.square().mean())
+        self.weight_seen.mul_(keep).add_(self.rate)
+        mean, scale = self.location_scale()
+        self.linear.weight.mul_(old_scale / scale)
+        self.linear.bias.mul_(old_scale).add_(old_mean - mean).div_(scale)

@@ -1,0 +1,209 @@
+"""Reads settings: YAML files and command-line flags into `TrainConfig`, refusing what is wrong in one line."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tyro
+import yaml
+
+from fabmesh.agents.learning.config import (
+    FILE_KEYS,
+    SECTIONS,
+    ConfigError,
+    TrainConfig,
+    as_flat,
+    setting_names,
+    validate,
+)
+
+MAY_CHANGE_ON_RESUME = ("total_steps", "max_minutes", "torch_threads", "env_threads", "resume", "run_dir", "config")
+"""Settings that a resumed run may give anew; all others are those of the run."""
+
+
+def read_settings(path: Path, base: TrainConfig | None = None) -> TrainConfig:
+    """The settings of a YAML file over those of `base` (default: the defaults).
+
+    Raises:
+        ConfigError: One line with the file, the line, the key and what is allowed.
+    """
+    base = TrainConfig() if base is None else base
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where is not None else ""
+        raise ConfigError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from error
+    lines: dict[str, int] = {}
+    config = base if root is None else _fill(base, root, path, "", lines)
+    try:
+        validate(config)
+    except ConfigError as error:
+        place = f"{path} line {lines[error.key]}" if error.key in lines else str(path)
+        raise ConfigError(f"{place}: {error}", error.key) from None
+    return config
+
+
+def _fill(instance: Any, node: yaml.Node, path: Path, section: str, lines: dict[str, int]) -> Any:
+    """A copy of the dataclass `instance` with the values of a YAML mapping."""
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(
+            f"{path} line {node.start_mark.line + 1}: {section or 'the file'} must hold `key: value` lines"
+        )
+    allowed = [*SECTIONS, *FILE_KEYS] if section == "" else [f.name for f in fields(instance)]
+    hints = get_type_hints(type(instance))
+    values: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key, line = str(key_node.value), key_node.start_mark.line + 1
+        if key not in allowed:
+            raise ConfigError(f"{path} line {line}: {_unknown(key, section, allowed)}", key)
+        if key in values:
+            raise ConfigError(f"{path} line {line}: {key} is given twice; keep one", key)
+        lines[key] = line
+        if is_dataclass(getattr(instance, key)):
+            values[key] = _fill(getattr(instance, key), value_node, path, key, lines)
+            continue
+        value = yaml.SafeLoader("").construct_object(value_node, deep=True)
+        try:
+            values[key] = _convert(value, hints[key])
+        except ConfigError as error:
+            raise ConfigError(f"{path} line {line}: {key}: {value!r} is not possible; allowed: {error}", key) from None
+    return replace(instance, **values)
+
+
+def _unknown(key: str, section: str, allowed: Sequence[str]) -> str:
+    """What to say of a key that does not exist here."""
+    home = setting_names().get(key)
+    if home and home != section:
+        return f'"{key}" belongs under "{home}:"'
+    if home == "" and key not in FILE_KEYS:
+        return f'"{key}" belongs to one run: give it as a flag, --{key.replace("_", "-")}'
+    close = difflib.get_close_matches(key, allowed, n=1)
+    hint = (
+        f'did you mean "{close[0]}"?'
+        if close
+        else f"allowed{f' under {section}:' if section else ':'} {', '.join(allowed)}"
+    )
+    return f'unknown key "{key}"; {hint}'
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    """A YAML value as the type of its field; the error says what is allowed."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        return _convert(value, next(option for option in get_args(hint) if option is not type(None)))
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(", ".join(map(str, get_args(hint))))
+        return value
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ConfigError("a list, [a, b]")
+        return tuple(_convert(item, get_args(hint)[0]) for item in value)
+    if hint is float and isinstance(value, str):
+        try:
+            return float(value)  # YAML 1.1 reads 3e-4 as text
+        except ValueError:
+            raise ConfigError("a number") from None
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConfigError({int: "a whole number", float: "a number", bool: "true or false", str: "text"}[hint])
+    return value
+
+
+def shipped_settings(algo: str, scenario: str) -> Path | None:
+    """The shipped configuration file of an algorithm and scenario, if there is one."""
+    path = Path(str(resources.files("fabmesh"))) / "configs" / "training" / f"{algo}_{scenario}.yaml"
+    return path if path.is_file() else None
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """The settings as a file that `read_settings` reads; what belongs to one run stands in the comment above."""
+    run = {name: getattr(config, name) for name in ("scenario", "algo", "seed")}
+    head = "# " + ", ".join(f"{name} {value}" for name, value in run.items()) + "\n"
+    values = {key: getattr(config, key) for key in FILE_KEYS}
+    values |= {section: asdict(getattr(config, section)) for section in SECTIONS}
+    plain = {k: {n: list(x) if isinstance(x, tuple) else x for n, x in v.items()} if isinstance(v, dict) else v
+             for k, v in values.items()}  # fmt: skip
+    return head + yaml.safe_dump(plain, sort_keys=False)
+
+
+def from_plain(values: dict[str, Any]) -> TrainConfig:
+    """The settings stored in a checkpoint (`as_plain`)."""
+    config = TrainConfig()
+    names = setting_names()
+    for name in names:
+        if name not in values:
+            raise ConfigError(f"the checkpoint lacks the setting {name}: it comes from another version", name)
+    for section in SECTIONS:
+        part = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if names.get(k) == section}
+        config = replace(config, **{section: replace(getattr(config, section), **part)})
+    return replace(config, **{k: values[k] for k in ("scenario", "algo", "seed", *FILE_KEYS)})
+
+
+def as_plain(config: TrainConfig) -> dict[str, Any]:
+    """All settings as plain numbers, texts and lists, by name."""
+    plain = {}
+    for name, value in as_flat(config).items():
+        plain[name] = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+    return plain
+
+
+def _peek(arguments: Sequence[str], name: str) -> str | None:
+    """The value of a flag before the full parse, which needs the file's values as defaults."""
+    spellings = {f"--{name}", f"--{name.replace('-', '_')}"}
+    found = None
+    for position, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag in spellings:
+            found = value if equals else (arguments[position + 1] if position + 1 < len(arguments) else None)
+    return found
+
+
+def parse(arguments: Sequence[str], stored: TrainConfig | None = None) -> TrainConfig:
+    """The settings of a command line.
+
+    Args:
+        arguments: Without the program's name.
+        stored: The settings of the run to go on with; they replace files and defaults.
+
+    Raises:
+        ConfigError: An impossible value, in one line.
+        SystemExit: With 2 for flags that do not exist (tyro prints which are alike), with 0 for --help.
+    """
+    base = TrainConfig() if stored is None else stored
+    scenario = _peek(arguments, "scenario") or base.scenario
+    algo = _peek(arguments, "algo") or base.algo
+    file = _peek(arguments, "config")
+    chosen = Path(file) if file is not None else shipped_settings(algo, Path(scenario).stem)
+    if stored is None and chosen is not None and not {"-h", "--help"} & set(arguments):
+        base = read_settings(chosen, base)
+    config = tyro.cli(
+        TrainConfig, default=base, args=list(arguments), prog="train.py", config=(tyro.conf.OmitArgPrefixes,)
+    )
+    try:
+        validate(config)
+    except ConfigError as error:
+        raise ConfigError(f"--{str(error).replace('_', '-', error.key.count('_'))}", error.key) from None
+    if stored is not None:
+        before, after = as_flat(stored), as_flat(config)
+        for name in before:
+            if name not in MAY_CHANGE_ON_RESUME and before[name] != after[name]:
+                flag = f"--{name.replace('_', '-')}"
+                raise ConfigError(
+                    f"{flag}: the run was started with {before[name]!r}, not {after[name]!r}; "
+                    f"leave {flag} out, or start a new run in another --run-dir",
+                    name,
+                )
+    return config

@@ -1,0 +1,107 @@
+"""MAPPO and IPPO: imitation of a heuristic, then rollouts and updates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from fabmesh.agents.learning import checkpoint
+from fabmesh.agents.learning.config import TrainConfig
+from fabmesh.agents.learning.imitation import imitate
+from fabmesh.agents.learning.learned import LearnedPolicy
+from fabmesh.agents.learning.ppo import Learner, make_critics, make_policies
+from fabmesh.agents.learning.reporting import episode_metrics
+from fabmesh.agents.learning.rollout import Collector
+from fabmesh.agents.learning.session import Say, Session, Task
+from fabmesh.envs.network.rng import seed_of
+
+SEEDS_OF_A_RUN = 1_000_000
+"""Training worlds set aside for each training seed, by index in the space "train"."""
+IMITATION_OFFSET = 500_000
+
+
+def group_seeds(config: TrainConfig) -> list[int]:
+    """First world of each copy: one training world per group of copies."""
+    first = config.seed * SEEDS_OF_A_RUN
+    return [seed_of("train", first + copy // config.rollout.group) for copy in range(config.rollout.copies)]
+
+
+def imitation_seeds(config: TrainConfig) -> list[int]:
+    """Worlds in which the teacher is watched."""
+    first = config.seed * SEEDS_OF_A_RUN + IMITATION_OFFSET
+    return [seed_of("train", first + copy) for copy in range(config.imitation.imitation_copies)]
+
+
+class Training(Session):
+    """MAPPO or IPPO, whichever the settings name.
+
+    Args:
+        config: The settings.
+        task: What to learn on.
+    """
+
+    def __init__(self, config: TrainConfig, task: Task) -> None:
+        super().__init__(config, task)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.policies = make_policies(self.batch, config)
+            critics = make_critics(self.batch, config)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.learner = Learner(self.policies, critics, config.ppo, config.rollout.group)
+        self.collector = Collector(self.batch, self.policies, config.rollout, self.generator)
+
+    def _begin(self, say: Say) -> None:
+        """Imitate the teacher, if there is one, and begin the first episodes."""
+        if self.task.teacher is not None:
+            batch = self.task.make_batch(self.config.imitation.imitation_copies)
+            imitate(
+                batch,
+                self.task.teacher,
+                self.policies,
+                self.config.imitation,
+                imitation_seeds(self.config),
+                self.config.seed,
+                lambda text: say(f"imitating {self.config.imitation.teacher}, {text}"),
+            )
+            batch.close()
+        self.collector.start(group_seeds(self.config))
+
+    def _learn(self) -> dict[str, float]:
+        """One rollout and one update."""
+        began = time.perf_counter()
+        self.collector.collect()
+        collected = time.perf_counter()
+        warming = self.task.teacher is not None and self.iteration < self.config.imitation.critic_iterations
+        metrics = self.learner.update(self.collector, self.progress, self.generator, move_policies=not warming)
+        metrics["episode/reward_per_day"] = float(self.collector.team_rewards().mean())
+        metrics["speed/collect_share"] = (collected - began) / (time.perf_counter() - began)
+        if self.collector.episodes:
+            metrics |= episode_metrics(self.collector.episodes, self.batch)  # type: ignore[arg-type]  # it has books
+        return metrics
+
+    def policy(self, sample: bool) -> LearnedPolicy:
+        """The policies as they are."""
+        return LearnedPolicy(self.policies, "sample" if sample else "mode", sample)
+
+    def weights(self) -> dict[str, Any]:
+        """Role -> weights."""
+        return {role: policy.state_dict() for role, policy in self.policies.items()}
+
+    def inner_state(self) -> dict[str, Any]:
+        """Critics, optimisers, worlds and the generator."""
+        return {
+            "learner": self.learner.state_dict(),
+            "collector": checkpoint.pack(self.collector.save()),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore_inner(self, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Put back policies, critics, optimisers, worlds and the generator."""
+        for role, policy in self.policies.items():
+            policy.load_state_dict(weights[role])
+        self.learner.load_state_dict(state["learner"])
+        self.collector.load(checkpoint.unpack(state["collector"]))
+        self.generator.set_state(state["generator"])
