@@ -15,61 +15,41 @@ from scipy.stats import norm
 Floats: TypeAlias = NDArray[np.float64]
 
 
-def economic_order_quantity(order_cost: ArrayLike, demand: ArrayLike, holding: ArrayLike) -> Floats:
-    """Lot that balances order cost and holding cost: sqrt(2 K D / h) (Harris 1913; Silver et al. eq. 4.4).
+def all_units_price(lot: ArrayLike, prices: Floats, breaks: Floats) -> Floats:
+    """Price of a unit when the whole lot is bought at the price of its size class (all-units discount).
 
     Args:
+        lot: Units, [..., items, lots].
+        prices: EUR per unit in each class, [items, classes].
+        breaks: Units from which the second, third ... class begins, [items, classes - 1].
+
+    Returns:
+        EUR per unit, [..., items, lots].
+    """
+    size = (np.asarray(lot, dtype=np.float64)[..., None] >= breaks[:, None, :] * (1 - 1e-9)).sum(axis=-1)
+    return np.asarray(prices[np.arange(len(prices))[:, None], size])
+
+
+def lot_cost(
+    lot: ArrayLike, order_cost: ArrayLike, demand: ArrayLike, holding_rate: ArrayLike, price: ArrayLike
+) -> Floats:
+    """Total relevant cost of ordering always the same lot: D p + K D / Q + r p Q / 2 (Silver et al. eq. 4.10).
+
+    Its minimum at one price is the EOQ, sqrt(2 K D / (r p)); with all-units discounts the least of it over the EOQ of
+    each price class and the breaks is the best lot (ibid., section 4.5).
+
+    Args:
+        lot: Q, units.
         order_cost: K, EUR per order.
         demand: D, units per unit of time.
-        holding: h, EUR per unit of stock and unit of time.
+        holding_rate: r, EUR per EUR of stock value and unit of time.
+        price: p, EUR per unit.
 
     Returns:
-        Units per order.
+        EUR per unit of time.
     """
-    return np.asarray(
-        np.sqrt(2.0 * np.asarray(order_cost) * np.asarray(demand) / np.asarray(holding, dtype=np.float64))
-    )
-
-
-def eoq_all_units_discount(
-    order_cost: ArrayLike,
-    demand: ArrayLike,
-    holding_rate: ArrayLike,
-    prices: ArrayLike,
-    minima: ArrayLike,
-    maximum: ArrayLike,
-) -> Floats:
-    """Economic order quantity with all-units discounts (Silver et al. section 4.5).
-
-    For every price class the EOQ at its price is moved into the class (up to the class's minimum, at most to
-    `maximum`); the cheapest class by D p + K D / Q + r p Q / 2 wins. All arguments but the last axis of `prices` and
-    `minima` (the price classes) broadcast.
-
-    Args:
-        order_cost: K, EUR per order, [...].
-        demand: D > 0, units per unit of time, [...].
-        holding_rate: r, EUR per EUR of stock value and unit of time, [...].
-        prices: p, EUR per unit in each class, [..., classes], falling.
-        minima: Smallest lot of each class in units, [..., classes], rising, the first may be 0.
-        maximum: Largest lot allowed (shelf life, a design that ends), units, [...].
-
-    Returns:
-        Units per order, [...].
-    """
-    fixed = np.asarray(order_cost, dtype=np.float64)[..., None]
-    rate = np.asarray(demand, dtype=np.float64)[..., None]
-    price = np.asarray(prices, dtype=np.float64)
-    least = np.asarray(minima, dtype=np.float64)
-    most = np.asarray(maximum, dtype=np.float64)[..., None]
-    holding = np.asarray(holding_rate, dtype=np.float64)[..., None] * price
-    lot = np.minimum(np.maximum(economic_order_quantity(fixed, rate, holding), least), most)
-    cost = rate * price + fixed * rate / np.maximum(lot, 1e-12) + holding * lot / 2.0
-    # A class whose minimum exceeds the largest lot allowed cannot be reached; the first class always can.
-    reachable = least <= most
-    reachable[..., 0] = True
-    cost = np.where(reachable, cost, np.inf)
-    best = np.argmin(cost, axis=-1)[..., None]
-    return np.asarray(np.take_along_axis(lot, np.broadcast_to(best, (*lot.shape[:-1], 1)), axis=-1)[..., 0])
+    size, rate, unit = np.asarray(lot, dtype=np.float64), np.asarray(demand), np.asarray(price)
+    return np.asarray(rate * unit + order_cost * rate / size + np.asarray(holding_rate) * unit * size / 2.0)
 
 
 def lead_time_deviation(lead_mean: ArrayLike, lead_sd: ArrayLike, demand: ArrayLike, demand_var: ArrayLike) -> Floats:

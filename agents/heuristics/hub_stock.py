@@ -10,7 +10,6 @@ from fabmesh.agents.heuristics.formulas import covering_level, joint_cycle, near
 from fabmesh.agents.heuristics.view import Desk
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
 
-BOOK_SCALE_D = 10.0  # days of base rate a book_need of 1 stands for
 REVIEW_D = 1.0
 DELIVERY_D = 1.0  # a consignment from a depot in reach
 CAN_ORDER_ALL = 2  # level of `can_order` at which whatever is below its order-up-to level joins
@@ -43,9 +42,9 @@ class JointOrderUpTo:
     T = sqrt(2 K / (r sum D p)) (Silver, Pyke & Thomas 2017, chapter 10), per hub, with D forecast by exponential
     smoothing. Each material is ordered up to S = lead time + review + T + safety days; an order goes out when one falls
     to s = lead time + review + safety days, and everything below its level joins it (can-order with c = S, Balintfy
-    1964). Known need beyond that (a tender just won) raises the level. What ages is held no longer than half the life
-    one can count on (the depot has the other half); a kit whose design has been announced to end is bought for the days
-    left and no more.
+    1964). The position that is compared with the level is net of the open orders' need, so a tender just won is covered
+    on top. What ages is held no longer than half the life one can count on (the depot has the other half); a kit whose
+    design has been announced to end is bought for the days left and no more.
     """
 
     def __init__(self, scenario: Scenario, safety_d: float = 3.0) -> None:
@@ -72,8 +71,7 @@ class JointOrderUpTo:
         rate = base_rate(self._expected, desk.see("use_rate"), self._floor)
         cycle = joint_cycle(self._consignment, (rate * self._price).sum(axis=-1, keepdims=True), self._holding_d)
         wanted = np.minimum(self._reorder_d + cycle, self._limit_d)
-        known = desk.see("book_need") * BOOK_SCALE_D + DELIVERY_D + REVIEW_D
-        level = 1 + nearest_level(np.maximum(wanted, known), self._covers)
+        level = 1 + nearest_level(wanted, self._covers)
         notice = desk.see("kit_notice")
         left = self._notice_d * (1.0 - notice) - DELIVERY_D
         until_revision = np.searchsorted(self._covers, left, side="right")  # largest cover that is used up, 0 = none
