@@ -198,6 +198,16 @@ BROKEN = {
     ),
     "bom stage": broken("quantity: 1, stage: 1", "quantity: 1, stage: 2", "products[0].bom[1].stage", "2", "0 to 1"),
     "bom line of nothing": broken("quantity: 1, stage: 1", "quantity: 0, stage: 1", "products[0].bom[1]", "kit"),
+    "too many stages": broken(
+        "      - {technology: FDM, machine_h: 1.1, labour_h: 0.03}\n",
+        "      - {technology: FDM, machine_h: 1.1, labour_h: 0.03}\n" * 3,
+        "products[0].stages",
+        "4 entries",
+        "at most 3",
+        line=line_of("      - {technology: FDM, machine_h: 1.1"),
+    ),
+    "retail lead time": broken("supply:\n", "supply:\n  retail_lead_d: 4\n", "supply.retail_lead_d", "4", "[1, 3]"),
+    "section twice": broken("market:\n", "demand: {}\nmarket:\n", "demand", "twice"),
     "no machine hours": broken("machine_h: 1.1", "machine_h: 0", "products[0].stages[0]", "machine hours"),
     "kit of no product": broken(
         "design_of: node", "design_of: nodes", "materials[1].design_of", "did you mean 'node'?"

@@ -15,6 +15,7 @@ from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network import scenario as schema
 from fabmesh.envs.network.scenario import Actions, BomLine, Scenario, Stage, Variant
 from fabmesh.envs.network.scenario_ranges import CHOICES, RANGES
+from fabmesh.envs.network.tables import MAX_BOM, MAX_STAGES
 from fabmesh.envs.network.yaml_tree import join, nearest
 
 Refuse = Callable[[str, str], ScenarioError]  # (key path, what is wrong) -> the error to raise
@@ -188,6 +189,9 @@ def _check_work(scenario: Scenario, refuse: Refuse) -> None:
     for path, stages, bom in _recipes(scenario):
         if not stages:
             raise refuse(f"{path}.stages", "is empty; work needs at least one stage")
+        for name, parts, most in (("stages", stages, MAX_STAGES), ("bom", bom, MAX_BOM)):
+            if len(parts) > most:
+                raise refuse(f"{path}.{name}", f"has {len(parts)} entries; at most {most} are possible")
         for i, stage in enumerate(stages):
             _known(stage.technology, technologies, "technology", f"{path}.stages[{i}].technology", refuse)
             if stage.machine_h + stage.machine_h_per_eur <= 0:

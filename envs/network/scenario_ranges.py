@@ -5,6 +5,8 @@ The checks, their messages and the tables in `docs/scenarios.md` all read these.
 
 from __future__ import annotations
 
+from fabmesh.envs.network.tables import INBOUND_DAYS
+
 _POSITIVE = "(0, inf)"
 _NOT_NEGATIVE = "[0, inf)"
 _SHARE = "[0, 1]"
@@ -114,7 +116,7 @@ RANGES: dict[str, dict[str, str]] = {
         "price_breaks_pallets": _POSITIVE,
         "price_factors": _SHARE,
         "life_at_receipt": "(0, 1]",
-        "retail_lead_d": _AT_LEAST_ONE,
+        "retail_lead_d": f"[1, {INBOUND_DAYS - 1}]",  # the ring of arrivals at a hub is so long
     },
     "Inventory": {
         "holding_material_year": _NOT_NEGATIVE,

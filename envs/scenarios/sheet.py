@@ -341,8 +341,8 @@ def _last_mile(scenario: Scenario, job: Job) -> float:
     rules = scenario.last_mile
     makers = hub_of_town(scenario, job.stages)
     km = town_hub_km(scenario)[np.arange(len(makers)), makers]
-    beyond = np.where(km > rules.van_radius_km, rules.van_eur_km * 2 * km / rules.van_stops_per_round, 0.0)
-    van = rules.van_stop_eur + beyond
+    beyond = np.maximum(km - rules.van_radius_km, 0.0)
+    van = rules.van_stop_eur + rules.van_eur_km * 2 * beyond / rules.van_stops_per_round
     stops = np.maximum(job.orders_day, 1e-300)
     weight = np.maximum(job.kg_day, job.litres_day / rules.parcel_litres_per_kg) / stops
     parcel = rules.parcel_eur + rules.parcel_eur_kg * weight
