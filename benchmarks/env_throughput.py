@@ -225,6 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
     results = measure(
         options.scenario, options.num_envs, options.threads, options.seconds, options.repetitions, progress
     )
+    progress("")
     report["throughput"] = [asdict(result) for result in results]
     print(f"{'':<22}{'copies':>8}{'env-steps/s':>14}{'range':>24}{'agent-steps/s':>16}")
     for r in results:

@@ -281,9 +281,10 @@ class _RoleBoard:
         self.role = role
         self.actions = np.zeros((1, len(agents), len(spec.nvec)), dtype=np.int64)
         self._rows = list(zip(agents, self.actions[0], strict=True))  # views: writing a row fills `actions`
-        self._levels = spec.nvec
-        self._mask_starts = np.cumsum(spec.nvec) - spec.nvec
-        self._agent_index = np.arange(len(agents))[:, None]
+        self._shape = (len(spec.nvec),)
+        # Where each component's levels begin in the masks of all agents of the role, laid end to end.
+        agent_starts = np.arange(len(agents))[:, None] * spec.nvec.sum()
+        self._mask_starts = agent_starts + np.cumsum(spec.nvec) - spec.nvec
 
     def put(self, actions: Actions) -> None:
         """Takes the actions of this role's agents out of a dictionary."""
@@ -292,15 +293,20 @@ class _RoleBoard:
                 action = np.asarray(actions[agent])
             except KeyError:
                 raise ValueError(f"no action for {agent}: every agent acts every day") from None
-            if action.shape != row.shape or action.dtype.kind not in "iu":
+            if action.shape != self._shape or action.dtype.kind not in "iu":
                 given = f"{action.dtype} of shape {action.shape}"
-                raise ValueError(f"the action of {agent} is {given}, expected integers of shape {row.shape}")
+                raise ValueError(f"the action of {agent} is {given}, expected integers of shape {self._shape}")
             row[:] = action
 
     def count_masked(self, masks: NDArray[np.int8]) -> list[int]:
-        """How many components of each agent's action are masked today."""
-        allowed = masks[self._agent_index, self._mask_starts + self.actions[0]]
-        return (len(self._levels) - allowed.sum(axis=1)).tolist()
+        """How many components of each agent's action are masked today.
+
+        A value that is no level at all is left to the batch, which refuses it by name; here it is only kept in bounds.
+        """
+        allowed = masks.reshape(-1).take(self._mask_starts + self.actions[0], mode="clip")
+        if np.count_nonzero(allowed) == allowed.size:  # the usual case, and much cheaper than a sum by agent
+            return [0] * len(allowed)
+        return [len(agent) - np.count_nonzero(agent) for agent in allowed]
 
 
 def raw_env(**kwargs: Any) -> AECEnv[str, NDArray[np.float32], NDArray[np.int64] | None]:

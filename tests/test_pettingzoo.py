@@ -307,7 +307,7 @@ def test_spaces(scenario):
         assert plain == space
         copy = pickle.loads(pickle.dumps(space))
         assert copy == space
-        assert np.array_equal(batch_space(space, 3).nvec, batch_space(plain, 3).nvec)
+        assert batch_space(space, 3) == batch_space(plain, 3)
         assert pickle.loads(pickle.dumps(env.observation_space(agent))) == env.observation_space(agent)
     # each agent's space draws from its own generator
     env.action_space("hub_0").seed(1)
