@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pickle
 import tempfile
@@ -147,7 +148,8 @@ def unpack(packed: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """What `pack` was given."""
     arrays = {}
     for name, item in packed.items():
-        dtype = np.dtype(item["dtype"])
+        kind = item["dtype"]
+        dtype = np.dtype(ast.literal_eval(kind) if kind.startswith("[") else kind)
         arrays[name] = np.frombuffer(item["bytes"].numpy().tobytes(), dtype=dtype).reshape(item["shape"]).copy()
     return arrays
 

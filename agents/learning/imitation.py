@@ -22,7 +22,7 @@ from fabmesh.agents.learning.distribution import masked_log_probs
 from fabmesh.agents.learning.networks import RolePolicy, choose_levels
 from fabmesh.agents.policy import Policy
 
-MINIBATCH = 1024  # agents' days
+MINIBATCH = 512  # agents' days
 
 
 def smoothed_targets(labels: Tensor, mask: Tensor, smoothing: float) -> Tensor:

@@ -1,0 +1,163 @@
+"""The command line of train.py as a user types it, and the settings files it reads."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import fabmesh
+from fabmesh.agents.learning.cli import main
+from fabmesh.agents.learning.config import SECTIONS, TrainConfig, as_flat, setting_names, validate
+from fabmesh.agents.learning.settings import as_plain, from_plain, parse, read_settings, shipped_settings, to_yaml
+from fabmesh.envs.errors import FabmeshError
+
+ROOT = Path(fabmesh.__file__).parent
+TINY = shlex.split(
+    "--copies 8 --group 4 --days 10 --total-steps 160 --hidden 16 --critic-hidden 16 --epochs 1 --minibatches 2 "
+    "--imitation-copies 2 --imitation-days 5 --imitation-rounds 1 --imitation-epochs 1 --critic-iterations 1 "
+    "--validation-seeds 2 --validation-every 1 --env-threads 1"
+)
+
+
+def train(*arguments, cwd):
+    """Run train.py; returns status, standard output and standard error."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"COLUMNS": "200"},
+        check=False,
+        timeout=300,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_run_its_refusal_to_be_overwritten_and_its_resumption(tmp_path):
+    command = ["--scenario", "pocket", "--algo", "mappo", "--seed", "1", "--run-dir", "a", *TINY]
+    status, out, err = train(*command, cwd=tmp_path)
+    assert status == 0, err
+    assert "network cost on validation worlds" in out
+    assert {"best.pt", "last.pt", "progress.csv", "config.yaml"} <= {path.name for path in (tmp_path / "a").iterdir()}
+
+    status, out, err = train(*command, cwd=tmp_path)
+    assert status == 2
+    assert err.strip() == (
+        "error: --run-dir a: holds a run already; add --resume to go on with it, or choose another directory"
+    )
+
+    status, out, err = train("--resume", "--run-dir", "a", "--total-steps", "240", cwd=tmp_path)
+    assert status == 0, err
+    assert len((tmp_path / "a" / "progress.csv").read_text().splitlines()) == 1 + 1 + 3
+
+    status, out, err = train("--resume", "--run-dir", "a", "--gamma", "0.5", cwd=tmp_path)
+    assert status == 2
+    assert "--gamma: the run was started with 0.99, not 0.5" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scenario", "atlantis"], "atlantis"),
+        (["--group", "5"], "--group: 5 is not possible; allowed: a divisor of copies (64)"),
+        (["--smoothing", "1.5"], "--smoothing: 1.5 is not possible; allowed: a share from 0 to 1"),
+        (["--teacher", "base_stok"], "base_stok"),
+        (["--resume"], "--resume: nothing to go on with in runs/rotterdam_mappo_1 (no last.pt); leave --resume out"),
+        (["--config", "none.yaml"], "none.yaml: cannot be read (No such file or directory); give the path of a YAML"),
+        (["--validation-seeds", "65"], "65"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line_with_nothing_written(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert said.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flag_that_does_not_exist_is_refused_with_what_is_alike(tmp_path):
+    status, _, err = train("--learning-rte", "1", cwd=tmp_path)
+    assert status == 2
+    assert "--learning-rate" in err
+
+
+def test_help_explains_every_option_with_its_default(tmp_path):
+    status, out, _ = train("--help", cwd=tmp_path)
+    assert status == 0
+    for name in setting_names():
+        assert f"--{name.replace('_', '-')}" in out
+    assert out.count("(default: ") == len(setting_names())
+
+
+def written(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path):
+    path = written(tmp_path, "total_steps: 5000\nppo:\n  gamma: 0.9\n  clip: 0.1\nnetwork:\n  hidden: [8, 8]\n")
+    config = parse(["--config", str(path), "--clip", "0.3"])
+    assert (config.total_steps, config.ppo.gamma, config.ppo.clip) == (5000, 0.9, 0.3)
+    assert config.network.hidden == (8, 8)
+    assert config.ppo.epochs == TrainConfig().ppo.epochs
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ppo:\n  lerning_rate: 1\n", 'line 2: unknown key "lerning_rate"; did you mean "learning_rate"?'),
+        ("rollouts: {}\n", 'line 1: unknown key "rollouts"; did you mean "rollout"?'),
+        ("ppo:\n  copies: 8\n", 'line 2: "copies" belongs under "rollout:"'),
+        ("copies: 8\n", 'line 1: "copies" belongs under "rollout:"'),
+        ("seed: 8\n", 'line 1: "seed" belongs to one run: give it as a flag, --seed'),
+        ("ppo:\n  epochs: 2.5\n", "line 2: epochs: 2.5 is not possible; allowed: a whole number"),
+        ("ppo:\n  epochs: true\n", "line 2: epochs: True is not possible; allowed: a whole number"),
+        ("ppo:\n  gamma: high\n", "line 2: gamma: 'high' is not possible; allowed: a number"),
+        ("ppo:\n  ratio: both\n", "line 2: ratio: 'both' is not possible; allowed: component, joint"),
+        ("ppo:\n  epochs: 3\n  gamma: 1.2\n", "line 3: gamma: 1.2 is not possible; allowed: a share from 0 to 1"),
+        ("ppo:\n  gamma: 0.9\n  gamma: 0.8\n", "line 3: gamma is given twice; keep one"),
+        ("network:\n  hidden: 64\n", "line 2: hidden: 64 is not possible; allowed: a list, [a, b]"),
+        ("ppo: 3\n", "line 1: ppo must hold `key: value` lines"),
+        ("ppo: [\n", "line 2: not valid YAML"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_file_line_key_and_remedy(tmp_path, text, message):
+    path = written(tmp_path, text)
+    with pytest.raises(FabmeshError) as error:
+        read_settings(path)
+    assert str(error.value).startswith(f"{path} {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_yaml_reads_as_text_are_numbers(tmp_path):
+    assert read_settings(written(tmp_path, "ppo:\n  learning_rate: 3e-4\n")).ppo.learning_rate == 3e-4
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "training").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_file_loads(path):
+    algo, _, scenario = path.stem.rpartition("_")
+    assert shipped_settings(algo, scenario) == path
+    validate(read_settings(path))
+
+
+def test_settings_survive_their_file_and_their_checkpoint(tmp_path):
+    config = parse(["--hidden", "8", "16", "--seed", "3", "--max-minutes", "2", "--branch", "--algo", "ippo"])
+    stored = read_settings(written(tmp_path, to_yaml(config)))
+    assert replace(stored, algo="ippo", seed=3) == config
+    assert from_plain(as_plain(config)) == config
+
+
+def test_names_of_settings_are_unique_so_that_flags_need_no_prefix():
+    defaults = TrainConfig()
+    count = sum(len(vars(getattr(defaults, section))) for section in SECTIONS) + len(vars(defaults)) - len(SECTIONS)
+    assert len(setting_names()) == len(as_flat(defaults)) == count
