@@ -109,7 +109,7 @@ class GateReport:
     @property
     def passed(self) -> bool:
         """Whether every range is met and every component matters."""
-        return all(item.passed for item in (*self.findings, *self.effects))
+        return all(item.passed for item in self.findings) and all(effect.passed for effect in self.effects)
 
 
 class HeldPolicy:
