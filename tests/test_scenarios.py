@@ -559,6 +559,12 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert all(word in printed for word in ("Rotterdam", "CNC", "labour", "electronics_kit", "Zoetermeer", "logistics"))
 
 
+def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, MINIMAL.replace("Delft", "'[/red] [Delft]'"))
+    assert main(["sheet", str(path)]) == 0
+    assert "[/red] [Delft]" in capsys.readouterr().out
+
+
 def test_command_line_refuses_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, MINIMAL.replace("pallet: 300", "pallet: 0"))
     assert main(["check", str(path)]) == 2

@@ -20,6 +20,7 @@ import numpy as np
 import tyro
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 from tqdm import tqdm
 
 from fabmesh.agents.evaluation.measures import Floats, measure
@@ -257,7 +258,7 @@ def report_tables(report: GateReport) -> Group:
         findings.add_column(name, justify="left" if name == "figure" else "right")
     for item in report.findings:
         allowed = f"{item.low:g} to {item.high:g}" if item.judged else ""
-        findings.add_row(item.name, f"{item.value:.3f}", allowed, _verdict(item.passed) if item.judged else "")
+        findings.add_row(item.name, f"{item.value:.3f}", allowed, _verdict(item.passed) if item.judged else Text())
     effects = Table(title="Each component held at a constant level: change of controllable cost", title_justify="left")
     for name in ("component", "worst level", "worst", "best", ""):
         effects.add_column(name, justify="left" if name == "component" else "right")
@@ -268,8 +269,8 @@ def report_tables(report: GateReport) -> Group:
     return Group(findings, *([effects] if report.effects else []))
 
 
-def _verdict(passed: bool) -> str:
-    return "[green]met[/]" if passed else "[red]missed[/]"
+def _verdict(passed: bool) -> Text:
+    return Text("met", style="green") if passed else Text("missed", style="red")
 
 
 def main(args: list[str] | None = None) -> int:

@@ -54,9 +54,9 @@ def sheet_tables(sheet: Sheet) -> Group:
 
 
 def terminal() -> Console:
-    """A console that keeps tables whole where the output is no terminal, such as a file."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=140)
+    """A console for tables: names are printed as they are, and tables stay whole where the output is a file."""
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=140)
 
 
 def _streams(sheet: Sheet) -> Table:
@@ -182,11 +182,10 @@ def _spaced(*parts: RenderableType) -> list[RenderableType]:
     return [line for part in parts for line in (part, Text())]
 
 
-def _load(value: float) -> str:
+def _load(value: float) -> Text:
     if not np.isfinite(value):
-        return "none"
-    style = "red" if value > 1 else "yellow" if value > 0.85 else ""
-    return f"[{style}]{value:.2f}[/]" if style else f"{value:.2f}"
+        return Text("none")
+    return Text(f"{value:.2f}", style="red" if value > 1 else "yellow" if value > 0.85 else "")
 
 
 def _days(value: float) -> str:

@@ -18,10 +18,9 @@ from fabmesh.envs.network.scenario import (
     Stage,
     TenderStream,
 )
+from fabmesh.envs.network.tables import EARTH_KM
 
 Floats = NDArray[np.float64]
-
-EARTH_RADIUS_KM = 6371.0
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def road_km(from_deg: Floats, to_deg: Floats, circuity: float) -> Floats:
     a, b = np.radians(from_deg)[:, None, :], np.radians(to_deg)[None, :, :]
     half = np.sin((b - a) / 2) ** 2
     chord = half[..., 0] + np.cos(a[..., 0]) * np.cos(b[..., 0]) * half[..., 1]
-    return np.asarray(circuity * 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(chord)), dtype=np.float64)
+    return np.asarray(circuity * 2 * EARTH_KM * np.arcsin(np.sqrt(chord)), dtype=np.float64)
 
 
 def _towns_at(scenario: Scenario) -> Floats:
