@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tracemalloc
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -166,19 +165,6 @@ def first_steps(scenario: str) -> dict[str, dict[str, float]]:
     return results
 
 
-def bytes_per_copy(scenario: str) -> int:
-    """Memory that one more copy in a batch takes, from two sizes."""
-    sizes = []
-    for copies in (64, 128):
-        tracemalloc.start()
-        batch = HubNetworkVector(scenario, num_envs=copies)
-        batch.reset(seed=0)
-        sizes.append(tracemalloc.get_traced_memory()[0])
-        tracemalloc.stop()
-        batch.close()
-    return (sizes[1] - sizes[0]) // 64
-
-
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     name = platform.processor() or platform.machine()
@@ -220,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name, seconds in report["first_step"].items():
             parts = ", ".join(f"{part.removesuffix('_s').replace('_', ' ')} {s:.1f} s" for part, s in seconds.items())
             print(f"{name} start: {parts}")
-    report["bytes_per_copy"] = bytes_per_copy(options.scenario)
+    report["bytes_per_copy"] = HubNetworkVector(options.scenario).bytes_per_copy
     print(f"memory: {report['bytes_per_copy']:,} bytes per copy")
     results = measure(
         options.scenario, options.num_envs, options.threads, options.seconds, options.repetitions, progress

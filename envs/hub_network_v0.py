@@ -216,7 +216,8 @@ class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  #
 
     def state(self) -> NDArray[np.float32]:
         """The whole network for a central critic: float32 of the shape of `state_space`."""
-        return self.batch.state()[0].copy()
+        state: NDArray[np.float32] = self.batch.state()[0].copy()
+        return state
 
     def render(self) -> str | NDArray[np.uint8] | None:
         """The network as it is now, in the constructor's `render_mode`.
@@ -306,7 +307,7 @@ class _RoleBoard:
         allowed = masks.reshape(-1).take(self._mask_starts + self.actions[0], mode="clip")
         if np.count_nonzero(allowed) == allowed.size:  # the usual case, and much cheaper than a sum by agent
             return [0] * len(allowed)
-        return [len(agent) - np.count_nonzero(agent) for agent in allowed]
+        return [len(agent) - int(np.count_nonzero(agent)) for agent in allowed]
 
 
 def raw_env(**kwargs: Any) -> AECEnv[str, NDArray[np.float32], NDArray[np.int64] | None]:

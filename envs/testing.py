@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.state import FLOW_NAMES
+from fabmesh.envs.rendering.reading import NOT_COST
 from fabmesh.envs.vector import HubNetworkVector
 
 _COPIES = 3
+_TOLERANCE = 1e-9  # relative to what flowed: rounding of double precision over an episode
 _WATCHED = 1  # the copy that is played again alone; neither the first nor the last
 
 Actions = dict[str, NDArray[np.int64]]
@@ -54,11 +57,17 @@ def check_scenario(scenario: str | Path | Scenario, seed: int = 0) -> list[str]:
     for day in range(loaded.episode_d + 1):
         _check_day(batch, observed, info, day)
         _check_same(batch, observed, info, observed_alone, info_alone, day)
-        batch.check_laws()
+        check_laws(batch)
         if day == loaded.episode_d:
             break
         actions = random_actions(batch, info["action_mask"], rng)
+        posted = _network_cost(batch)
         observed, reward, terminated, truncated, info = batch.step(actions)
+        if day + 1 < loaded.episode_d:  # the books of the last day hold the settlement as well
+            gap = np.abs(_network_cost(batch) - posted - info["cost"])
+            _require(
+                bool((gap < 1e-6 * (1.0 + np.abs(posted))).all()), f"day {day + 1}: the cost is not what was posted"
+            )
         watched = {role: levels[_WATCHED : _WATCHED + 1] for role, levels in actions.items()}
         observed_alone, reward_alone, _, _, info_alone = alone.step(watched)
         for role in batch.roles:
@@ -106,6 +115,58 @@ def random_actions(batch: HubNetworkVector, masks: Mapping[str, NDArray[np.int8]
     return actions
 
 
+def check_laws(batch: HubNetworkVector) -> None:
+    """Checks that nothing appeared or vanished in the running episodes of a batch, to the day it has reached.
+
+    Per node and material, in quantity and in book value: opening + received = used + scrapped + expired + shipped on +
+    closing. Over the network: units ordered = delivered + lost + cancelled + open, and what agents pay one another
+    sums to zero.
+
+    Raises:
+        CheckFailed: Naming the law, the copy, the node and the material.
+    """
+    arrays = batch.arrays
+    hub, depot = arrays.hub_mat, arrays.depot_mat
+    closing = np.concatenate([hub["sealed"].sum(axis=-1) + hub["opened"], depot["stock"].sum(axis=-1)], axis=1)
+    value = np.concatenate([hub["value"], depot["value"]], axis=1)
+    signs = np.array([1.0 if name in ("opening", "received") else -1.0 for name in FLOW_NAMES])
+    for kind, unit, held in ((0, "units", closing), (1, "EUR", value)):
+        flows = arrays.flow[..., kind]
+        gap = flows @ signs - held
+        wrong = np.argwhere(np.abs(gap) > _TOLERANCE * (1.0 + np.abs(flows).sum(axis=-1)))
+        if len(wrong):
+            copy, node, material = (int(i) for i in wrong[0])
+            agent = (*batch.agents["hub"], *batch.agents["depot"])[node]
+            raise CheckFailed(
+                f"{batch.scenario.materials[material].name} at {agent} does not balance in copy {copy} on day "
+                f"{batch.day[copy]}: {gap[copy, node, material]:+g} {unit}"
+            )
+    transfers = batch.ledger[:, :, batch.ledger_lines.index("transfers")]
+    wrong = np.argwhere(np.abs(transfers.sum(axis=1)) > _TOLERANCE * (1.0 + np.abs(transfers).sum(axis=1)))
+    _require(len(wrong) == 0, "what agents pay one another does not sum to zero")
+
+    running = batch.day < batch.scenario.episode_d  # after the end, the news of the next day are in the tables
+    events = dict(zip(batch.event_names, batch.events.T, strict=True))
+    gone = events["units_delivered"] + events["units_lost"] + events["units_cancelled"]
+    unbalanced = running & (events["units_ordered"] - gone != open_units(batch))
+    _require(not unbalanced.any(), f"units ordered are not all delivered, open, lost or cancelled on day {batch.day}")
+
+
+def open_units(batch: HubNetworkVector) -> NDArray[np.float64]:
+    """Units that customers wait for: open to bids, or in an order book and not yet shipped. float64[copies]."""
+    arrays = batch.arrays
+    total = np.zeros(batch.num_envs)
+    for table, counts, field in (
+        (arrays.lot, arrays.clock["lots"], "units"),
+        (arrays.tender, arrays.clock["tenders"], "units"),
+        (arrays.order, arrays.hub["orders"], "open"),
+    ):
+        used = np.arange(table.shape[-1]) < counts[..., None]
+        open_here = np.where(used, table[field], 0)
+        total += open_here.reshape(batch.num_envs, -1).sum(axis=1)
+    return total
+
+
 def _check_day(
     batch: HubNetworkVector, observed: Mapping[str, NDArray[np.float32]], info: Mapping[str, Any], day: int
 ) -> None:
@@ -137,6 +198,13 @@ def _check_day(
     _require(
         all(batch.state_space.contains(row) for row in batch.state()), f"day {day}: the state is outside its space"
     )
+
+
+def _network_cost(batch: HubNetworkVector) -> NDArray[np.float64]:
+    """Sum of all cost lines over agents and platform, EUR, float64[copies]."""
+    lines = [column for column, line in enumerate(batch.ledger_lines) if line not in NOT_COST]
+    total: NDArray[np.float64] = batch.ledger[:, :, lines].sum(axis=(1, 2))
+    return total
 
 
 def _check_same(

@@ -272,7 +272,7 @@ def test_bad_actions_are_named():
     good = legal_actions(env, infos)
     component = env.batch.spec["hub"].components[0]
 
-    for value in (-1, int(env.action_space("hub_1").nvec[0])):
+    for value in (-1, int(env.action_space("hub_1").nvec[0]), 2**32):
         bad = {agent: action.copy() for agent, action in good.items()}
         bad["hub_1"][0] = value
         with pytest.raises(ValueError, match=rf"hub_1.*{component.name}.*{re.escape(str(value))}"):
