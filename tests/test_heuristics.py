@@ -233,7 +233,7 @@ def test_base_stock_buys_no_kits_whose_design_ends(scenario):
         seen["depot"][..., spec["depot"].feature("stock_cover")] = 0.0
         triggers = policy.act(seen, masks)["depot"][..., spec["depot"].component("trigger")][..., kits]
         leads = np.array([scenario.materials[m].lead_mean_d for m in kits])
-        arrives_before = leads < scenario.demand.revision_notice_d * (1 - notice)
+        arrives_before = leads < (scenario.demand.revision_notice_d + 1) * (1 - notice)
         assert ((triggers == 0) == ((notice > 0.0) & arrives_before)).all()
     assert (covers[0] > 0).all()
     assert (covers[1] <= covers[0]).all()

@@ -70,7 +70,7 @@ class EoqWithDiscount:
         self._triggers = np.array(scenario.actions.depot_trigger)
         self._lead = np.array([m.lead_mean_d for m in materials])
         self._lead_sd = np.array([m.lead_sd_d for m in materials])
-        self._notice_d = float(scenario.demand.revision_notice_d)
+        self._notice_d = scenario.demand.revision_notice_d + 1.0  # days left that a notice of 0 stands for
         # Hubs order a joint cycle's need at a time, each at its own moment: compound Poisson requests, whose variance
         # a day is sum D_hub^2 T_hub; here relative to the squared demand, in days.
         share = expected.hub_use / np.maximum(expected.hub_use.sum(axis=0), 1e-9)

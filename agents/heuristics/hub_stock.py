@@ -64,7 +64,7 @@ class JointOrderUpTo:
         self._limit_d = np.maximum(usable_life_d(scenario) / 2, self._reorder_d)
         self._covers = np.array(actions.cover_d, dtype=np.float64)
         self._triggers = np.array(actions.reorder_trigger)
-        self._notice_d = float(scenario.demand.revision_notice_d)
+        self._notice_d = scenario.demand.revision_notice_d + 1.0  # days left that a notice of 0 stands for
 
     def __call__(self, desk: Desk) -> None:
         """Put levels on the desk."""

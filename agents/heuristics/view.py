@@ -22,7 +22,6 @@ class Desk:
         self._spec = spec
         self._obs = obs
         self._masks = masks
-        self._components = {block.name for block in spec.components}
         self.levels: NDArray[np.int64] = np.zeros((*obs.shape[:2], len(spec.nvec)), dtype=np.int64)
 
     def see(self, feature: str) -> NDArray[np.float32]:
@@ -31,7 +30,7 @@ class Desk:
 
     def decides(self, component: str) -> bool:
         """Say whether the scenario leaves this component to the agents."""
-        return component in self._components
+        return self._spec.has_component(component)
 
     def choose(self, component: str, level: NDArray[np.int64] | int) -> None:
         """Set the level of a component's items; `level` broadcasts to [copies, agents, items]. Off: nothing to do."""
