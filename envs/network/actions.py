@@ -1,0 +1,159 @@
+"""What the agents may do: the components of an action, their levels, and the mask of levels that can have an effect.
+
+One table describes the action space; the kernels, the spaces, the documentation and the learners read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabmesh.envs.errors import ScenarioError
+from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.state import E_MASKED, State
+from fabmesh.envs.network.tables import Tables
+
+# Component blocks in the order of the action vector.
+BID, TENDER_BID, COVER, TRIGGER, CAN_ORDER, MAKE_TO_STOCK, OVERTIME_LEVEL = range(7)
+DEPOT_TRIGGER, DEPOT_LOT, DEPOT_QUOTE = range(3)
+
+
+@dataclass(frozen=True)
+class ComponentBlock:
+    """Components of one kind: `count` of them from column `start`, one per item, all with the same levels."""
+
+    name: str
+    start: int
+    count: int
+    items: tuple[str, ...]  # the things they decide about (lanes, materials, ...)
+    labels: tuple[str, ...]  # of the levels
+    values: tuple[float, ...]  # of the levels; nan where a level is not a number (withdraw, none, ...)
+    doc: str
+
+
+def _pick(values: tuple[float, ...], unit: str, first: str | None, last: str | None = None) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    labels = [f"{v * 100:+.0f} %" if unit == "%" else f"{v:g}{unit}" for v in values]
+    numbers = [float(v) for v in values]
+    if first is not None:
+        labels, numbers = [first, *labels], [float("nan"), *numbers]
+    if last is not None:
+        labels, numbers = [*labels, last], [*numbers, float("nan")]
+    return tuple(labels), tuple(numbers)
+
+
+def component_blocks(scenario: Scenario, role: str) -> tuple[tuple[ComponentBlock, ...], tuple[list[int], list[int]]]:
+    """The blocks an agent of the role owns, and (first column or -1, fixed level) of every block of the model."""
+    a = scenario.actions
+    lanes = tuple(t.name for t in scenario.technologies)
+    materials = tuple(m.name for m in scenario.materials)
+    products = tuple(p.name for p in scenario.products)
+    slots = tuple(f"slot {i}" for i in range(scenario.capacity.tender_slots))
+    markups = _pick(a.bid_markups, "%", "withdraw")
+    hub = (
+        ("bid", lanes, markups, "standing bid: mark-up on the hub's own cost for lots of the lane"),
+        ("tender", slots, _pick(a.bid_markups, "%", "pass"), "bid on the tender in the slot"),
+        ("cover", materials, _pick(a.cover_d, " d", "none"), "order-up-to level in days of the base rate"),
+        ("trigger", ("all",), _pick(a.reorder_trigger, "", None), "order only when a position is below this share of its level"),
+        ("can_order", ("all",), (("as trigger", "midway", "1"), (0.0, 0.5, 1.0)), "what is below this share joins a consignment"),
+        ("make_to_stock", products, _pick(a.make_to_stock_d, " d", "0 d"), "finished stock to hold, days of own sales"),
+        ("overtime", ("all",), _pick(a.overtime, "", None), "share of the working day added"),
+    )  # fmt: skip
+    depot = (
+        ("trigger", materials, _pick(a.depot_trigger, " x", "none"), "reorder point as multiple of the lead-time need"),
+        ("lot", materials, _pick(a.depot_lot_d, " d", None, "next price break"), "order up to the trigger plus so many days"),
+        ("quote", materials, _pick(a.depot_quote, "%", "decline"), "mark-up on the average landed cost"),
+    )  # fmt: skip
+    blocks: list[ComponentBlock] = []
+    first: list[int] = []
+    fixed: list[int] = []
+    column = 0
+    for name, items, (labels, values), doc in hub if role == "hub" else depot:
+        off = a.switched_off.get(f"{role}.{name}")
+        if off is not None and not 0 <= off < len(labels):
+            raise ScenarioError(
+                f"actions.switched_off[{role}.{name}] = {off}: the level must be from 0 to {len(labels) - 1}"
+            )
+        first.append(column if off is None and items else -1)
+        fixed.append(off or 0)
+        if off is None and items:
+            blocks.append(ComponentBlock(name, column, len(items), items, labels, values, doc))
+            column += len(items)
+    return tuple(blocks), (first, fixed)
+
+
+def levels_of(blocks: tuple[ComponentBlock, ...]) -> NDArray[np.int64]:
+    """Number of levels of every component: the `nvec` of the MultiDiscrete space."""
+    return np.concatenate([np.full(b.count, len(b.labels), np.int64) for b in blocks])
+
+
+@kernel
+def first_illegal(action: NDArray[np.int32], levels: NDArray[np.int64]) -> int:
+    """Flat index of the first value outside 0 <= value < levels in action[b, agents, components], or -1."""
+    copies, agents, components = action.shape
+    for b in range(copies):
+        for i in range(agents):
+            for j in range(components):
+                if action[b, i, j] < 0 or action[b, i, j] >= levels[j]:
+                    return (b * agents + i) * components + j
+    return -1
+
+
+@kernel
+def screen(s: State, b: int, action: NDArray[np.int32], mask: NDArray[np.int8], levels: NDArray[np.int64]) -> None:
+    """Turns masked choices of copy b into level 0, which does nothing, and counts them. In place."""
+    agents, components = action.shape[1], action.shape[2]
+    for i in range(agents):
+        offset = 0
+        for j in range(components):
+            if mask[b, i, offset + action[b, i, j]] == 0:
+                action[b, i, j] = 0
+                s.events[b, E_MASKED] += 1.0
+            offset += levels[j]
+
+
+@kernel
+def level(action: NDArray[np.int32], b: int, agent: int, first: int, fixed: int, item: int) -> int:
+    """The level taken in a block: the agent's, or the scenario's where the component is switched off."""
+    return action[b, agent, first + item] if first >= 0 else fixed
+
+
+@kernel
+def write_hub_mask(w: Tables, s: State, b: int, mask: NDArray[np.int8], levels: NDArray[np.int64]) -> None:
+    """Masks levels that can have no effect today. A closed hub has only level 0 of everything."""
+    day = s.clock[b].day
+    lanes, materials, products = len(w.tech), len(w.mat), w.par[0].products
+    slots = s.slot.shape[2]
+    for h in range(len(w.hub_town)):
+        up = s.hub[b, h].down_until <= day
+        offset = 0
+        column = 0
+        for block in range(7):
+            if w.hub_slot[block] < 0:
+                continue
+            count = 1
+            if block == BID:
+                count = lanes
+            elif block == TENDER_BID:
+                count = slots
+            elif block == COVER:
+                count = materials
+            elif block == MAKE_TO_STOCK:
+                count = products
+            for i in range(count):
+                useful = up
+                if block == BID:
+                    useful = up and w.hub_hours[h, i] > 0.0
+                elif block == TENDER_BID:
+                    useful = up and s.slot[b, h, i] >= 0
+                elif block == COVER:
+                    useful = up and w.hub_uses[h, i] == 1
+                elif block == MAKE_TO_STOCK:
+                    useful = up and w.hub_can[h, i] == 1
+                mask[b, h, offset] = 1
+                for n in range(1, levels[column]):
+                    mask[b, h, offset + n] = 1 if useful else 0
+                offset += levels[column]
+                column += 1

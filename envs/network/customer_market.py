@@ -1,0 +1,465 @@
+"""Stage 3, the customer market: a reverse auction of lots and tenders among the hubs (model §4).
+
+A hub's bid is a mark-up on its own estimated production cost; delivery is paid at cost on top. Offers are ranked
+by landed score = bid + delivery + expected lateness, all EUR a unit, and filled from the best down, each hub at
+most its available-to-promise units.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fabmesh.envs.network.actions import BID, TENDER_BID, level
+from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.ledger import post, write_off
+from fabmesh.envs.network.rng import STREAM_ORDER, combine, day_key, uniform
+from fabmesh.envs.network.state import (
+    E_LOST,
+    E_REANNOUNCED,
+    E_TENDERS_LOST,
+    E_TENDERS_WON,
+    LOST,
+    Scratch,
+    State,
+)
+from fabmesh.envs.network.tables import HORIZON, TENDER, Tables
+
+
+@kernel
+def machine_h(w: Tables, row: int, stage: int, price: float) -> float:
+    """Machine hours a unit needs at a stage."""
+    return w.row[row].machine0[stage] + w.row[row].machine1[stage] * price
+
+
+@kernel
+def labour_h(w: Tables, row: int, stage: int, price: float) -> float:
+    """Labour hours a unit needs at a stage, tending included."""
+    return w.row[row].labour0[stage] + w.row[row].labour1[stage] * price
+
+
+@kernel
+def bom_quantity(w: Tables, row: int, line: int, price: float) -> float:
+    """Quantity of a line of the bill of materials for a unit."""
+    return w.row[row].bom0[line] + w.row[row].bom1[line] * price
+
+
+@kernel
+def stop_cost(w: Tables, h: int, town: int, row: int, price: float, units_a_stop: float) -> float:
+    """EUR a customer stop: the cheaper of own van and parcel (F§1.1)."""
+    r = w.row[row]
+    kg = (r.kg0 + r.kg1 * price) * units_a_stop
+    litres = (r.litres0 + r.litres1 * price) * units_a_stop
+    parcel = w.par[0].parcel + w.par[0].parcel_kg * max(kg, litres / w.par[0].parcel_litres_per_kg)
+    return min(w.van_stop[h, town], parcel)
+
+
+@kernel
+def units_per_stop(w: Tables, row: int, units: int) -> float:
+    """Units of one customer stop; a tender is one delivery."""
+    if w.row[row].kind == TENDER:
+        return np.float64(units)
+    return min(w.row[row].per_stop, np.float64(units))
+
+
+@kernel
+def delivery_days(w: Tables, h: int, town: int) -> int:
+    """Days from shipping to the customer; beyond the van's day a parcel takes two."""
+    return 2 if w.town_km[h, town] > w.par[0].parcel_two_days_km else 1
+
+
+@kernel
+def estimate_costs(w: Tables, s: State, b: int) -> None:
+    """Each hub's estimate of a unit's cost: material at the last quoted price, machine and labour hours."""
+    for h in range(len(w.hub_town)):
+        for r in range(len(w.row)):
+            row = w.row[r]
+            constant = 0.0
+            per_eur = 0.0
+            for i in range(row.stages):
+                k = row.tech[i]
+                rate = w.tech[k].rate + w.tech[k].energy
+                constant += row.machine0[i] * rate + row.labour0[i] * w.par[0].wage
+                per_eur += row.machine1[i] * rate + row.labour1[i] * w.par[0].wage
+            for i in range(row.bom):
+                quote = s.hub_mat[b, h, row.bom_material[i]].quote
+                constant += row.bom0[i] * quote
+                per_eur += row.bom1[i] * quote
+            s.unit_cost[b, h, r, 0] = constant
+            s.unit_cost[b, h, r, 1] = per_eur
+
+
+@kernel
+def setup_cost(w: Tables, row: int) -> float:
+    """EUR of setting up once for a row on each technology it touches."""
+    total = 0.0
+    for i in range(w.row[row].stages):
+        k = w.row[row].tech[i]
+        total += w.tech[k].setup_h * (w.tech[k].rate + w.par[0].wage)
+    return total
+
+
+@kernel
+def own_cost(w: Tables, s: State, b: int, h: int, row: int, price: float, units: int) -> float:
+    """A hub's estimated production cost of a unit in a lot of `units`, set-up share included."""
+    return s.unit_cost[b, h, row, 0] + s.unit_cost[b, h, row, 1] * price + setup_cost(w, row) / units
+
+
+@kernel
+def stage_offset(w: Tables, row: int, stage: int, days: int) -> int:
+    """Last day (0 = today) on which a stage can be worked for goods that must ship in `days` days."""
+    offset = days - (w.row[row].stages - 1 - stage)
+    return min(offset, HORIZON - 1)
+
+
+@kernel
+def commit(w: Tables, x: Scratch, t: int, h: int, row: int, stage: int, days: int, machine: float, labour: float) -> None:
+    """Takes hours of a stage from the room of every day from its last day on."""
+    k = w.row[row].tech[stage]
+    people = len(w.tech)
+    for d in range(max(stage_offset(w, row, stage, days), 0), HORIZON):
+        x.room[t, h, k, d] -= machine
+        x.room[t, h, people, d] -= labour
+
+
+@kernel
+def build_room(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+    """Hours free per hub, resource and day: capacity until the day less hours committed until it."""
+    day = s.clock[b].day
+    people = len(w.tech)
+    for h in range(len(w.hub_town)):
+        x.open_rows[t, h, :] = 0
+        overtime = s.hub[b, h].overtime
+        labour = w.hub_people[h] * w.par[0].hours_per_day
+        for d in range(HORIZON):
+            for k in range(people):
+                extra = overtime * w.hub_hours[h, k] if w.tech[k].overtime == 1 else 0.0
+                x.room[t, h, k, d] = (d + 1) * w.hub_hours[h, k] + extra + s.hub_tech[b, h, k].carry_h
+            x.room[t, h, people, d] = (d + 1 + overtime) * labour + s.hub[b, h].labour_carry_h
+        for i in range(s.hub[b, h].orders):
+            o = s.order[b, h, i]
+            x.open_rows[t, h, o.row] += 1
+            days = o.due - day - delivery_days(w, h, o.town)
+            for stage in range(w.row[o.row].stages):
+                # what waits for an earlier stage must also pass this one
+                units = 0
+                for earlier in range(stage + 1):
+                    units += o.todo[earlier]
+                if units > 0:
+                    commit(
+                        w, x, t, h, o.row, stage, days,
+                        units * machine_h(w, o.row, stage, o.price), units * labour_h(w, o.row, stage, o.price),
+                    )  # fmt: skip
+
+
+@kernel
+def available_to_promise(w: Tables, x: Scratch, t: int, h: int, row: int, price: float, days: int, wanted: int) -> int:
+    """Units that can ship within `days` days without breaking a promise already given, at most `wanted`.
+
+    The least over the technologies and labour the row needs of hours free / hours a unit (model §4). Hours free
+    until a day are the least of what is free until it and until every later day, since later promises count too.
+    """
+    people = len(w.tech)
+    units = wanted
+    labour = 0.0
+    setups = 0.0
+    for stage in range(w.row[row].stages):
+        first = stage_offset(w, row, stage, days)
+        if first < 0:
+            return 0
+        k = w.row[row].tech[stage]
+        setup = w.tech[k].setup_h if x.open_rows[t, h, row] == 0 else 0.0
+        setups += setup
+        labour += labour_h(w, row, stage, price)
+        need = machine_h(w, row, stage, price)
+        if need > 0.0:
+            free = x.room[t, h, k, first]
+            for d in range(first + 1, HORIZON):
+                free = min(free, x.room[t, h, k, d])
+            units = min(units, int(max(free - setup, 0.0) / need))
+    if labour > 0.0:
+        last = min(days, HORIZON - 1)
+        free = x.room[t, h, people, last]
+        for d in range(last + 1, HORIZON):
+            free = min(free, x.room[t, h, people, d])
+        units = min(units, int(max(free - setups, 0.0) / labour))
+    return units
+
+
+@kernel
+def lateness_rate(w: Tables, days_late: int) -> float:
+    """Share of the price charged for so many days beyond the due day (F§5)."""
+    return min(w.par[0].late_cap, w.par[0].late_per_day * max(days_late - w.par[0].late_grace_d, 0))
+
+
+@kernel
+def expected_lateness(w: Tables, s: State, b: int, h: int, price: float) -> float:
+    """EUR a unit: the hub's smoothed record of lateness charges per EUR delivered, times the price."""
+    hub = s.hub[b, h]
+    record = hub.late_eur / hub.price_eur if hub.price_eur > 1.0 else 0.0
+    return w.par[0].reputation_weight * min(record, w.par[0].late_cap) * price
+
+
+@kernel
+def award(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, lot: np.void, units: int, bid: float, days: int) -> None:
+    """The hub owes the units: they enter its order book; finished stock serves first."""
+    day = s.clock[b].day
+    hub = s.hub[b, h]
+    order = s.order[b, h, hub.orders]
+    hub.orders += 1
+    row = w.row[lot.row]
+    from_stock = 0
+    if lot.row < w.par[0].products:
+        goods = s.hub_prod[b, h, lot.row]
+        from_stock = min(goods.finished, units)
+        goods.awarded += units
+    order.row, order.town, order.announced, order.due = lot.row, lot.town, lot.announced, lot.due
+    order.units, order.open, order.ready = units, units, from_stock
+    order.accrued, order.inherited = 0, 0
+    if lot.again == 1:
+        order.inherited = max(day + 1 - lot.due - w.par[0].late_grace_d, 0)
+    order.price, order.bid, order.wip_value, order.key = lot.price, bid, 0.0, lot.key
+    for stage in range(len(order.todo)):
+        order.todo[stage] = 0
+    order.todo[0] = units - from_stock
+    if from_stock > 0:
+        value = goods.value * from_stock / goods.finished
+        goods.value -= value
+        goods.finished -= from_stock
+        order.wip_value = value
+    made = units - from_stock
+    for stage in range(row.stages):
+        machine = made * machine_h(w, lot.row, stage, lot.price)
+        labour = made * labour_h(w, lot.row, stage, lot.price)
+        if x.open_rows[t, h, lot.row] == 0 and made > 0:
+            machine += w.tech[row.tech[stage]].setup_h
+            labour += w.tech[row.tech[stage]].setup_h
+        commit(w, x, t, h, lot.row, stage, days, machine, labour)
+    if made > 0:
+        x.open_rows[t, h, lot.row] += 1
+    s.hub_tech[b, h, row.lane].won_h += units * machine_h_longest(w, lot.row, lot.price)
+
+
+@kernel
+def machine_h_longest(w: Tables, row: int, price: float) -> float:
+    """Machine hours of a unit on its lane."""
+    hours = 0.0
+    for stage in range(w.row[row].stages):
+        if w.row[row].tech[stage] == w.row[row].lane:
+            hours += machine_h(w, row, stage, price)
+    return hours
+
+
+@kernel
+def announce_again(w: Tables, s: State, b: int, h: int, day: int) -> None:
+    """A hub has gone down: its open orders are announced again with their due days, its work in progress is lost.
+
+    An order that finds the table of lots full stays with its owner, who owes it as before.
+    """
+    clock = s.clock[b]
+    hub = s.hub[b, h]
+    kept = 0
+    for i in range(hub.orders):
+        order = s.order[b, h, i]
+        table = s.tender if w.row[order.row].kind == TENDER else s.lot
+        count = clock.tenders if w.row[order.row].kind == TENDER else clock.lots
+        if order.wip_value > 0.0:
+            write_off(w, s, b, h, order.wip_value)
+            order.wip_value = 0.0
+        if count == table.shape[1]:
+            order.todo[0] = order.open
+            for stage in range(1, len(order.todo)):
+                order.todo[stage] = 0
+            order.ready = 0
+            s.order[b, h, kept] = order
+            kept += 1
+            continue
+        lot = table[b, count]
+        lot.row, lot.town, lot.announced, lot.due = order.row, order.town, order.announced, order.due
+        lot.last_day = day + max(w.row[order.row].patience_d, 2)
+        lot.again, lot.units, lot.price, lot.key = 1, order.open, order.price, order.key
+        s.events[b, E_REANNOUNCED] += order.open
+        if w.row[order.row].kind == TENDER:
+            clock.tenders += 1
+        else:
+            clock.lots += 1
+    hub.orders = kept
+    for p in range(s.hub_prod.shape[2]):
+        goods = s.hub_prod[b, h, p]
+        if goods.wip_value > 0.0:
+            write_off(w, s, b, h, goods.wip_value)
+            goods.wip_value = 0.0
+        for stage in range(len(goods.wip)):
+            goods.wip[stage] = 0
+
+
+@kernel
+def promise_days(w: Tables, lot: np.void, h: int, day: int) -> int:
+    """Days until a lot must ship. What is announced again may be promised late: soon is then better than never."""
+    days = lot.due - day - delivery_days(w, h, lot.town)
+    if lot.again == 1:
+        days = max(days, w.row[lot.row].stages + 1)
+    return days
+
+
+@kernel
+def take_in_random_order(s: State, x: Scratch, b: int, t: int, table: np.ndarray, count: int) -> None:
+    """Ranks lots by a primitive of (day, order): which is taken first does not depend on how they are stored."""
+    key = day_key(s.clock[b].seed, STREAM_ORDER, s.clock[b].day)
+    for i in range(count):
+        x.rank_key[t, i] = uniform(key, table[b, i].key)
+        x.rank[t, i] = i
+    gap = 1
+    while gap < count // 3:
+        gap = 3 * gap + 1
+    while gap > 0:  # Shell's sort with Knuth's gaps: in place, no allocation
+        for i in range(gap, count):
+            item = x.rank[t, i]
+            value = x.rank_key[t, item]
+            j = i
+            while j >= gap and x.rank_key[t, x.rank[t, j - gap]] > value:
+                x.rank[t, j] = x.rank[t, j - gap]
+                j -= gap
+            x.rank[t, j] = item
+        gap //= 3
+
+
+@kernel
+def landed_score(w: Tables, s: State, b: int, h: int, lot: np.void, markup: float) -> tuple[float, float]:
+    """(landed score, bid) of a hub for a lot, EUR a unit."""
+    bid = (1.0 + markup) * own_cost(w, s, b, h, lot.row, lot.price, lot.units)
+    a_stop = units_per_stop(w, lot.row, lot.units)
+    score = bid + stop_cost(w, h, lot.town, lot.row, lot.price, a_stop) / a_stop
+    score += expected_lateness(w, s, b, h, lot.price)
+    if lot.again == 1:
+        day = s.clock[b].day
+        ships = promise_days(w, lot, h, day) + day + delivery_days(w, h, lot.town)
+        score += lot.price * lateness_rate(w, ships - lot.due)
+    return score, bid
+
+
+@kernel
+def auction_lots(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+    """Lots are taken in tape-random order and filled by the best standing bids."""
+    day = s.clock[b].day
+    tie_key = day_key(s.clock[b].seed, STREAM_ORDER, -1 - day)
+    book = s.order.shape[2]
+    take_in_random_order(s, x, b, t, s.lot, s.clock[b].lots)
+    for n in range(s.clock[b].lots):
+        lot = s.lot[b, x.rank[t, n]]
+        lane = w.row[lot.row].lane
+        ceiling = w.row[lot.row].ceiling * lot.price
+        for i in range(w.reach.shape[1]):
+            x.tried[t, i, 0, 0] = 0
+        while lot.units > 0:
+            best = -1
+            best_score = ceiling
+            best_bid = 0.0
+            best_tie = 0.0
+            for i in range(w.reach.shape[1]):
+                h = w.reach[lot.town, i]
+                if h < 0:
+                    break
+                markup = s.hub_tech[b, h, lane].bid
+                if x.tried[t, i, 0, 0] == 1 or markup == 0 or w.hub_can[h, lot.row] == 0:
+                    continue
+                if s.hub[b, h].down_until > day or s.hub[b, h].orders == book:
+                    continue
+                score, bid = landed_score(w, s, b, h, lot, w.bid_level[markup])
+                tie = uniform(tie_key, combine(lot.key, w.hub_key[h]))
+                if score < best_score or (score == best_score and best >= 0 and tie < best_tie):
+                    best, best_score, best_bid, best_tie = i, score, bid, tie
+            if best < 0:
+                break
+            x.tried[t, best, 0, 0] = 1
+            h = w.reach[lot.town, best]
+            days = promise_days(w, lot, h, day)
+            units = 0
+            if lot.row < w.par[0].products and days >= 0:
+                units = min(lot.units, s.hub_prod[b, h, lot.row].finished)
+            units += available_to_promise(w, x, t, h, lot.row, lot.price, days, lot.units - units)
+            if units > 0:
+                award(w, s, x, b, t, h, lot, units, best_bid, days)
+                lot.units -= units
+
+
+@kernel
+def auction_tenders(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.ndarray) -> None:
+    """Tenders after the lots: one winner takes the whole; its hours fall before the next tender is decided."""
+    day = s.clock[b].day
+    tie_key = day_key(s.clock[b].seed, STREAM_ORDER, -1 - day)
+    book = s.order.shape[2]
+    take_in_random_order(s, x, b, t, s.tender, s.clock[b].tenders)
+    for n in range(s.clock[b].tenders):
+        index = x.rank[t, n]
+        tender = s.tender[b, index]
+        best = -1
+        best_score = w.row[tender.row].ceiling * tender.price
+        best_bid = 0.0
+        best_tie = 0.0
+        for h in range(len(w.hub_town)):
+            if s.hub[b, h].down_until > day or s.hub[b, h].orders == book:
+                continue
+            markup = 0
+            for i in range(s.slot.shape[2]):
+                if s.slot[b, h, i] == index:
+                    markup = level(action, b, h, w.hub_slot[TENDER_BID], w.hub_fixed[TENDER_BID], i)
+            if markup == 0:
+                continue
+            score, bid = landed_score(w, s, b, h, tender, w.bid_level[markup])
+            tie = uniform(tie_key, combine(tender.key, w.hub_key[h]))
+            if score > best_score or (score == best_score and (best < 0 or tie >= best_tie)):
+                continue
+            days = promise_days(w, tender, h, day)
+            if available_to_promise(w, x, t, h, tender.row, tender.price, days, tender.units) == tender.units:
+                best, best_score, best_bid, best_tie = h, score, bid, tie
+        if best >= 0:
+            award(w, s, x, b, t, best, tender, tender.units, best_bid, promise_days(w, tender, best, day))
+            s.events[b, E_TENDERS_WON] += 1.0
+            tender.units = 0
+
+
+@kernel
+def lose_or_keep(w: Tables, s: State, b: int, table: np.ndarray, count: int) -> int:
+    """Unserved lots wait for the customer's patience, then are lost to the centralised channel. Returns how many stay."""
+    day = s.clock[b].day
+    platform = s.ledger.shape[1] - 1
+    kept = 0
+    for i in range(count):
+        lot = table[b, i]
+        if lot.units == 0:
+            continue
+        if day >= lot.last_day:
+            post(s, b, platform, LOST, lot.units * lot.price * (1.0 + w.par[0].goodwill))
+            s.events[b, E_LOST] += lot.units
+            if w.row[lot.row].kind == TENDER:
+                s.events[b, E_TENDERS_LOST] += 1.0
+            continue
+        if kept != i:
+            table[b, kept] = lot
+        kept += 1
+    return kept
+
+
+@kernel
+def customer_market(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.ndarray) -> None:
+    """All of stage 3."""
+    smoothing = w.par[0].smoothing
+    for h in range(len(w.hub_town)):
+        for k in range(len(w.tech)):
+            lane = s.hub_tech[b, h, k]
+            lane.bid = level(action, b, h, w.hub_slot[BID], w.hub_fixed[BID], k)
+            lane.won_h *= 1.0 - smoothing
+            lane.offered_h *= 1.0 - smoothing
+    for i in range(s.clock[b].lots):
+        lot = s.lot[b, i]
+        hours = lot.units * machine_h_longest(w, lot.row, lot.price)
+        for n in range(w.reach.shape[1]):
+            h = w.reach[lot.town, n]
+            if h < 0:
+                break
+            s.hub_tech[b, h, w.row[lot.row].lane].offered_h += hours
+    build_room(w, s, x, b, t)
+    auction_lots(w, s, x, b, t)
+    auction_tenders(w, s, x, b, t, action)
+    s.clock[b].lots = lose_or_keep(w, s, b, s.lot, s.clock[b].lots)
+    s.clock[b].tenders = lose_or_keep(w, s, b, s.tender, s.clock[b].tenders)

@@ -1,0 +1,123 @@
+"""The day: its stages in order (model §3). A step runs stages 2-8 of day t, then stage 1 of day t + 1."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from fabmesh.envs.network.actions import OVERTIME_LEVEL, level, screen, write_hub_mask
+from fabmesh.envs.network.customer_market import customer_market, estimate_costs
+from fabmesh.envs.network.goods import goods_move
+from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.ledger import network_cost_of_day
+from fabmesh.envs.network.material_market import book_needs, material_market
+from fabmesh.envs.network.observation import fill_slots, observe
+from fabmesh.envs.network.production import hubs_work
+from fabmesh.envs.network.rng import next_seed
+from fabmesh.envs.network.start_end import clear, draw_start, settle
+from fabmesh.envs.network.state import Scratch, State
+from fabmesh.envs.network.supply import depots_buy
+from fabmesh.envs.network.tables import Tables
+from fabmesh.envs.network.world import news
+
+
+class Buffers(NamedTuple):
+    """What goes in and comes out of a step, preallocated. [b] copies, [h] hubs, [d] depots."""
+
+    hub_action: NDArray[np.int32]  # [b, h, components]
+    depot_action: NDArray[np.int32]  # [b, d, components]
+    hub_levels: NDArray[np.int64]  # [components]
+    depot_levels: NDArray[np.int64]
+    hub_obs: NDArray[np.float32]  # [b, h, features]
+    depot_obs: NDArray[np.float32]  # [b, d, features]
+    state: NDArray[np.float32]  # [b, state features]
+    hub_mask: NDArray[np.int8]  # [b, h, sum of levels]
+    depot_mask: NDArray[np.int8]  # [b, d, sum of levels]
+    reward: NDArray[np.float32]  # [b] the team's, the same for every agent
+    cost: NDArray[np.float64]  # [b] network cost of the day
+    truncated: NDArray[np.bool_]  # [b]
+    final_hub_obs: NDArray[np.float32]
+    final_depot_obs: NDArray[np.float32]
+    final_state: NDArray[np.float32]
+    final_ledger: NDArray[np.float64]  # [b, n, lines]
+    final_events: NDArray[np.float64]  # [b, events]
+    final_standard: NDArray[np.float64]  # [b]
+    settlement: NDArray[np.float64]  # [b]
+
+
+@kernel
+def morning(w: Tables, s: State, x: Scratch, b: int, t: int, counted: bool) -> None:
+    """Stage 1 and what the agents read of it."""
+    news(w, s, b, counted)
+    fill_slots(w, s, x, b, t)
+    book_needs(w, s, b)
+    estimate_costs(w, s, b)
+
+
+@kernel
+def reset_copy(w: Tables, s: State, x: Scratch, io: Buffers, b: int, t: int, seed: np.uint64) -> None:
+    """Starts the world of a seed in copy b."""
+    clear(s, b)
+    s.clock[b].seed = seed
+    draw_start(w, s, b)
+    morning(w, s, x, b, t, True)
+    observe(w, s, x, b, t, io.hub_obs, io.depot_obs, io.state)
+    write_hub_mask(w, s, b, io.hub_mask, io.hub_levels)
+
+
+@kernel
+def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, b: int, t: int, autoreset: bool) -> None:
+    """One day of copy b on the working memory of thread t."""
+    clock = s.clock[b]
+    screen(s, b, io.hub_action, io.hub_mask, io.hub_levels)
+    for h in range(s.hub.shape[1]):
+        chosen = level(io.hub_action, b, h, w.hub_slot[OVERTIME_LEVEL], w.hub_fixed[OVERTIME_LEVEL], 0)
+        s.hub[b, h].overtime = w.overtime_level[chosen]
+    customer_market(w, s, x, b, t, io.hub_action)
+    material_market(w, s, x, b, t, io.hub_action, io.depot_action)
+    depots_buy(w, s, b, io.depot_action)
+    hubs_work(w, s, x, b, t, io.hub_action)
+    goods_move(w, s, b)
+    io.cost[b] = network_cost_of_day(s, b)
+    io.reward[b] = np.float32(-io.cost[b] / (w.par[0].number_of_agents * w.par[0].reward_scale))
+    s.day_cost[b, :] = 0.0
+    clock.day += 1
+    ends = clock.day >= w.par[0].episode_d
+    io.truncated[b] = ends
+    if not ends:
+        morning(w, s, x, b, t, True)
+        observe(w, s, x, b, t, io.hub_obs, io.depot_obs, io.state)
+        write_hub_mask(w, s, b, io.hub_mask, io.hub_levels)
+        return
+    book_needs(w, s, b)
+    settle(w, s, x, b, t)
+    io.settlement[b] = clock.settlement
+    io.final_ledger[b] = s.ledger[b]
+    io.final_events[b] = s.events[b]
+    io.final_standard[b] = clock.standard_cost
+    morning(w, s, x, b, t, False)
+    if autoreset:
+        observe(w, s, x, b, t, io.final_hub_obs, io.final_depot_obs, io.final_state)
+        reset_copy(w, s, x, io, b, t, next_seed(clock.seed))
+    else:
+        observe(w, s, x, b, t, io.hub_obs, io.depot_obs, io.state)
+        write_hub_mask(w, s, b, io.hub_mask, io.hub_levels)
+
+
+@kernel(parallel=True)
+def step_batch(w: Tables, s: State, x: Scratch, io: Buffers, bounds: NDArray[np.int64], autoreset: bool) -> None:
+    """One day of every copy; thread t steps the copies from bounds[t] to bounds[t + 1]."""
+    for t in numba.prange(len(bounds) - 1):
+        for b in range(bounds[t], bounds[t + 1]):
+            step_copy(w, s, x, io, b, t, autoreset)
+
+
+@kernel(parallel=True)
+def reset_batch(w: Tables, s: State, x: Scratch, io: Buffers, bounds: NDArray[np.int64], seeds: NDArray[np.uint64]) -> None:
+    """Starts the worlds of the seeds in all copies."""
+    for t in numba.prange(len(bounds) - 1):
+        for b in range(bounds[t], bounds[t + 1]):
+            reset_copy(w, s, x, io, b, t, seeds[b])

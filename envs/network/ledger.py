@@ -1,0 +1,59 @@
+"""The ledger: who pays what, by line (model §9). Every cost in the model is posted through here."""
+
+from __future__ import annotations
+
+
+
+
+from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.state import (
+    COST_LINES,
+    DEADSTOCK,
+    E_DEADSTOCK,
+    E_SALVAGE,
+    REVENUE,
+    TRANSFERS,
+    State,
+)
+from fabmesh.envs.network.tables import Tables
+
+
+@kernel
+def post(s: State, b: int, node: int, line: int, eur: float) -> None:
+    """Posts an amount to a line of a node's ledger; costs also count in the cost of the day."""
+    s.ledger[b, node, line] += eur
+    if line < COST_LINES:
+        s.day_cost[b, node] += eur
+
+
+@kernel
+def transfer(s: State, b: int, payer: int, payee: int, eur: float) -> None:
+    """Money from one agent to another: sums to zero over the network (model §10)."""
+    s.ledger[b, payer, TRANSFERS] -= eur
+    s.ledger[b, payee, TRANSFERS] += eur
+
+
+@kernel
+def earn(s: State, b: int, node: int, eur: float) -> None:
+    """Revenue from customers."""
+    s.ledger[b, node, REVENUE] += eur
+
+
+@kernel
+def write_off(w: Tables, s: State, b: int, node: int, book_value: float) -> None:
+    """Deadstock: book value less salvage."""
+    salvage = w.par[0].salvage * book_value
+    s.events[b, E_DEADSTOCK] += book_value
+    s.events[b, E_SALVAGE] += salvage
+    post(s, b, node, DEADSTOCK, book_value - salvage)
+
+
+@kernel
+def network_cost_of_day(s: State, b: int) -> float:
+    """Cost of the day of all agents and the platform, in the fixed order of the nodes."""
+    total = 0.0
+    for n in range(s.day_cost.shape[1]):
+        total += s.day_cost[b, n]
+    return total
+
+

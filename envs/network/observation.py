@@ -1,0 +1,465 @@
+"""What each agent sees, and the compact state of the whole network for a central critic.
+
+One table of feature blocks per role gives names, sizes, units and meaning; the kernels below write the features in
+exactly that order, straight into preallocated float32 arrays. All features are dimensionless, of order one and
+clipped to [-10, 10]. Their number does not depend on the number of hubs and depots, so a policy can be moved to
+another network with the same technologies, materials and products. Nothing tells the day of the episode.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabmesh.envs.network.customer_market import (
+    bom_quantity,
+    delivery_days,
+    labour_h,
+    machine_h,
+    machine_h_longest,
+    own_cost,
+    stop_cost,
+    units_per_stop,
+)
+from fabmesh.envs.network.goods import in_depot, oldest_class, on_hand
+from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.material_market import base_rate, inbound
+from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
+from fabmesh.envs.network.state import Scratch, State
+from fabmesh.envs.network.supply import depot_base_rate, discounted_price
+from fabmesh.envs.network.tables import Tables
+
+CLIP = 10.0
+
+
+@dataclass(frozen=True)
+class FeatureBlock:
+    """Features of one kind: `count` of them from index `start`, one per item."""
+
+    name: str
+    start: int
+    count: int
+    items: tuple[str, ...]
+    unit: str
+    doc: str
+
+
+def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
+    """The observation of a role, in order."""
+    lanes = tuple(t.name for t in scenario.technologies)
+    materials = tuple(m.name for m in scenario.materials)
+    products = tuple(p.name for p in scenario.products)
+    slots = tuple(f"slot {i}" for i in range(scenario.capacity.tender_slots))
+    slot_lanes = tuple(f"{s} is {k}" for s in slots for k in lanes)
+    calendar = ("sin weekday", "cos weekday", "sin season", "cos season")
+    hub = (
+        ("calendar", calendar, "1", "phase of the week of 5 and of the year of 250 working days"),
+        ("up", ("up",), "0/1", "1 = the hub is open"),
+        ("size", ("technicians", "town"), "/10 ; share", "technicians / 10; town's share of the population"),
+        ("depot_distance", ("nearest",), "/100 km", "road distance to the nearest depot"),
+        ("has_lane", lanes, "0/1", "1 = the hub has the machine"),
+        ("lane_load", lanes, "days/5", "committed machine hours / hours of five days"),
+        ("lane_load_near", lanes, "days/2", "the same, of orders due within two days / hours of two days"),
+        ("labour_load", ("all", "near"), "days/5 ; days/2", "the same two for labour"),
+        ("lane_offer", lanes, "days", "machine hours of the open lots in reach / daily capacity"),
+        ("lane_local", lanes, "share", "share of these in the hub's own town"),
+        ("lane_margin", lanes, "share", "mean of (ceiling - delivery) / own production cost - 1 over these"),
+        ("lane_won", lanes, "share", "smoothed share of the hours on offer that the hub won"),
+        ("late_share", ("late",), "share", "share of the open units that is past due"),
+        ("reputation", ("lateness",), "x 10", "smoothed lateness charge / smoothed price of deliveries, x 10"),
+        ("tender_present", slots, "0/1", "1 = the slot holds a tender"),
+        ("tender_work", slots, "share", "machine hours / hours of its lane until it must ship"),
+        ("tender_due", slots, "/15 d", "days until due"),
+        ("tender_margin", slots, "share", "(ceiling - delivery) / own production cost - 1"),
+        ("tender_distance", slots, "/100 km", "road distance to its town"),
+        ("tender_material", slots, "share", "least share of a material it needs that is on hand beyond the open orders"),
+        ("tender_lane", slot_lanes, "0/1", "one-hot of its lane"),
+        ("stock_cover", materials, "/10 d", "on hand / base rate"),
+        ("inbound_cover", materials, "/10 d", "under way / base rate"),
+        ("book_need", materials, "/10 d", "need of the open orders / base rate"),
+        ("ageing", materials, "share", "share of the stock in the age class that expires first, and in opened packs"),
+        ("use_rate", materials, "share", "smoothed use / expected use of the catchment - 1"),
+        ("quote", materials, "share", "best landed quote of yesterday / bulk price - 1"),
+        ("in_stock", materials, "0/1", "1 = a depot that quoted could have supplied"),
+        ("kit_notice", materials, "share", "1 - days to the revision of the kit's design / notice; 0 = none announced"),
+        ("finished_cover", products, "/5 d", "finished stock / own daily sales"),
+        ("revision_notice", products, "share", "1 - days to the revision / notice; 0 = none announced"),
+        ("product_rate", products, "share", "smoothed units won a day / expected of the catchment - 1"),
+    )  # fmt: skip
+    depot = (
+        ("calendar", calendar, "1", "phase of the week of 5 and of the year of 250 working days"),
+        ("stock_cover", materials, "/20 d", "stock / base rate"),
+        ("inbound_cover", materials, "/20 d", "on order / base rate"),
+        ("orders_under_way", materials, "/4", "supplier orders under way"),
+        ("ageing", materials, "share", "share of the stock in the age class that expires first"),
+        ("request_rate", materials, "share", "smoothed requests / expected - 1"),
+        ("fill", materials, "share", "smoothed share of requests filled"),
+        ("landed_cost", materials, "share", "average landed cost / bulk price - 1"),
+        ("price_class", materials, "share", "unit price of a lot of 20 days / bulk price - 1"),
+        ("kit_notice", materials, "share", "1 - days to the revision of the kit's design / notice; 0 = none announced"),
+    )  # fmt: skip
+    blocks = []
+    start = 0
+    for name, items, unit, doc in hub if role == "hub" else depot:
+        blocks.append(FeatureBlock(name, start, len(items), items, unit, doc))
+        start += len(items)
+    return tuple(blocks)
+
+
+def state_blocks(scenario: Scenario) -> tuple[FeatureBlock, ...]:
+    """The layout of `state()`: the network, then every hub, then every depot."""
+    lanes = tuple(t.name for t in scenario.technologies)
+    materials = tuple(m.name for m in scenario.materials)
+    products = tuple(p.name for p in scenario.products)
+    blocks = []
+    start = 0
+
+    def add(name: str, items: tuple[str, ...], unit: str, doc: str) -> None:
+        nonlocal start
+        blocks.append(FeatureBlock(name, start, len(items), items, unit, doc))
+        start += len(items)
+
+    add("season", ("sin", "cos"), "1", "phase of the year")
+    add("open_lots", lanes, "days", "machine hours of open lots / hours a day of the network")
+    add("open_tenders", lanes, "days", "machine hours of open tenders / hours a day of the network")
+    add("revision_notice", products, "share", "1 - days to the revision / notice; 0 = none announced")
+    for hub in scenario.hubs:
+        add(f"{hub.town}: up", ("up",), "0/1", "1 = open")
+        add(f"{hub.town}: lane_load", lanes, "days/5", "committed machine hours / hours of five days")
+        add(f"{hub.town}: labour_load", ("all",), "days/5", "committed labour hours / hours of five days")
+        add(f"{hub.town}: late_share", ("late",), "share", "share of the open units that is past due")
+        add(f"{hub.town}: position", materials, "/10 d", "(on hand + under way - need) / expected use")
+        add(f"{hub.town}: ageing", materials, "share", "share of the stock that expires first")
+    for depot in scenario.depots:
+        add(f"{depot.name}: stock", materials, "/20 d", "stock / expected requests")
+        add(f"{depot.name}: on_order", materials, "/20 d", "on order / expected requests")
+        add(f"{depot.name}: landed_cost", materials, "share", "average landed cost / bulk price - 1")
+    return tuple(blocks)
+
+
+@kernel
+def clip(value: float) -> float:
+    """Clips to the bounds of the observation space."""
+    return min(max(value, -CLIP), CLIP)
+
+
+@kernel
+def ratio(numerator: float, denominator: float) -> float:
+    """Quotient of order one; 0 where there is nothing to compare with."""
+    return clip(numerator / denominator) if denominator > 1e-9 else 0.0
+
+
+@kernel
+def notice_share(w: Tables, s: State, b: int, product: int) -> float:
+    """1 - days to an announced revision / notice; 0 when none is announced."""
+    if product < 0 or s.revision[b, product] <= s.clock[b].day:
+        return 0.0
+    return 1.0 - (s.revision[b, product] - s.clock[b].day) / (w.par[0].revision_notice_d + 1.0)
+
+
+@kernel
+def fill_slots(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+    """Up to so many tenders per hub: what it can make and still ship in time, soonest due first, then nearest."""
+    day = s.clock[b].day
+    slots = s.slot.shape[2]
+    for h in range(len(w.hub_town)):
+        for i in range(slots):
+            s.slot[b, h, i] = -1
+        if s.hub[b, h].down_until > day:
+            continue
+        found = 0
+        for n in range(s.clock[b].tenders):
+            tender = s.tender[b, n]
+            days = tender.due - day - delivery_days(w, h, tender.town)
+            late = days < w.row[tender.row].stages - 1 and tender.again == 0
+            if late or w.hub_can[h, tender.row] == 0 or not in_reach(w, tender.town, h):
+                continue
+            place = found
+            while place > 0 and comes_before(w, s, b, h, n, s.slot[b, h, place - 1]):
+                place -= 1
+            if place >= slots:
+                continue
+            last = min(found, slots - 1)
+            for i in range(last, place, -1):
+                s.slot[b, h, i] = s.slot[b, h, i - 1]
+            s.slot[b, h, place] = n
+            found = min(found + 1, slots)
+
+
+@kernel
+def in_reach(w: Tables, town: int, h: int) -> bool:
+    """Whether a hub is asked about work of a town."""
+    for i in range(w.reach.shape[1]):
+        if w.reach[town, i] == h:
+            return True
+        if w.reach[town, i] < 0:
+            break
+    return False
+
+
+@kernel
+def comes_before(w: Tables, s: State, b: int, h: int, one: int, other: int) -> bool:
+    """Soonest due, then nearest, then by name."""
+    first, second = s.tender[b, one], s.tender[b, other]
+    if first.due != second.due:
+        return first.due < second.due
+    near, far = w.town_km[h, first.town], w.town_km[h, second.town]
+    if near != far:
+        return near < far
+    return first.key < second.key
+
+
+@kernel
+def own_margin(w: Tables, s: State, b: int, h: int, lot: np.void) -> float:
+    """(Ceiling - delivery) / own production cost - 1: the mark-up at which a lot just breaks its ceiling."""
+    a_stop = units_per_stop(w, lot.row, lot.units)
+    room = w.row[lot.row].ceiling * lot.price - stop_cost(w, h, lot.town, lot.row, lot.price, a_stop) / a_stop
+    return ratio(room, own_cost(w, s, b, h, lot.row, lot.price, lot.units)) - 1.0
+
+
+@kernel
+def write_loads(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+    """Committed hours per hub and resource into `x.room[.., 0]` (all) and `x.room[.., 1]` (due within two days)."""
+    day = s.clock[b].day
+    people = len(w.tech)
+    for h in range(len(w.hub_town)):
+        for k in range(people + 1):
+            x.room[t, h, k, 0] = 0.0
+            x.room[t, h, k, 1] = 0.0
+        for i in range(s.hub[b, h].orders):
+            o = s.order[b, h, i]
+            near = o.due - day <= 2
+            units = 0
+            for stage in range(w.row[o.row].stages):
+                units += o.todo[stage]
+                k = w.row[o.row].tech[stage]
+                machine = units * machine_h(w, o.row, stage, o.price)
+                labour = units * labour_h(w, o.row, stage, o.price)
+                x.room[t, h, k, 0] += machine
+                x.room[t, h, people, 0] += labour
+                if near:
+                    x.room[t, h, k, 1] += machine
+                    x.room[t, h, people, 1] += labour
+
+
+@kernel
+def write_offers(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+    """Open lots per hub and lane into `x.room`: [.., 2] hours, [.., 3] own-town hours, [.., 4] hours x margin."""
+    for h in range(len(w.hub_town)):
+        for k in range(len(w.tech)):
+            for i in range(2, 5):
+                x.room[t, h, k, i] = 0.0
+    for i in range(s.clock[b].lots):
+        lot = s.lot[b, i]
+        hours = lot.units * machine_h_longest(w, lot.row, lot.price)
+        k = w.row[lot.row].lane
+        for n in range(w.reach.shape[1]):
+            h = w.reach[lot.town, n]
+            if h < 0:
+                break
+            if w.hub_can[h, lot.row] == 0:
+                continue
+            x.room[t, h, k, 2] += hours
+            if w.hub_town[h] == lot.town:
+                x.room[t, h, k, 3] += hours
+            x.room[t, h, k, 4] += hours * own_margin(w, s, b, h, lot)
+
+
+@kernel
+def observe_hub(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, out: NDArray[np.float32]) -> None:
+    """Writes a hub's features in the order of `feature_blocks(scenario, "hub")`."""
+    clock = s.clock[b]
+    day = clock.day
+    lanes, materials, products, slots = len(w.tech), len(w.mat), w.par[0].products, s.slot.shape[2]
+    hub = s.hub[b, h]
+    i = write_calendar(w, s, b, out)
+    out[i] = 1.0 if hub.down_until <= day else 0.0
+    out[i + 1] = clip(w.hub_people[h] / 10.0)
+    out[i + 2] = w.population[w.hub_town[h]] / w.population.sum()
+    nearest = w.depot_km[0, h] if w.depot_km.shape[0] > 0 else 0.0
+    for d in range(w.depot_km.shape[0]):
+        nearest = min(nearest, w.depot_km[d, h])
+    out[i + 3] = clip(nearest / 100.0)
+    i += 4
+    for k in range(lanes):
+        capacity = w.hub_hours[h, k]
+        lane = s.hub_tech[b, h, k]
+        offered = x.room[t, h, k, 2]
+        out[i + k] = 1.0 if capacity > 0.0 else 0.0
+        out[i + lanes + k] = ratio(x.room[t, h, k, 0], 5.0 * capacity)
+        out[i + 2 * lanes + k] = ratio(x.room[t, h, k, 1], 2.0 * capacity)
+        out[i + 3 * lanes + 2 + k] = ratio(offered, capacity)
+        out[i + 4 * lanes + 2 + k] = ratio(x.room[t, h, k, 3], offered)
+        out[i + 5 * lanes + 2 + k] = ratio(x.room[t, h, k, 4], offered)
+        out[i + 6 * lanes + 2 + k] = ratio(lane.won_h, lane.offered_h)
+    labour = w.hub_people[h] * w.par[0].hours_per_day
+    out[i + 3 * lanes] = ratio(x.room[t, h, lanes, 0], 5.0 * labour)
+    out[i + 3 * lanes + 1] = ratio(x.room[t, h, lanes, 1], 2.0 * labour)
+    i += 7 * lanes + 2
+    out[i] = ratio(np.float64(hub.late_units), np.float64(hub.open_units))
+    out[i + 1] = ratio(10.0 * hub.late_eur, hub.price_eur) if hub.price_eur > 1.0 else 0.0
+    i += 2
+    observe_tenders(w, s, b, h, out[i : i + slots * (6 + lanes)])
+    i += slots * (6 + lanes)
+    for m in range(materials):
+        material = s.hub_mat[b, h, m]
+        rate = base_rate(w, s, b, h, m)
+        stock = on_hand(material)
+        old = material.opened if w.mat[m].floor_d > 0 else 0.0
+        if w.mat[m].class_d > 0:
+            old += material.sealed[oldest_class(w, m, day)]
+        out[i + m] = ratio(stock, 10.0 * rate)
+        out[i + materials + m] = ratio(inbound(material), 10.0 * rate)
+        out[i + 2 * materials + m] = ratio(material.need, 10.0 * rate)
+        out[i + 3 * materials + m] = ratio(old, stock)
+        out[i + 4 * materials + m] = clip(ratio(material.use_rate, w.hub_use[h, m]) - 1.0)
+        out[i + 5 * materials + m] = clip(ratio(material.quote, w.mat[m].bulk) - 1.0)
+        out[i + 6 * materials + m] = material.in_stock
+        out[i + 7 * materials + m] = notice_share(w, s, b, w.mat[m].design)
+    i += 8 * materials
+    for p in range(products):
+        goods = s.hub_prod[b, h, p]
+        out[i + p] = ratio(np.float64(goods.finished), 5.0 * max(goods.rate, 0.25 * w.hub_rate[h, p]))
+        out[i + products + p] = notice_share(w, s, b, p)
+        out[i + 2 * products + p] = clip(ratio(goods.rate, w.hub_rate[h, p]) - 1.0)
+
+
+@kernel
+def write_calendar(w: Tables, s: State, b: int, out: NDArray[np.float32]) -> int:
+    """Phase of the week and of the year; returns how many features it wrote."""
+    day_of_year = s.clock[b].season_start + s.clock[b].day
+    week = 2.0 * math.pi * (day_of_year % WORKING_DAYS_PER_WEEK) / WORKING_DAYS_PER_WEEK
+    year = 2.0 * math.pi * (day_of_year % WORKING_DAYS_PER_YEAR) / WORKING_DAYS_PER_YEAR
+    out[0], out[1], out[2], out[3] = math.sin(week), math.cos(week), math.sin(year), math.cos(year)
+    return 4
+
+
+@kernel
+def observe_tenders(w: Tables, s: State, b: int, h: int, out: NDArray[np.float32]) -> None:
+    """The tender slots: present, work, due, margin, distance, material, then the one-hot lanes."""
+    day = s.clock[b].day
+    slots = s.slot.shape[2]
+    lanes = len(w.tech)
+    for i in range(len(out)):
+        out[i] = 0.0
+    for i in range(slots):
+        if s.slot[b, h, i] < 0:
+            continue
+        tender = s.tender[b, s.slot[b, h, i]]
+        row = w.row[tender.row]
+        days = max(tender.due - day - delivery_days(w, h, tender.town), 0) + 1
+        hours = tender.units * machine_h_longest(w, tender.row, tender.price)
+        out[i] = 1.0
+        out[slots + i] = ratio(hours, days * w.hub_hours[h, row.lane])
+        out[2 * slots + i] = clip((tender.due - day) / 15.0)
+        out[3 * slots + i] = clip(own_margin(w, s, b, h, tender))
+        out[4 * slots + i] = clip(w.town_km[h, tender.town] / 100.0)
+        there = 1.0
+        for line in range(row.bom):
+            need = tender.units * bom_quantity(w, tender.row, line, tender.price)
+            material = s.hub_mat[b, h, row.bom_material[line]]
+            there = min(there, max(ratio(on_hand(material) - material.need, need), 0.0))
+        out[5 * slots + i] = there
+        out[6 * slots + i * lanes + row.lane] = 1.0
+
+
+@kernel
+def observe_depot(w: Tables, s: State, b: int, d: int, out: NDArray[np.float32]) -> None:
+    """Writes a depot's features in the order of `feature_blocks(scenario, "depot")`."""
+    day = s.clock[b].day
+    materials = len(w.mat)
+    i = write_calendar(w, s, b, out)
+    for m in range(materials):
+        depot = s.depot_mat[b, d, m]
+        rate = depot_base_rate(w, s, b, d, m)
+        stock = in_depot(depot)
+        old = depot.stock[oldest_class(w, m, day)] if w.mat[m].class_d > 0 else 0.0
+        lot_price = discounted_price(w, m, 20.0 * rate)
+        out[i + m] = ratio(stock, 20.0 * rate)
+        out[i + materials + m] = ratio(depot.on_order, 20.0 * rate)
+        out[i + 2 * materials + m] = depot.orders / 4.0
+        out[i + 3 * materials + m] = ratio(old, stock)
+        out[i + 4 * materials + m] = clip(ratio(depot.request_rate, w.depot_use[d, m]) - 1.0)
+        out[i + 5 * materials + m] = depot.fill
+        out[i + 6 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
+        out[i + 7 * materials + m] = clip(lot_price / w.mat[m].bulk - 1.0)
+        out[i + 8 * materials + m] = notice_share(w, s, b, w.mat[m].design)
+
+
+@kernel
+def write_state(w: Tables, s: State, x: Scratch, b: int, t: int, out: NDArray[np.float32]) -> None:
+    """The whole network compactly, in the order of `state_blocks`; uses the loads left in `x.room`."""
+    lanes, materials, products = len(w.tech), len(w.mat), w.par[0].products
+    hubs, depots = len(w.hub_town), len(w.depot_key)
+    day = s.clock[b].day
+    year = 2.0 * math.pi * ((s.clock[b].season_start + day) % WORKING_DAYS_PER_YEAR) / WORKING_DAYS_PER_YEAR
+    out[0], out[1] = math.sin(year), math.cos(year)
+    i = 2
+    for k in range(2 * lanes):
+        out[i + k] = 0.0
+    for k in range(lanes):
+        capacity = 0.0
+        for h in range(hubs):
+            capacity += w.hub_hours[h, k]
+        hours = 0.0
+        for n in range(s.clock[b].lots):
+            lot = s.lot[b, n]
+            if w.row[lot.row].lane == k:
+                hours += lot.units * machine_h_longest(w, lot.row, lot.price)
+        out[i + k] = ratio(hours, capacity)
+        hours = 0.0
+        for n in range(s.clock[b].tenders):
+            tender = s.tender[b, n]
+            if w.row[tender.row].lane == k:
+                hours += tender.units * machine_h_longest(w, tender.row, tender.price)
+        out[i + lanes + k] = ratio(hours, capacity)
+    i += 2 * lanes
+    for p in range(products):
+        out[i + p] = notice_share(w, s, b, p)
+    i += products
+    for h in range(hubs):
+        hub = s.hub[b, h]
+        out[i] = 1.0 if hub.down_until <= day else 0.0
+        for k in range(lanes):
+            out[i + 1 + k] = ratio(x.room[t, h, k, 0], 5.0 * w.hub_hours[h, k])
+        out[i + 1 + lanes] = ratio(x.room[t, h, lanes, 0], 5.0 * w.hub_people[h] * w.par[0].hours_per_day)
+        out[i + 2 + lanes] = ratio(np.float64(hub.late_units), np.float64(hub.open_units))
+        i += 3 + lanes
+        for m in range(materials):
+            material = s.hub_mat[b, h, m]
+            stock = on_hand(material)
+            old = material.sealed[oldest_class(w, m, day)] if w.mat[m].class_d > 0 else 0.0
+            out[i + m] = ratio(stock + inbound(material) - material.need, 10.0 * w.hub_use[h, m])
+            out[i + materials + m] = ratio(old, stock)
+        i += 2 * materials
+    for d in range(depots):
+        for m in range(materials):
+            depot = s.depot_mat[b, d, m]
+            out[i + m] = ratio(in_depot(depot), 20.0 * w.depot_use[d, m])
+            out[i + materials + m] = ratio(depot.on_order, 20.0 * w.depot_use[d, m])
+            out[i + 2 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
+        i += 3 * materials
+
+
+@kernel
+def observe(
+    w: Tables,
+    s: State,
+    x: Scratch,
+    b: int,
+    t: int,
+    hub_out: NDArray[np.float32],
+    depot_out: NDArray[np.float32],
+    state_out: NDArray[np.float32],
+) -> None:
+    """Writes all observations and the state of copy b."""
+    write_loads(w, s, x, b, t)
+    write_offers(w, s, x, b, t)
+    for h in range(hub_out.shape[1]):
+        observe_hub(w, s, x, b, t, h, hub_out[b, h])
+    for d in range(depot_out.shape[1]):
+        observe_depot(w, s, b, d, depot_out[b, d])
+    write_state(w, s, x, b, t, state_out[b])

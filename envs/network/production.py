@@ -1,0 +1,300 @@
+"""Stage 6, hubs work: orders by the dispatching rule, then make-to-stock (model §7)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fabmesh.envs.network.actions import MAKE_TO_STOCK, level
+from fabmesh.envs.network.customer_market import bom_quantity, labour_h, machine_h
+from fabmesh.envs.network.goods import draw, on_hand, units_in_progress
+from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.ledger import post
+from fabmesh.envs.network.rng import STREAM_SCRAP, binomial_quantile, combine, day_key, uniform
+from fabmesh.envs.network.state import (
+    E_LABOUR_H,
+    E_MACHINE_H,
+    E_OVERTIME_H,
+    E_SCRAPPED,
+    E_SHORTAGE,
+    ENERGY,
+    F_SCRAPPED,
+    F_USED,
+    LABOUR,
+    MACHINE,
+    MATERIAL,
+    OVERTIME,
+    SCRAP,
+    SETUP,
+    STOCK_CHANGE,
+    Scratch,
+    State,
+)
+from fabmesh.envs.network.tables import Tables
+
+_EDD, _FIFO, _SPT, _ATC = 0, 1, 2, 3
+_ATC_LOOKAHEAD = 2.0  # k of the apparent tardiness cost rule (Vepsalainen and Morton 1987)
+_BUCKETS_BACK = 100  # days before today that the counting sort tells apart
+
+
+@kernel
+def remaining_h(w: Tables, o: np.void) -> float:
+    """Machine hours an order still needs."""
+    hours = 0.0
+    for stage in range(w.row[o.row].stages):
+        units = 0
+        for earlier in range(stage + 1):
+            units += o.todo[earlier]
+        hours += units * machine_h(w, o.row, stage, o.price)
+    return hours
+
+
+@kernel
+def dispatch(w: Tables, s: State, x: Scratch, b: int, t: int, h: int) -> None:
+    """Ranks the open orders of a hub: earliest due date, first in first out, shortest work, or ATC. Ties keep award order."""
+    day = s.clock[b].day
+    count = s.hub[b, h].orders
+    rule = w.par[0].dispatching
+    if rule == _EDD or rule == _FIFO:
+        buckets = x.count.shape[1]
+        for i in range(buckets):
+            x.count[t, i] = 0
+        for i in range(count):
+            when = s.order[b, h, i].due if rule == _EDD else s.order[b, h, i].announced
+            x.count[t, min(max(when - day + _BUCKETS_BACK, 0), buckets - 1)] += 1
+        total = 0
+        for i in range(buckets):
+            here = x.count[t, i]
+            x.count[t, i] = total
+            total += here
+        for i in range(count):
+            when = s.order[b, h, i].due if rule == _EDD else s.order[b, h, i].announced
+            bucket = min(max(when - day + _BUCKETS_BACK, 0), buckets - 1)
+            x.rank[t, x.count[t, bucket]] = i
+            x.count[t, bucket] += 1
+        return
+    mean = 0.0
+    for i in range(count):
+        x.rank_key[t, i] = max(remaining_h(w, s.order[b, h, i]), 1e-6)
+        mean += x.rank_key[t, i] / count
+    for i in range(count):
+        if rule == _ATC:
+            o = s.order[b, h, i]
+            slack = max(o.due - day - 1.0, 0.0)
+            urgency = o.open * o.price / x.rank_key[t, i] * math.exp(-slack / (_ATC_LOOKAHEAD * max(mean, 1e-6)))
+            x.rank_key[t, i] = -urgency
+    for i in range(count):  # insertion sort: stable, in place
+        j = i
+        while j > 0 and x.rank_key[t, x.rank[t, j - 1]] > x.rank_key[t, i]:
+            x.rank[t, j] = x.rank[t, j - 1]
+            j -= 1
+        x.rank[t, j] = i
+
+
+@kernel
+def scrap_of(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, row: int, stage: int, units: int) -> int:
+    """Units scrapped among the next `units` worked: the rise of the day's binomial quantile (see rng)."""
+    key = combine(day_key(s.clock[b].seed, STREAM_SCRAP, s.clock[b].day), w.hub_key[h])
+    u = uniform(key, w.row[row].key + np.uint64(stage))
+    rate = w.tech[w.row[row].tech[stage]].scrap
+    before = x.worked[t, row, stage]
+    x.worked[t, row, stage] = before + units
+    return binomial_quantile(u, before + units, rate) - binomial_quantile(u, before, rate)
+
+
+@kernel
+def workable(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, row: int, stage: int, price: float, units: int) -> int:
+    """Units of a stage that machine hours, labour and material allow today, at most `units`."""
+    k = w.row[row].tech[stage]
+    people = len(w.tech)
+    for line in range(w.row[row].bom):
+        if w.row[row].bom_stage[line] == stage:
+            quantity = bom_quantity(w, row, line, price)
+            if quantity > 0.0:
+                units = min(units, int(on_hand(s.hub_mat[b, h, w.row[row].bom_material[line]]) / quantity + 1e-9))
+    if units <= 0:
+        return 0
+    setup = 0.0 if x.setup[t, row, stage] == 1 else w.tech[k].setup_h
+    wanted = units
+    machine = machine_h(w, row, stage, price)
+    labour = labour_h(w, row, stage, price)
+    if machine > 0.0:
+        units = min(units, int(max(x.cap[t, k] - setup, 0.0) / machine + 1e-9))
+        if units < wanted:
+            x.blocked[t, k] = max(x.blocked[t, k], machine + setup)
+    if labour > 0.0:
+        fits = int(max(x.cap[t, people] - setup, 0.0) / labour + 1e-9)
+        if fits < units:
+            x.blocked[t, people] = max(x.blocked[t, people], labour + setup)
+            units = fits
+    return units
+
+
+@kernel
+def work(
+    w: Tables, s: State, x: Scratch, b: int, t: int, h: int, row: int, stage: int, price: float, units: int
+) -> tuple[int, float, float]:
+    """Works units at a stage and posts what that costs. Returns (scrapped, book value of the good units, hours).
+
+    Good units carry their material, machine, energy and labour cost as work in progress (the line stock_change takes
+    it back out of the day's cost until they are delivered); scrapped ones are a cost of the day.
+    """
+    k = w.row[row].tech[stage]
+    people = len(w.tech)
+    tech = w.tech[k]
+    if x.setup[t, row, stage] == 0:
+        x.setup[t, row, stage] = 1
+        x.cap[t, k] -= tech.setup_h
+        x.cap[t, people] -= tech.setup_h
+        post(s, b, h, SETUP, tech.setup_h * (tech.rate + tech.energy + w.par[0].wage))
+    scrapped = scrap_of(w, s, x, b, t, h, row, stage, units)
+    good = units - scrapped
+    machine = machine_h(w, row, stage, price)
+    labour = labour_h(w, row, stage, price)
+    x.cap[t, k] -= units * machine
+    x.cap[t, people] -= units * labour
+    s.events[b, E_MACHINE_H] += units * machine
+    s.events[b, E_LABOUR_H] += units * labour
+    s.events[b, E_SCRAPPED] += scrapped
+    material = 0.0
+    lost = 0.0
+    for line in range(w.row[row].bom):
+        if w.row[row].bom_stage[line] == stage:
+            m = w.row[row].bom_material[line]
+            quantity = bom_quantity(w, row, line, price)
+            if quantity > 0.0:
+                material += draw(w, s, b, h, m, min(good * quantity, on_hand(s.hub_mat[b, h, m])), F_USED)
+                if scrapped > 0:
+                    lost += draw(w, s, b, h, m, min(scrapped * quantity, on_hand(s.hub_mat[b, h, m])), F_SCRAPPED)
+    hour_cost = machine * (tech.rate + tech.energy) + labour * w.par[0].wage
+    post(s, b, h, MATERIAL, material)
+    post(s, b, h, MACHINE, good * machine * tech.rate)
+    post(s, b, h, ENERGY, good * machine * tech.energy)
+    post(s, b, h, LABOUR, good * labour * w.par[0].wage)
+    post(s, b, h, SCRAP, lost + scrapped * hour_cost)
+    value = material + good * hour_cost
+    post(s, b, h, STOCK_CHANGE, -value)
+    return scrapped, value
+
+
+@kernel
+def hold_blocked(w: Tables, x: Scratch, t: int) -> None:
+    """A unit that does not fit keeps what is left of the day on its machine, or of the people, to itself."""
+    for resource in range(len(w.tech) + 1):
+        if x.blocked[t, resource] > 0.0 and x.hold[t, resource] == 0.0:
+            x.hold[t, resource] = max(min(x.cap[t, resource], x.blocked[t, resource]), 0.0)
+            x.cap[t, resource] -= x.hold[t, resource]
+
+
+@kernel
+def work_order(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, index: int) -> None:
+    """Moves one order on: last stage first, so that a unit spends at least a day on each stage."""
+    o = s.order[b, h, index]
+    stages = w.row[o.row].stages
+    for back in range(stages):
+        stage = stages - 1 - back
+        waiting = o.todo[stage]
+        if waiting <= 0:
+            continue
+        units = workable(w, s, x, b, t, h, o.row, stage, o.price, waiting)
+        if units <= 0:
+            continue
+        progress = units_in_progress(o) + o.ready
+        scrapped, value = work(w, s, x, b, t, h, o.row, stage, o.price, units)
+        if stage > 0 and scrapped > 0:  # what earlier stages put into the scrapped units is lost too
+            earlier = o.wip_value * scrapped / progress
+            o.wip_value -= earlier
+            post(s, b, h, SCRAP, earlier)
+        o.wip_value += value
+        o.todo[stage] -= units
+        o.todo[0] += scrapped
+        if stage == stages - 1:
+            o.ready += units - scrapped
+        else:
+            o.todo[stage + 1] += units - scrapped
+
+
+@kernel
+def make_to_stock(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, product: int, cover: float) -> None:
+    """Works towards a finished stock of so many days of the product's own sales with what hours are left."""
+    goods = s.hub_prod[b, h, product]
+    stages = w.row[product].stages
+    price = w.row[product].price
+    rate = max(goods.rate, w.par[0].catchment_floor * w.hub_rate[h, product])
+    target = int(math.ceil(cover * rate - 1e-9))
+    have = goods.finished
+    for stage in range(1, stages):
+        have += goods.wip[stage]
+    for back in range(stages):
+        stage = stages - 1 - back
+        waiting = max(target - have, 0) if stage == 0 else goods.wip[stage]
+        if waiting <= 0:
+            continue
+        units = workable(w, s, x, b, t, h, product, stage, price, waiting)
+        if units <= 0:
+            continue
+        in_progress = 0
+        for later in range(1, stages):
+            in_progress += goods.wip[later]
+        scrapped, value = work(w, s, x, b, t, h, product, stage, price, units)
+        good = units - scrapped
+        moved = 0.0
+        if stage > 0:
+            share = goods.wip_value * units / in_progress
+            goods.wip_value -= share
+            goods.wip[stage] -= units
+            lost = share * scrapped / units
+            if lost > 0.0:
+                post(s, b, h, SCRAP, lost)
+            moved = share - lost
+        if stage == stages - 1:
+            goods.finished += good
+            goods.value += moved + value
+        else:
+            goods.wip[stage + 1] += good
+            goods.wip_value += moved + value
+
+
+@kernel
+def hubs_work(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.ndarray) -> None:
+    """All of stage 6."""
+    day = s.clock[b].day
+    people = len(w.tech)
+    for h in range(s.hub.shape[1]):
+        hub = s.hub[b, h]
+        if hub.down_until > day:
+            continue
+        regular = w.hub_people[h] * w.par[0].hours_per_day + hub.labour_carry_h
+        for k in range(people):
+            extra = hub.overtime if w.tech[k].overtime == 1 else 0.0
+            x.cap[t, k] = w.hub_hours[h, k] * (1.0 + extra) + s.hub_tech[b, h, k].carry_h
+            x.blocked[t, k], x.hold[t, k] = 0.0, 0.0
+        x.cap[t, people] = regular + hub.overtime * w.hub_people[h] * w.par[0].hours_per_day
+        x.blocked[t, people], x.hold[t, people] = 0.0, 0.0
+        available = x.cap[t, people]
+        for r in range(len(w.row)):
+            for stage in range(x.setup.shape[2]):
+                x.setup[t, r, stage] = 0
+                x.worked[t, r, stage] = 0
+        dispatch(w, s, x, b, t, h)
+        for i in range(hub.orders):
+            work_order(w, s, x, b, t, h, x.rank[t, i])
+            hold_blocked(w, x, t)
+        for p in range(w.par[0].products):
+            stock = level(action, b, h, w.hub_slot[MAKE_TO_STOCK], w.hub_fixed[MAKE_TO_STOCK], p)
+            if w.hub_can[h, p] == 1 and (stock > 0 or s.hub_prod[b, h, p].wip_value > 0.0):
+                make_to_stock(w, s, x, b, t, h, p, w.stock_level[stock])
+                hold_blocked(w, x, t)
+        for m in range(len(w.mat)):
+            if s.hub_mat[b, h, m].need > s.hub_mat[b, h, m].used + on_hand(s.hub_mat[b, h, m]) + 1e-9:
+                s.events[b, E_SHORTAGE] += 1.0
+        worked = available - x.cap[t, people] - x.hold[t, people]
+        overtime = max(worked - regular, 0.0)
+        if overtime > 0.0:
+            post(s, b, h, OVERTIME, overtime * w.par[0].wage * w.par[0].overtime_premium)
+            s.events[b, E_OVERTIME_H] += overtime
+        # hours put into a unit that did not fit today count for it tomorrow
+        for k in range(people):
+            s.hub_tech[b, h, k].carry_h = x.hold[t, k]
+        hub.labour_carry_h = max(min(regular - worked, x.hold[t, people]), 0.0)

@@ -1,0 +1,245 @@
+"""The drawn start of an episode and its settled end (model §3)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fabmesh.envs.network.customer_market import bom_quantity, estimate_costs
+from fabmesh.envs.network.goods import age_class, in_depot, on_hand
+from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.ledger import post
+from fabmesh.envs.network.material_market import inbound, write_quotes
+from fabmesh.envs.network.rng import (
+    STREAM_PRICE,
+    STREAM_REVISION,
+    STREAM_START,
+    STREAM_TENDER,
+    STREAM_UNITS,
+    combine,
+    day_key,
+    uniform,
+)
+from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR
+from fabmesh.envs.network.state import E_OPEN, F_OPENING, SETTLEMENT, Scratch, State
+from fabmesh.envs.network.supply import discounted_price, lead_time
+from fabmesh.envs.network.tables import AGES, INBOUND_DAYS, Tables
+from fabmesh.envs.network.world import (
+    lot_price,
+    lot_units,
+    season_start,
+    tender_key_of,
+    tender_price,
+    tender_row,
+    tender_units,
+    tenders_of_town,
+    unit_standard_cost,
+)
+
+_LEVEL, _AGE, _WAY = np.uint64(1), np.uint64(2), np.uint64(3)
+_HUB_LEVEL_D = 10.0  # days of expected use in a hub's opening base-stock level
+_DEPOT_LEVEL_D = 20.0  # days beyond the lead time in a depot's
+
+
+@kernel
+def clear(s: State, b: int) -> None:
+    """Forgets the last episode of a copy."""
+    s.clock[b].lots = 0
+    s.clock[b].tenders = 0
+    s.clock[b].standard_cost = 0.0
+    s.slot[b, :, :] = -1
+    s.revision[b, :] = -1
+    s.ledger[b, :, :] = 0.0
+    s.day_cost[b, :] = 0.0
+    s.events[b, :] = 0.0
+    s.flow[b, :, :, :, :] = 0.0
+    for h in range(s.hub.shape[1]):
+        hub = s.hub[b, h]
+        hub.down_until, hub.orders, hub.overtime, hub.labour_carry_h = 0, 0, 0.0, 0.0
+        hub.late_eur, hub.price_eur, hub.late_units, hub.open_units = 0.0, 0.0, 0, 0
+        for k in range(s.hub_tech.shape[2]):
+            tech = s.hub_tech[b, h, k]
+            tech.bid, tech.carry_h, tech.offered_h, tech.won_h = 0, 0.0, 0.0, 0.0
+        for p in range(s.hub_prod.shape[2]):
+            goods = s.hub_prod[b, h, p]
+            goods.finished, goods.value, goods.wip_value, goods.awarded = 0, 0.0, 0.0, 0.0
+            for stage in range(len(goods.wip)):
+                goods.wip[stage] = 0
+        for m in range(s.hub_mat.shape[2]):
+            material = s.hub_mat[b, h, m]
+            material.opened, material.opened_until, material.value = 0.0, 0, 0.0
+            material.used, material.need = 0.0, 0.0
+            for a in range(AGES):
+                material.sealed[a] = 0.0
+                for ring in range(INBOUND_DAYS):
+                    material.inbound[ring, a] = 0.0
+            for ring in range(INBOUND_DAYS):
+                material.inbound_value[ring] = 0.0
+    for d in range(s.depot_mat.shape[1]):
+        for m in range(s.depot_mat.shape[2]):
+            depot = s.depot_mat[b, d, m]
+            for a in range(AGES):
+                depot.stock[a] = 0.0
+            depot.value, depot.requested, depot.filled, depot.fill = 0.0, 0.0, 0.0, 1.0
+            depot.orders, depot.on_order = 0, 0.0
+
+
+@kernel
+def draw_start(w: Tables, s: State, b: int) -> None:
+    """Opening stock between `opening_low` and `opening_high` of a base-stock level, with ages, and goods under way."""
+    clock = s.clock[b]
+    key = day_key(clock.seed, STREAM_START, 0)
+    clock.day = 0
+    clock.season_start = season_start(w, clock.seed)
+    low, width = w.par[0].opening_low, w.par[0].opening_high - w.par[0].opening_low
+    life_low, life_width = w.par[0].life_low, w.par[0].life_high - w.par[0].life_low
+    hubs = s.hub.shape[1]
+    for h in range(hubs):
+        for m in range(len(w.mat)):
+            material = s.hub_mat[b, h, m]
+            mat = w.mat[m]
+            name = combine(w.hub_key[h], mat.key)
+            material.use_rate = w.hub_use[h, m]
+            if w.hub_uses[h, m] == 0 or w.hub_use[h, m] <= 0.0:
+                continue
+            share = low + width * uniform(key, combine(name, _LEVEL))
+            packs = math.ceil(share * _HUB_LEVEL_D * w.hub_use[h, m] / mat.pack - 1e-9)
+            life = mat.life_d * (life_low + life_width * uniform(key, combine(name, _AGE)))
+            material.sealed[age_class(w, m, life)] = packs * mat.pack
+            material.value = packs * mat.pack * mat.opening_price
+            s.flow[b, h, m, F_OPENING, 0] = packs * mat.pack
+            s.flow[b, h, m, F_OPENING, 1] = material.value
+        for p in range(w.par[0].products):
+            s.hub_prod[b, h, p].rate = w.hub_rate[h, p]
+    for d in range(s.depot_mat.shape[1]):
+        for m in range(len(w.mat)):
+            depot = s.depot_mat[b, d, m]
+            mat = w.mat[m]
+            name = combine(w.depot_key[d], mat.key)
+            use = w.depot_use[d, m]
+            depot.request_rate = use
+            depot.landed = mat.opening_price
+            depot.quote = 1
+            share = low + width * uniform(key, combine(name, _LEVEL))
+            packs = math.ceil(share * (mat.lead_mean_d + _DEPOT_LEVEL_D) * use / mat.pack - 1e-9)
+            life = mat.life_d * (life_low + life_width * uniform(key, combine(name, _AGE)))
+            depot.stock[age_class(w, m, life)] = packs * mat.pack
+            depot.value = packs * mat.pack * mat.opening_price
+            s.flow[b, hubs + d, m, F_OPENING, 0] = packs * mat.pack
+            s.flow[b, hubs + d, m, F_OPENING, 1] = depot.value
+            # one order under way, placed some days ago
+            quantity = math.ceil(_DEPOT_LEVEL_D * use / mat.pack - 1e-9) * mat.pack
+            if quantity > 0.0:
+                placed = -int(uniform(key, combine(name, _WAY)) * mat.lead_mean_d)
+                order = s.supplier_order[b, d, m, 0]
+                order.placed = placed
+                order.arrives = max(placed + lead_time(w, s, b, d, m, placed), 1)
+                order.quantity = quantity
+                order.price = discounted_price(w, m, quantity)
+                order.landed = order.price
+                depot.orders, depot.on_order = 1, quantity
+    # revisions announced before the episode and still to come
+    notice = w.par[0].revision_notice_d
+    for ago in range(notice):
+        day = ago - notice
+        revision_key = day_key(clock.seed, STREAM_REVISION, day)
+        for p in range(w.par[0].products):
+            if s.revision[b, p] < 0 and uniform(revision_key, w.row[p].key) < w.par[0].revision_rate_d:
+                s.revision[b, p] = day + notice
+    write_quotes(w, s, b)
+    estimate_costs(w, s, b)
+
+
+@kernel
+def need_on_tape(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+    """Material the tape asks for in the `closing_cover_d` days after the end, into `x.need`; units per row into `x.row_units`."""
+    clock = s.clock[b]
+    for m in range(len(w.mat)):
+        x.need[t, m] = 0.0
+    for r in range(len(w.row)):
+        x.row_units[t, r] = 0.0
+    for ahead in range(w.par[0].closing_cover_d):
+        day = clock.day + ahead
+        day_of_year = (clock.season_start + day) % WORKING_DAYS_PER_YEAR
+        units_key = day_key(clock.seed, STREAM_UNITS, day)
+        price_key = day_key(clock.seed, STREAM_PRICE, day)
+        tender_key = day_key(clock.seed, STREAM_TENDER, day)
+        for c in range(len(w.population)):
+            for r in range(w.par[0].lot_rows):
+                units = lot_units(w, units_key, c, r, day_of_year)
+                if units > 0:
+                    price = lot_price(w, price_key, c, r, units)
+                    x.row_units[t, r] += units
+                    for line in range(w.row[r].bom):
+                        x.need[t, w.row[r].bom_material[line]] += units * bom_quantity(w, r, line, price)
+            for i in range(len(w.stream)):
+                for number in range(tenders_of_town(w, tender_key, i, c)):
+                    name = tender_key_of(w, tender_key, i, c, number)
+                    r = tender_row(w, name, i)
+                    units = tender_units(w, name, i)
+                    price = tender_price(w, name, i) / units
+                    for line in range(w.row[r].bom):
+                        x.need[t, w.row[r].bom_material[line]] += units * bom_quantity(w, r, line, price)
+
+
+@kernel
+def settle(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+    """Posts the settlement: standard cost of what is still owed, and closing stock beyond need down to salvage.
+
+    Lateness of open orders has been charged day by day. Stock counts with what is under way and on order; what
+    exceeds the network's need of the next `closing_cover_d` days on the tape is written down by (1 - salvage).
+    """
+    clock = s.clock[b]
+    platform = s.ledger.shape[1] - 1
+    hubs = s.hub.shape[1]
+    before = s.ledger[b, platform, SETTLEMENT]
+    open_units = 0.0
+    for h in range(hubs):
+        for i in range(s.hub[b, h].orders):
+            o = s.order[b, h, i]
+            open_units += o.open
+            post(s, b, platform, SETTLEMENT, o.open * unit_standard_cost(w, o.row, o.price))
+    for i in range(clock.lots):
+        lot = s.lot[b, i]
+        open_units += lot.units
+        post(s, b, platform, SETTLEMENT, lot.units * unit_standard_cost(w, lot.row, lot.price))
+    for i in range(clock.tenders):
+        tender = s.tender[b, i]
+        open_units += tender.units
+        post(s, b, platform, SETTLEMENT, tender.units * unit_standard_cost(w, tender.row, tender.price))
+    s.events[b, E_OPEN] = open_units
+    need_on_tape(w, s, x, b, t)
+    for m in range(len(w.mat)):
+        quantity = 0.0
+        value = 0.0
+        for h in range(hubs):
+            material = s.hub_mat[b, h, m]
+            quantity += on_hand(material) + inbound(material) - material.need
+            value += material.value
+            for ring in range(INBOUND_DAYS):
+                value += material.inbound_value[ring]
+        for d in range(s.depot_mat.shape[1]):
+            depot = s.depot_mat[b, d, m]
+            quantity += in_depot(depot) + depot.on_order
+            value += depot.value
+            for i in range(depot.orders):
+                order = s.supplier_order[b, d, m, i]
+                value += order.quantity * order.price
+        if quantity > x.need[t, m] and quantity > 0.0:
+            beyond = value * (quantity - x.need[t, m]) / quantity
+            post(s, b, platform, SETTLEMENT, beyond * (1.0 - w.par[0].salvage))
+    for p in range(w.par[0].products):
+        units = 0.0
+        value = 0.0
+        for h in range(hubs):
+            goods = s.hub_prod[b, h, p]
+            units += goods.finished
+            value += goods.value
+            for stage in range(len(goods.wip)):
+                units += goods.wip[stage]
+            value += goods.wip_value
+        if units > x.row_units[t, p]:
+            beyond = value * (units - x.row_units[t, p]) / units
+            post(s, b, platform, SETTLEMENT, beyond * (1.0 - w.par[0].salvage))
+    clock.settlement = s.ledger[b, platform, SETTLEMENT] - before

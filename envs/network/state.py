@@ -1,0 +1,267 @@
+"""The state of a batch: one typed container of arrays with a leading batch axis [b].
+
+Index letters: b copy, h hub, d depot, n node (hubs, depots, platform), k technology, m material, p catalogue
+product, r row (see `tables`), a age class, o slot of a table. Money in EUR, hours h, quantities in the
+material's own unit, days as day of the episode (day 0 is the first).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.tables import AGES, HORIZON, INBOUND_DAYS, MAX_STAGES, Tables
+
+_f8, _f4, _i4, _i2, _i1, _u8 = np.float64, np.float32, np.int32, np.int16, np.int8, np.uint64
+
+# Ledger lines. Costs first; `revenue` and `transfers` are not costs of the network (model §9).
+LEDGER_LINES = (
+    "material", "order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight", "machine", "energy",
+    "labour", "overtime", "setup", "scrap", "holding", "deadstock", "lateness", "stock_change", "lost", "settlement",
+    "revenue", "transfers",
+)  # fmt: skip
+(
+    MATERIAL, ORDER_COST, SUPPLIER_FREIGHT, FIRST_MILE, LAST_MILE, MACHINE, ENERGY, LABOUR, OVERTIME, SETUP, SCRAP,
+    HOLDING, DEADSTOCK, LATENESS, STOCK_CHANGE, LOST, SETTLEMENT, REVENUE, TRANSFERS,
+) = range(len(LEDGER_LINES))  # fmt: skip
+COST_LINES = SETTLEMENT + 1
+
+EVENT_NAMES = (
+    "units_ordered", "units_delivered", "units_lost", "units_cancelled", "units_open", "units_on_time",
+    "lead_time_unit_days", "tenders_posted", "tenders_won", "tenders_lost", "tenders_refused", "masked_actions",
+    "purchases_eur", "retail_eur", "deadstock_gross_eur", "salvage_eur", "supplier_orders", "supplier_orders_refused",
+    "hub_consignments", "outage_days", "revisions", "machine_h", "labour_h", "overtime_h", "units_scrapped",
+    "units_reannounced", "late_units", "inventory_eur_days", "shortage_hub_material_days", "stops_delivered",
+)  # fmt: skip
+(
+    E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
+    E_TENDERS_LOST, E_TENDERS_REFUSED, E_MASKED, E_PURCHASES, E_RETAIL, E_DEADSTOCK, E_SALVAGE, E_SUPPLIER_ORDERS,
+    E_ORDERS_REFUSED, E_CONSIGNMENTS, E_OUTAGE_DAYS, E_REVISIONS, E_MACHINE_H, E_LABOUR_H, E_OVERTIME_H, E_SCRAPPED,
+    E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS,
+) = range(len(EVENT_NAMES))  # fmt: skip
+
+# Flows of material per node, in quantity [0] and book value [1]: what the laws of model §10 balance.
+FLOW_NAMES = ("opening", "received", "used", "scrapped", "expired", "shipped")
+F_OPENING, F_RECEIVED, F_USED, F_SCRAPPED, F_EXPIRED, F_SHIPPED = range(len(FLOW_NAMES))
+
+CLOCK = np.dtype(
+    [
+        ("seed", _u8),
+        ("day", _i4),
+        ("season_start", _i4),  # working day of the year of day 0
+        ("lots", _i4),  # lots in the table
+        ("tenders", _i4),  # tenders in the table
+        ("standard_cost", _f8),  # of all units on the tape so far
+        ("settlement", _f8),  # of the last episode that ended
+    ],
+    align=True,
+)
+HUB = np.dtype(
+    [
+        ("down_until", _i4),  # first day it is up again; up if <= day
+        ("orders", _i4),  # in the order book
+        ("overtime", _f8),  # level of today
+        ("late_eur", _f8),  # smoothed lateness charge a day
+        ("price_eur", _f8),  # smoothed price of deliveries a day
+        ("labour_carry_h", _f8),  # hours put into a unit that was not finished
+        ("late_units", _i4),
+        ("open_units", _i4),
+    ],
+    align=True,
+)
+HUB_TECH = np.dtype(
+    [
+        ("bid", _i4),  # level of the standing bid; 0 = withdrawn
+        ("carry_h", _f8),
+        ("offered_h", _f8),  # smoothed machine hours of lots offered in reach
+        ("won_h", _f8),  # smoothed machine hours won
+    ],
+    align=True,
+)
+HUB_MATERIAL = np.dtype(
+    [
+        ("sealed", _f8, (AGES,)),  # by age class: (day of expiry // class width) % AGES
+        ("opened", _f8),
+        ("opened_until", _i4),  # last day the opened pack may be used
+        ("value", _f8),  # book value of sealed and opened
+        ("inbound", _f8, (INBOUND_DAYS, AGES)),  # by (day of arrival) % INBOUND_DAYS
+        ("inbound_value", _f8, (INBOUND_DAYS,)),
+        ("use_rate", _f8),  # smoothed use a day
+        ("used", _f8),  # today
+        ("need", _f8),  # of the open orders
+        ("quote", _f8),  # best landed price of today, EUR a unit
+        ("in_stock", _f8),  # 1: a depot that quoted could supply
+    ],
+    align=True,
+)
+HUB_PRODUCT = np.dtype(
+    [
+        ("finished", _i4),
+        ("wip", _i4, (MAX_STAGES,)),  # make-to-stock units waiting for a stage (0 unused)
+        ("value", _f8),  # book value of finished stock
+        ("wip_value", _f8),
+        ("rate", _f8),  # smoothed units awarded a day
+        ("awarded", _f8),  # today
+    ],
+    align=True,
+)
+DEPOT_MATERIAL = np.dtype(
+    [
+        ("stock", _f8, (AGES,)),
+        ("value", _f8),
+        ("landed", _f8),  # average landed cost of a unit, last known when empty
+        ("request_rate", _f8),  # smoothed
+        ("requested", _f8),  # today
+        ("fill", _f8),  # smoothed share of requests filled
+        ("filled", _f8),  # today
+        ("quote", _i4),  # level; 0 = declined
+        ("orders", _i4),  # supplier orders under way
+        ("on_order", _f8),
+    ],
+    align=True,
+)
+SUPPLIER_ORDER = np.dtype([("placed", _i4), ("arrives", _i4), ("quantity", _f8), ("price", _f8), ("landed", _f8)], align=True)
+ORDER = np.dtype(
+    [
+        ("row", _i2),
+        ("town", _i2),
+        ("announced", _i2),
+        ("due", _i2),
+        ("units", _i2),
+        ("todo", _i2, (MAX_STAGES,)),  # units waiting for a stage
+        ("ready", _i2),  # finished, to be shipped
+        ("open", _i2),  # not yet shipped
+        ("accrued", _i2),  # days of lateness charged
+        ("inherited", _i2),  # days of lateness that a former owner is to blame for
+        ("price", _f8),  # list price of a unit
+        ("bid", _f8),  # paid to the hub for a unit
+        ("wip_value", _f8),
+        ("key", _u8),
+    ],
+    align=True,
+)
+LOT = np.dtype(
+    [
+        ("row", _i2),
+        ("town", _i2),
+        ("announced", _i2),
+        ("due", _i2),
+        ("last_day", _i2),  # the customer's patience ends after it
+        ("again", _i2),  # 1: announced again after an outage
+        ("units", _i4),
+        ("price", _f8),
+        ("key", _u8),
+    ],
+    align=True,
+)
+
+class State(NamedTuple):
+    """Everything that changes. Shapes in the index letters of the module's docstring."""
+
+    clock: NDArray[np.void]  # [b]
+    hub: NDArray[np.void]  # [b, h]
+    hub_tech: NDArray[np.void]  # [b, h, k]
+    hub_mat: NDArray[np.void]  # [b, h, m]
+    hub_prod: NDArray[np.void]  # [b, h, p]
+    depot_mat: NDArray[np.void]  # [b, d, m]
+    supplier_order: NDArray[np.void]  # [b, d, m, o]
+    order: NDArray[np.void]  # [b, h, o] the order books
+    lot: NDArray[np.void]  # [b, o] lots open for bids
+    tender: NDArray[np.void]  # [b, o] tenders open for bids, as LOT
+    slot: NDArray[np.int32]  # [b, h, slots] tenders a hub sees, index into tender, -1 = empty
+    revision: NDArray[np.int32]  # [b, p] day the announced revision takes effect, -1 = none
+    unit_cost: NDArray[np.float64]  # [b, h, r, 2] a hub's estimate of its cost of a unit, EUR and EUR per EUR of price
+    ledger: NDArray[np.float64]  # [b, n, lines] cumulative
+    day_cost: NDArray[np.float64]  # [b, n] cost of the day
+    events: NDArray[np.float64]  # [b, events] cumulative
+    flow: NDArray[np.float64]  # [b, hubs + depots, m, flows, 2] cumulative
+
+
+class Scratch(NamedTuple):
+    """Working memory of one thread [t]; nothing in it lives longer than a stage."""
+
+    room: NDArray[np.float64]  # [t, h, k + 1, HORIZON] hours free until a day; the last resource is labour
+    open_rows: NDArray[np.int32]  # [t, h, r] open orders of a row
+    rank: NDArray[np.int32]  # [t, o]
+    rank_key: NDArray[np.float64]  # [t, o]
+    request: NDArray[np.float64]  # [t, h, m]
+    choice: NDArray[np.int32]  # [t, h, m]
+    tried: NDArray[np.int8]  # [t, h, d, m]
+    consignment: NDArray[np.float64]  # [t, h, d + 1, 2] kg and L under way today; the last is retail
+    sent: NDArray[np.int8]  # [t, h, d] a consignment goes today
+    asked: NDArray[np.float64]  # [t, d, m]
+    cap: NDArray[np.float64]  # [t, k + 1] hours left today
+    blocked: NDArray[np.float64]  # [t, k + 1] hours of the largest unit that did not fit
+    hold: NDArray[np.float64]  # [t, k + 1] hours already put into such a unit
+    setup: NDArray[np.int8]  # [t, r, stages] set up today
+    worked: NDArray[np.int32]  # [t, r, stages] units worked today
+    count: NDArray[np.int32]  # [t, buckets] of the counting sort
+    need: NDArray[np.float64]  # [t, m] of the tape after the end
+    row_units: NDArray[np.float64]  # [t, r]
+
+
+def lot_capacity(scenario: Scenario, lot_rows: int) -> int:
+    """Lots that can be open at once: every town's rows for as long as customers wait, and one full order book."""
+    market = scenario.market
+    products = len(scenario.products)
+    waiting = products * (market.patience_catalogue_d + 1) + (lot_rows - products) * (market.patience_custom_d + 1)
+    return len(scenario.towns) * waiting + scenario.capacity.order_book
+
+
+def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
+    """Zeroed state of a batch of `copies` networks."""
+    hubs, depots, k, m = len(w.hub_town), len(w.depot_key), len(w.tech), len(w.mat)
+    p, r, c = int(w.par[0]["products"]), len(w.row), scenario.capacity
+    nodes = hubs + depots + 1
+    b = copies
+    return State(
+        clock=np.zeros(b, CLOCK),
+        hub=np.zeros((b, hubs), HUB),
+        hub_tech=np.zeros((b, hubs, k), HUB_TECH),
+        hub_mat=np.zeros((b, hubs, m), HUB_MATERIAL),
+        hub_prod=np.zeros((b, hubs, p), HUB_PRODUCT),
+        depot_mat=np.zeros((b, depots, m), DEPOT_MATERIAL),
+        supplier_order=np.zeros((b, depots, m, c.supplier_orders), SUPPLIER_ORDER),
+        order=np.zeros((b, hubs, c.order_book), ORDER),
+        lot=np.zeros((b, lot_capacity(scenario, int(w.par[0]["lot_rows"]))), LOT),
+        tender=np.zeros((b, c.open_tenders), LOT),
+        slot=np.full((b, hubs, c.tender_slots), -1, np.int32),
+        revision=np.full((b, p), -1, np.int32),
+        unit_cost=np.zeros((b, hubs, r, 2)),
+        ledger=np.zeros((b, nodes, len(LEDGER_LINES))),
+        day_cost=np.zeros((b, nodes)),
+        events=np.zeros((b, len(EVENT_NAMES))),
+        flow=np.zeros((b, hubs + depots, m, len(FLOW_NAMES), 2)),
+    )
+
+
+def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
+    """Working memory for `threads` threads."""
+    hubs, depots, k, m, r = len(w.hub_town), len(w.depot_key), len(w.tech), len(w.mat), len(w.row)
+    t = threads
+    slots = max(
+        lot_capacity(scenario, int(w.par[0]["lot_rows"])), scenario.capacity.order_book, scenario.capacity.open_tenders
+    )
+    return Scratch(
+        room=np.zeros((t, hubs, k + 1, HORIZON)),
+        open_rows=np.zeros((t, hubs, r), np.int32),
+        rank=np.zeros((t, slots), np.int32),
+        rank_key=np.zeros((t, slots)),
+        request=np.zeros((t, hubs, m)),
+        choice=np.zeros((t, hubs, m), np.int32),
+        tried=np.zeros((t, hubs, depots, m), np.int8),
+        consignment=np.zeros((t, hubs, depots + 1, 2)),
+        sent=np.zeros((t, hubs, depots), np.int8),
+        asked=np.zeros((t, depots, m)),
+        cap=np.zeros((t, k + 1)),
+        blocked=np.zeros((t, k + 1)),
+        hold=np.zeros((t, k + 1)),
+        setup=np.zeros((t, r, MAX_STAGES), np.int8),
+        worked=np.zeros((t, r, MAX_STAGES), np.int32),
+        count=np.zeros((t, 256), np.int32),
+        need=np.zeros((t, m)),
+        row_units=np.zeros((t, r)),
+    )

@@ -1,0 +1,106 @@
+"""Stage 5, depots buy: a trigger and a lot per material, at all-units discounts (model §5)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fabmesh.envs.network.actions import DEPOT_LOT, DEPOT_TRIGGER, level
+from fabmesh.envs.network.goods import in_depot
+from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.ledger import post
+from fabmesh.envs.network.material_market import road_freight
+from fabmesh.envs.network.rng import STREAM_LEAD, combine, day_key, normal
+from fabmesh.envs.network.state import (
+    E_ORDERS_REFUSED,
+    E_SUPPLIER_ORDERS,
+    ORDER_COST,
+    SUPPLIER_FREIGHT,
+    State,
+)
+from fabmesh.envs.network.tables import Tables
+
+
+@kernel
+def discounted_price(w: Tables, m: int, quantity: float) -> float:
+    """All-units discount: bulk + (retail - bulk) x factor of the order's size in pallets (F§11)."""
+    mat = w.mat[m]
+    pallets = quantity / mat.pallet + 1e-9
+    size_class = 0
+    while size_class < len(w.breaks) and pallets >= w.breaks[size_class]:
+        size_class += 1
+    return mat.bulk + (mat.retail - mat.bulk) * w.factors[size_class]
+
+
+@kernel
+def next_break(w: Tables, m: int, quantity: float) -> float:
+    """The quantity raised to the next price break, if there is one."""
+    pallets = quantity / w.mat[m].pallet
+    for i in range(len(w.breaks)):
+        if pallets < w.breaks[i]:
+            return w.breaks[i] * w.mat[m].pallet
+    return quantity
+
+
+@kernel
+def depot_base_rate(w: Tables, s: State, b: int, d: int, m: int) -> float:
+    """Requests a day that triggers and lots are multiples of: smoothed, but at least a share of what is expected."""
+    return max(s.depot_mat[b, d, m].request_rate, w.par[0].catchment_floor * w.depot_use[d, m])
+
+
+@kernel
+def lead_time(w: Tables, s: State, b: int, d: int, m: int, day: int) -> int:
+    """Working days to deliver an order placed today: lognormal, at least one, a primitive of (day, depot, material)."""
+    z = normal(day_key(s.clock[b].seed, STREAM_LEAD, day), combine(w.depot_key[d], w.mat[m].key))
+    return max(int(math.floor(math.exp(w.mat[m].lead_mu + w.mat[m].lead_sigma * z) + 0.5)), 1)
+
+
+@kernel
+def place_order(w: Tables, s: State, b: int, d: int, m: int, quantity: float, day: int) -> None:
+    """Buys from the supplier: order cost and freight now, the purchase price when it arrives."""
+    depot = s.depot_mat[b, d, m]
+    node = s.hub.shape[1] + d
+    freight = w.par[0].freight_fixed + road_freight(
+        w, w.par[0].supplier_km, quantity * w.mat[m].kg, quantity * w.mat[m].litres
+    )
+    post(s, b, node, ORDER_COST, w.par[0].order_eur)
+    post(s, b, node, SUPPLIER_FREIGHT, freight)
+    s.events[b, E_SUPPLIER_ORDERS] += 1.0
+    order = s.supplier_order[b, d, m, depot.orders]
+    order.placed = day
+    order.arrives = day + lead_time(w, s, b, d, m, day)
+    order.quantity = quantity
+    order.price = discounted_price(w, m, quantity)
+    order.landed = order.price + (freight + w.par[0].order_eur) / quantity
+    depot.orders += 1
+    depot.on_order += quantity
+
+
+@kernel
+def depots_buy(w: Tables, s: State, b: int, action: np.ndarray) -> None:
+    """All of stage 5. Position = stock + on order; below the trigger, order up to trigger + lot."""
+    day = s.clock[b].day
+    for d in range(s.depot_mat.shape[1]):
+        for m in range(len(w.mat)):
+            trigger = level(action, b, d, w.depot_slot[DEPOT_TRIGGER], w.depot_fixed[DEPOT_TRIGGER], m)
+            if trigger == 0:
+                continue
+            depot = s.depot_mat[b, d, m]
+            rate = depot_base_rate(w, s, b, d, m)
+            reorder_point = w.depot_trigger_level[trigger] * rate * w.mat[m].lead_mean_d
+            position = in_depot(depot) + depot.on_order
+            if position >= reorder_point:
+                continue
+            lot = level(action, b, d, w.depot_slot[DEPOT_LOT], w.depot_fixed[DEPOT_LOT], m)
+            days = w.depot_lot_level[lot] if lot < len(w.depot_lot_level) else w.depot_lot_level[0]
+            quantity = reorder_point + days * rate - position
+            if lot == len(w.depot_lot_level):
+                quantity = next_break(w, m, quantity)
+            quantity = np.ceil(quantity / w.mat[m].pack - 1e-9) * w.mat[m].pack
+            if quantity <= 0.0:
+                continue
+            if depot.orders == s.supplier_order.shape[3]:
+                s.events[b, E_ORDERS_REFUSED] += 1.0
+                continue
+            place_order(w, s, b, d, m, quantity, day)

@@ -1,0 +1,312 @@
+"""Many networks stepped at once: the interface of the core.
+
+One compiled kernel steps one network for one day; a batch steps many, on as many threads as asked. The PettingZoo
+environment is a view of a batch of one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from gymnasium.spaces import Box, Dict, MultiDiscrete
+from gymnasium.vector import AutoresetMode
+from numpy.typing import ArrayLike, NDArray
+
+from fabmesh.envs.network.actions import component_blocks, first_illegal
+from fabmesh.envs.network.block import Block
+from fabmesh.envs.network.day import Buffers, reset_batch, reset_copy, step_batch, step_copy
+from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.observation import CLIP, state_blocks
+from fabmesh.envs.network.rng import next_seed
+from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.spec import ROLES, role_specs
+from fabmesh.envs.network.state import EVENT_NAMES, LEDGER_LINES, State, make_scratch, make_state
+from fabmesh.envs.network.tables import build_tables
+from fabmesh.envs.spaces import MaskedMultiDiscrete
+
+Info = dict[str, Any]
+
+# Numba's thread count belongs to the process; batches of different thread counts take turns.
+_THREADS = threading.Lock()
+
+
+class HubNetworkVector:
+    """A batch of networks of one scenario.
+
+    Args:
+        scenario: Name of a shipped scenario, path to a YAML file, or a `Scenario`.
+        num_envs: Copies B stepped at once.
+        threads: Threads that share the copies; trajectories do not depend on it.
+        autoreset: True: a copy whose episode ends starts its next world in the same step, and the final
+            observation, state, ledger and events are in `info`. False: it stays at its end until `reset`.
+
+    Raises:
+        ScenarioError: If the scenario cannot be used.
+        ValueError: If num_envs or threads is not positive.
+
+    All arrays returned by `reset`, `step` and `state` are views of preallocated buffers that the next step
+    overwrites: copy what you keep.
+    """
+
+    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012 Gymnasium's name and form
+    roles = ROLES
+    ledger_lines = LEDGER_LINES
+    event_names = EVENT_NAMES
+
+    def __init__(
+        self, scenario: str | Path | Scenario = "rotterdam", num_envs: int = 1, threads: int = 1, autoreset: bool = True
+    ) -> None:
+        if num_envs < 1 or threads < 1:
+            raise ValueError(f"num_envs and threads must be at least 1, got {num_envs} and {threads}")
+        self.scenario = load_scenario(scenario)
+        self.num_envs = num_envs
+        self.threads = min(threads, num_envs, numba.config.NUMBA_NUM_THREADS)
+        self.autoreset = autoreset
+        self.spec = role_specs(self.scenario)
+        self.agents = {role: self.spec[role].agents for role in ROLES}
+        self.num_agents = sum(len(names) for names in self.agents.values())
+        self.state_features = state_blocks(self.scenario)
+        slots = {role: component_blocks(self.scenario, role)[1] for role in ROLES}
+        self._tables = build_tables(self.scenario, slots["hub"], slots["depot"])
+        self._state = make_state(self.scenario, self._tables, num_envs)
+        self._scratch = make_scratch(self.scenario, self._tables, self.threads)
+        self._buffers = self._make_buffers()
+        self._handles = tuple(Block(a) for a in (self._tables, self._state, self._scratch, self._buffers))
+        self._bounds = np.linspace(0, num_envs, self.threads + 1).astype(np.int64)
+        self._started = False
+        self._make_spaces()
+        io = self._buffers
+        self._obs = {"hub": io.hub_obs, "depot": io.depot_obs}
+        self._masks = {"hub": io.hub_mask, "depot": io.depot_mask}
+        self._actions = {"hub": io.hub_action, "depot": io.depot_action}
+        self._levels = {"hub": io.hub_levels, "depot": io.depot_levels}
+        self._rewards = {role: np.broadcast_to(io.reward[:, None], (num_envs, len(self.agents[role]))) for role in ROLES}
+        self._never = np.zeros(num_envs, np.bool_)
+        self._never.flags.writeable = False
+
+    def _make_buffers(self) -> Buffers:
+        b, hubs, depots = self.num_envs, len(self.agents["hub"]), len(self.agents["depot"])
+        spec = self.spec
+        features = {role: spec[role].num_features for role in ROLES}
+        size = sum(block.count for block in self.state_features)
+        return Buffers(
+            hub_action=np.zeros((b, hubs, len(spec["hub"].nvec)), np.int32),
+            depot_action=np.zeros((b, depots, len(spec["depot"].nvec)), np.int32),
+            hub_levels=spec["hub"].nvec,
+            depot_levels=spec["depot"].nvec,
+            hub_obs=np.zeros((b, hubs, features["hub"]), np.float32),
+            depot_obs=np.zeros((b, depots, features["depot"]), np.float32),
+            state=np.zeros((b, size), np.float32),
+            hub_mask=np.zeros((b, hubs, int(spec["hub"].nvec.sum())), np.int8),
+            depot_mask=np.ones((b, depots, int(spec["depot"].nvec.sum())), np.int8),
+            reward=np.zeros(b, np.float32),
+            cost=np.zeros(b),
+            truncated=np.zeros(b, np.bool_),
+            final_hub_obs=np.zeros((b, hubs, features["hub"]), np.float32),
+            final_depot_obs=np.zeros((b, depots, features["depot"]), np.float32),
+            final_state=np.zeros((b, size), np.float32),
+            final_ledger=np.zeros_like(self._state.ledger),
+            final_events=np.zeros_like(self._state.events),
+            final_standard=np.zeros(b),
+            settlement=np.zeros(b),
+        )
+
+    def _make_spaces(self) -> None:
+        b = self.num_envs
+        self.single_observation_space = {
+            role: Box(-CLIP, CLIP, (self.spec[role].num_features,), np.float32) for role in ROLES
+        }
+        self.single_action_space = {role: MaskedMultiDiscrete(self.spec[role].nvec) for role in ROLES}
+        self.state_space = Box(-CLIP, CLIP, (sum(block.count for block in self.state_features),), np.float32)
+        self.observation_space = Dict(
+            {
+                role: Box(-CLIP, CLIP, (b, len(self.agents[role]), self.spec[role].num_features), np.float32)
+                for role in ROLES
+            }
+        )
+        self.action_space = Dict(
+            {role: MultiDiscrete(np.tile(self.spec[role].nvec, (b, len(self.agents[role]), 1))) for role in ROLES}
+        )
+
+    # -- the interface of a vector environment -------------------------------------------------------------------
+
+    def reset(
+        self, seed: int | Sequence[int] | NDArray[np.uint64] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, NDArray[np.float32]], Info]:
+        """Starts a world in every copy.
+
+        Args:
+            seed: An integer gives copy i the world of seed + i; a sequence of num_envs seeds is taken as it is, so
+                copies can share a world; None lets every copy go on to the world after its last one.
+            options: Accepted for Gymnasium's sake; nothing is read from it.
+
+        Returns:
+            Observations {role: float32[B, agents, features]} and info with the action masks.
+        """
+        seeds = self._seeds_for(seed)
+        with _THREADS:
+            if self.num_envs == 1:
+                reset_copy(*self._handles, 0, 0, seeds[0])
+            else:
+                numba.set_num_threads(self.threads)
+                reset_batch(*self._handles, self._bounds, seeds)
+        self._buffers.truncated[:] = False
+        self._started = True
+        return self._obs, {"action_mask": self._masks, "cost": np.zeros(self.num_envs), "_final": self._never}
+
+    def step(
+        self, actions: Mapping[str, ArrayLike]
+    ) -> tuple[
+        dict[str, NDArray[np.float32]],
+        dict[str, NDArray[np.float32]],
+        NDArray[np.bool_],
+        NDArray[np.bool_],
+        Info,
+    ]:
+        """One working day of every copy.
+
+        Args:
+            actions: {role: int[B, agents, components]}. A masked level does nothing and is counted.
+
+        Returns:
+            Observations, rewards {role: float32[B, agents]}, terminated bool[B] (always False), truncated bool[B],
+            and info: "action_mask" {role: int8[B, agents, sum(nvec)]}, "cost" float64[B] network cost of the day in
+            EUR, "_final" bool[B]; where copies ended also "final_obs", "final_state", "final_ledger",
+            "final_events", "settlement" and "standard_cost".
+
+        Raises:
+            ValueError: If an action has another shape or a value that is no level; nothing has been stepped then.
+            RuntimeError: Before the first reset, or after the end without autoreset.
+        """
+        if not self._started:
+            raise RuntimeError("call reset before step")
+        if not self.autoreset and self._buffers.truncated.any():
+            raise RuntimeError("the episode has ended: call reset (or make the batch with autoreset=True)")
+        for role in ROLES:
+            self._take(role, actions)
+        io = self._buffers
+        if self.num_envs == 1:
+            step_copy(*self._handles, 0, 0, self.autoreset)
+        else:
+            with _THREADS:
+                numba.set_num_threads(self.threads)
+                step_batch(*self._handles, self._bounds, self.autoreset)
+        info: Info = {"action_mask": self._masks, "cost": io.cost, "_final": io.truncated}
+        if io.truncated.any():
+            info["final_obs"] = (
+                {"hub": io.final_hub_obs, "depot": io.final_depot_obs} if self.autoreset else self._obs
+            )
+            info["final_state"] = io.final_state if self.autoreset else io.state
+            info["final_ledger"] = io.final_ledger
+            info["final_events"] = io.final_events
+            info["settlement"] = io.settlement
+            info["standard_cost"] = io.final_standard
+        return self._obs, self._rewards, self._never, io.truncated, info
+
+    def state(self) -> NDArray[np.float32]:
+        """The whole network compactly, float32[B, S], for a central critic; `state_features` names it."""
+        return self._buffers.state
+
+    def close(self) -> None:
+        """Nothing is held open; here for the interface's sake."""
+
+    # -- what researchers read -----------------------------------------------------------------------------------
+
+    @property
+    def seeds(self) -> NDArray[np.uint64]:
+        """Seeds of the current worlds, uint64[B]."""
+        seeds: NDArray[np.uint64] = self._state.clock["seed"].copy()
+        return seeds
+
+    @property
+    def day(self) -> NDArray[np.int32]:
+        """Day of the episode, int32[B]; no agent sees it."""
+        day: NDArray[np.int32] = self._state.clock["day"].copy()
+        return day
+
+    @property
+    def ledger(self) -> NDArray[np.float64]:
+        """The books of the running episode, EUR, float64[B, hubs + depots + platform, lines], a view."""
+        return self._state.ledger
+
+    @property
+    def events(self) -> NDArray[np.float64]:
+        """Counts of the running episode, float64[B, events], a view; `event_names` names them."""
+        return self._state.events
+
+    @property
+    def arrays(self) -> State:
+        """The state itself: named arrays with a leading batch axis (see `envs.network.state`). To read, not to write."""
+        return self._state
+
+    @property
+    def bytes_per_copy(self) -> int:
+        """Memory of the state and buffers of one copy."""
+        fixed = {"hub_levels", "depot_levels"}
+        arrays = list(self._state) + [a for n, a in zip(Buffers._fields, self._buffers, strict=True) if n not in fixed]
+        return sum(a.nbytes for a in arrays) // self.num_envs
+
+    def save_state(self) -> dict[str, NDArray[Any]]:
+        """A copy of everything that `load_state` needs to go on exactly from here."""
+        saved = {f"state.{name}": array.copy() for name, array in self._state._asdict().items()}
+        saved |= {f"buffers.{name}": array.copy() for name, array in self._buffers._asdict().items()}
+        return saved
+
+    def load_state(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Restores what `save_state` returned on a batch of the same scenario and size.
+
+        Raises:
+            ValueError: If an array is missing or has another shape or type; nothing has been changed then.
+        """
+        targets = {f"state.{n}": a for n, a in self._state._asdict().items()}
+        targets |= {f"buffers.{n}": a for n, a in self._buffers._asdict().items()}
+        for name, array in targets.items():
+            if name not in saved or saved[name].shape != array.shape or saved[name].dtype != array.dtype:
+                raise ValueError(f"the saved state does not fit this batch: {name}")
+        for name, array in targets.items():
+            array[...] = saved[name]
+        self._started = True
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _seeds_for(self, seed: int | Sequence[int] | NDArray[np.uint64] | None) -> NDArray[np.uint64]:
+        if seed is None:
+            if not self._started:
+                entropy = np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(8)
+                return entropy + np.arange(self.num_envs, dtype=np.uint64)
+            return np.array([next_seed(s) for s in self._state.clock["seed"]], np.uint64)
+        if isinstance(seed, (int, np.integer)):
+            if not 0 <= int(seed) <= 2**64 - self.num_envs:
+                raise ValueError(f"seed {seed} must be from 0 to 2**64 - num_envs")
+            return np.uint64(seed) + np.arange(self.num_envs, dtype=np.uint64)
+        seeds = [int(s) for s in seed]
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} copies")
+        if any(not 0 <= s < 2**64 for s in seeds):
+            raise ValueError("seeds must be from 0 to 2**64 - 1")
+        return np.array(seeds, np.uint64)
+
+    def _take(self, role: str, actions: Mapping[str, ArrayLike]) -> None:
+        target = self._actions[role]
+        if role not in actions:
+            raise ValueError(f"no actions for the role {role!r}; there are {', '.join(actions) or 'none'}")
+        given = np.asarray(actions[role])
+        if given.shape != target.shape:
+            raise ValueError(f"actions of {role!r} have shape {given.shape}, expected {target.shape}")
+        if given.dtype.kind not in "iu":
+            raise ValueError(f"actions of {role!r} must be integers, got {given.dtype}")
+        np.copyto(target, given, casting="unsafe")
+        bad = first_illegal(target, self._levels[role])
+        if bad >= 0:
+            b, agent, column = (int(i) for i in np.unravel_index(bad, target.shape))
+            block = next(c for c in self.spec[role].components if c.start <= column < c.start + c.count)
+            raise ValueError(
+                f"action of {self.agents[role][agent]} in copy {b}: component {block.name}"
+                f"[{block.items[column - block.start]}] (column {column}) is {given[b, agent, column]}, "
+                f"allowed are 0 to {len(block.labels) - 1}"
+            )
