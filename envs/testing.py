@@ -61,12 +61,13 @@ def check_scenario(scenario: str | Path | Scenario, seed: int = 0) -> list[str]:
         if day == loaded.episode_d:
             break
         actions = random_actions(batch, info["action_mask"], rng)
-        posted = _network_cost(batch)
+        charged = _charged(batch)
         observed, reward, terminated, truncated, info = batch.step(actions)
         if day + 1 < loaded.episode_d:  # the books of the last day hold the settlement as well
-            gap = np.abs(_network_cost(batch) - posted - info["cost"])
+            gap = np.abs(_charged(batch) - charged - info["cost"])
             _require(
-                bool((gap < 1e-6 * (1.0 + np.abs(posted))).all()), f"day {day + 1}: the cost is not what was posted"
+                bool((gap < _TOLERANCE * (1.0 + np.abs(charged))).all()),
+                f"day {day + 1}: the cost is not what the books were charged",
             )
         watched = {role: levels[_WATCHED : _WATCHED + 1] for role, levels in actions.items()}
         observed_alone, reward_alone, _, _, info_alone = alone.step(watched)
@@ -200,11 +201,11 @@ def _check_day(
     )
 
 
-def _network_cost(batch: HubNetworkVector) -> NDArray[np.float64]:
-    """Sum of all cost lines over agents and platform, EUR, float64[copies]."""
+def _charged(batch: HubNetworkVector) -> NDArray[np.float64]:
+    """All cost lines of all books, EUR, float64[copies], less what this morning's news cost: that is today's cost."""
     lines = [column for column, line in enumerate(batch.ledger_lines) if line not in NOT_COST]
-    total: NDArray[np.float64] = batch.ledger[:, :, lines].sum(axis=(1, 2))
-    return total
+    charged: NDArray[np.float64] = batch.ledger[:, :, lines].sum(axis=(1, 2)) - batch.arrays.day_cost.sum(axis=1)
+    return charged
 
 
 def _check_same(
