@@ -11,6 +11,7 @@ pytest.importorskip("stable_baselines3")
 from gymnasium.utils.env_checker import check_env as check_gymnasium
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as check_sb3
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecMonitor
 
 from fabmesh.agents.learning import checkpoint
@@ -98,6 +99,7 @@ def test_masks_as_maskable_ppo_asks_for_them(env):
 
 def test_sb3_wraps_and_trains_it(env):
     model = PPO("MlpPolicy", VecMonitor(env), n_steps=4, batch_size=6, n_epochs=1, device="cpu", seed=0)
+    model.set_logger(Logger(None, []))  # SB3's own would leave a directory behind
     model.learn(env.num_envs * 4)
     assert model.num_timesteps == env.num_envs * 4
 
@@ -105,6 +107,7 @@ def test_sb3_wraps_and_trains_it(env):
 def test_maskable_ppo_obeys_the_masks(env):
     maskable = pytest.importorskip("sb3_contrib").MaskablePPO
     model = maskable("MlpPolicy", env, n_steps=4, batch_size=6, n_epochs=1, device="cpu", seed=0)
+    model.set_logger(Logger(None, []))
     model.learn(env.num_envs * 4)
     env.seed(1)
     obs, masks = env.reset(), env.action_masks()

@@ -102,15 +102,23 @@ def _clipped_loss(
     log_p = np.empty(components, np.float64)  # of the chosen levels
     entropy = np.empty(components, np.float64)
     slope = np.empty(components, np.float64)  # d policy loss / d log_p
+    choice = np.empty(components, np.bool_)
     scale = 1.0 / (count * components)
     for n in range(count):
         advantage = np.float64(advantages[n])
         sum_log_ratio = 0.0
         for c in range(components):
             top = np.float32(-np.inf)
+            legal = 0
             for level in range(levels):
                 if mask[n, c, level]:
                     top = max(top, logits[n, c, level])
+                    legal += 1
+            choice[c] = legal > 1
+            if not choice[c]:  # probability 1, no gradient; most components of a day are so
+                if not joint:
+                    statistics[0] -= advantage * scale
+                continue
             for level in range(levels):
                 shifted = logits[n, c, level] - top if mask[n, c, level] else MASKED
                 surprise[c, level] = shifted
@@ -149,6 +157,10 @@ def _clipped_loss(
             if abs(ratio - 1.0) > clip:
                 statistics[2] += 1.0 / count
         for c in range(components):
+            if not choice[c]:
+                for level in range(levels):
+                    gradient[n, c, level] = 0.0
+                continue
             chosen = actions[n, c]
             pull = np.float32(slope[c])
             bonus = np.float32(entropy_weight * scale)
@@ -219,4 +231,4 @@ class ClippedPolicyLoss(torch.autograd.Function):
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """The stored gradient, scaled."""
         (gradient,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return gradient * grads[0], None, None, None, None, None, None, None
+        return gradient.mul_(grads[0]), None, None, None, None, None, None, None

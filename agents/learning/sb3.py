@@ -160,7 +160,7 @@ class Sb3Training(Session):
 
     def inner_state(self) -> dict[str, Any]:
         """Optimiser, counters, worlds, global generators, and where the next rollout starts."""
-        drawn = cast(dict[str, Any], np.random.get_state(legacy=False))  # noqa: NPY002  # SB3 draws from it
+        drawn = np.random.get_state(legacy=False)  # noqa: NPY002  # SB3 draws from it
         arrays = {f"world.{name}": value for name, value in self.batch.save_state().items()}
         arrays["last_obs"] = cast(NDArray[Any], self.model._last_obs)
         arrays["last_starts"] = cast(NDArray[Any], self.model._last_episode_starts)
