@@ -27,24 +27,16 @@ STATISTICS = ("policy_loss", "kl", "clip_fraction")
 
 
 @kernel
-def sample_levels(
+def _sample_levels(
     logits: NDArray[np.float32],
     mask: NDArray[np.bool_],
     uniforms: NDArray[np.float32],
     actions: NDArray[np.int64],
     log_probs: NDArray[np.float32],
+    weight: NDArray[np.float32],
 ) -> None:
-    """Draw one legal level per component by inverting the distribution function at `uniforms`.
-
-    Args:
-        logits: [N, C, L].
-        mask: [N, C, L].
-        uniforms: [N, C], in [0, 1).
-        actions: [N, C], written.
-        log_probs: [N, C], written: log-probability of the drawn level.
-    """
+    """`sample_levels`; `weight` [L] is scratch."""
     count, components, levels = logits.shape
-    weight = np.empty(levels, np.float32)
     for n in range(count):
         for c in range(components):
             top = np.float32(-np.inf)
@@ -66,6 +58,25 @@ def sample_levels(
                         break
             actions[n, c] = chosen
             log_probs[n, c] = logits[n, c, chosen] - top - math.log(total)
+
+
+def sample_levels(
+    logits: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    uniforms: NDArray[np.float32],
+    actions: NDArray[np.int64],
+    log_probs: NDArray[np.float32],
+) -> None:
+    """Draw one legal level per component by inverting the distribution function at `uniforms`.
+
+    Args:
+        logits: [N, C, L].
+        mask: [N, C, L].
+        uniforms: [N, C], in [0, 1).
+        actions: [N, C], written.
+        log_probs: [N, C], written: log-probability of the drawn level.
+    """
+    _sample_levels(logits, mask, uniforms, actions, log_probs, np.empty(logits.shape[2], np.float32))
 
 
 @kernel
@@ -94,15 +105,18 @@ def _clipped_loss(
     gradient: NDArray[np.float32],
     statistics: NDArray[np.float64],
     entropies: NDArray[np.float64],
+    probability: NDArray[np.float32],
+    surprise: NDArray[np.float32],
+    entropy: NDArray[np.float64],
+    slope: NDArray[np.float64],
+    choice: NDArray[np.bool_],
 ) -> None:
-    """Loss of `ClippedPolicyLoss`: writes d loss / d logits, the mean statistics, and the mean entropies [C]."""
+    """Loss of `ClippedPolicyLoss`: writes d loss / d logits, the mean statistics, and the mean entropies [C].
+
+    Scratch of one agent: `probability` and `surprise` (log-probability) of each level [C, L]; `entropy`, `slope`
+    (d policy loss / d log-probability of the chosen level) and `choice` (more than one legal level) [C].
+    """
     count, components, levels = logits.shape
-    probability = np.empty((components, levels), np.float32)
-    surprise = np.empty((components, levels), np.float32)  # log-probability of each level
-    log_p = np.empty(components, np.float64)  # of the chosen levels
-    entropy = np.empty(components, np.float64)
-    slope = np.empty(components, np.float64)  # d policy loss / d log_p
-    choice = np.empty(components, np.bool_)
     scale = 1.0 / (count * components)
     for n in range(count):
         advantage = np.float64(advantages[n])
@@ -135,8 +149,7 @@ def _clipped_loss(
             for level in range(levels):
                 probability[c, level] *= inverse
                 surprise[c, level] -= log_total
-            log_p[c] = surprise[c, actions[n, c]]
-            log_ratio = log_p[c] - old_log_probs[n, c]
+            log_ratio = np.float64(surprise[c, actions[n, c]]) - old_log_probs[n, c]
             sum_log_ratio += log_ratio
             if not joint:
                 ratio = math.exp(log_ratio)
@@ -220,6 +233,11 @@ class ClippedPolicyLoss(torch.autograd.Function):
             gradient.numpy(),
             statistics,
             entropies,
+            np.empty(logits.shape[1:], np.float32),
+            np.empty(logits.shape[1:], np.float32),
+            np.empty(logits.shape[1]),
+            np.empty(logits.shape[1]),
+            np.empty(logits.shape[1], np.bool_),
         )
         ctx.save_for_backward(gradient)
         stats, entropy = torch.from_numpy(statistics), torch.from_numpy(entropies)
