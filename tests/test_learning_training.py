@@ -208,7 +208,7 @@ def test_arrays_of_any_kind_survive_a_checkpoint(tmp_path):
         "seeds": np.array([2**63 + 5], np.uint64),
         "flags": np.array([[True], [False]]),
         "empty": np.zeros((0, 3), np.float32),
-        "records": np.array([(1, 2.5)], dtype=[("day", "<i4"), ("cost", "<f8", (1,))]),
+        "records": np.array([(1, 2.5)], dtype=np.dtype([("day", "<i4"), ("cost", "<f8", (1,))], align=True)),
     }
     checkpoint.write(tmp_path / "a.pt", {"arrays": checkpoint.pack(arrays)})
     again = checkpoint.unpack(checkpoint.read(tmp_path / "a.pt")["arrays"])

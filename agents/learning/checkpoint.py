@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import pickle
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -130,17 +129,11 @@ def _first_difference(there: Signature, here: Signature) -> str | None:
 
 
 def pack(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Arrays of any fixed dtype, records included, as tensors of bytes that `weights_only` loading accepts."""
+    """Arrays of any fixed dtype, flat records included, as tensors of bytes that `weights_only` loading accepts."""
     packed = {}
     for name, array in arrays.items():
-        data = np.ascontiguousarray(array)
-        raw = (
-            torch.frombuffer(bytearray(data.tobytes()), dtype=torch.uint8)
-            if data.nbytes
-            else torch.empty(0, dtype=torch.uint8)
-        )
-        kind = repr(data.dtype.descr) if data.dtype.names else data.dtype.str
-        packed[name] = {"dtype": kind, "shape": list(data.shape), "bytes": raw}
+        data = torch.from_numpy(np.frombuffer(array.tobytes(), np.uint8).copy())
+        packed[name] = {"dtype": _describe(array.dtype), "shape": list(array.shape), "bytes": data}
     return packed
 
 
@@ -148,10 +141,30 @@ def unpack(packed: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """What `pack` was given."""
     arrays = {}
     for name, item in packed.items():
-        kind = item["dtype"]
-        dtype = np.dtype(ast.literal_eval(kind) if kind.startswith("[") else kind)
-        arrays[name] = np.frombuffer(item["bytes"].numpy().tobytes(), dtype=dtype).reshape(item["shape"]).copy()
+        data = item["bytes"].numpy().tobytes()
+        arrays[name] = np.frombuffer(data, dtype=_dtype(item["dtype"])).reshape(item["shape"]).copy()
     return arrays
+
+
+def _describe(dtype: np.dtype[Any]) -> str | dict[str, Any]:
+    """A dtype in plain values; of a record each field's type, shape and offset, so that padding is kept."""
+    if dtype.names is None:
+        return dtype.str
+    fields = [dtype.fields[name] for name in dtype.names] if dtype.fields else []
+    return {
+        "names": list(dtype.names),
+        "formats": [[field[0].base.str, list(field[0].shape)] for field in fields],
+        "offsets": [field[1] for field in fields],
+        "itemsize": dtype.itemsize,
+    }
+
+
+def _dtype(described: str | dict[str, Any]) -> np.dtype[Any]:
+    """What `_describe` was given."""
+    if isinstance(described, str):
+        return np.dtype(described)
+    formats = [(kind, tuple(shape)) for kind, shape in described["formats"]]
+    return np.dtype(cast(Any, {**described, "formats": formats}))
 
 
 def load_policy(path: Path, scenario: Scenario, sample: bool = False) -> Policy:
