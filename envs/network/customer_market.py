@@ -127,7 +127,8 @@ def build_room(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
     day = s.clock[b].day
     people = len(w.tech)
     for h in range(len(w.hub_town)):
-        x.open_rows[t, h, :] = 0
+        for r in range(len(w.row)):
+            x.open_rows[t, h, r] = 0
         overtime = s.hub[b, h].overtime
         labour = w.hub_people[h] * w.par[0].hours_per_day
         for d in range(HORIZON):

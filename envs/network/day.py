@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,7 +82,8 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, b: int, t: int, auto
     goods_move(w, s, b)
     io.cost[b] = network_cost_of_day(s, b)
     io.reward[b] = np.float32(-io.cost[b] / (w.par[0].number_of_agents * w.par[0].reward_scale))
-    s.day_cost[b, :] = 0.0
+    for n in range(s.day_cost.shape[1]):
+        s.day_cost[b, n] = 0.0
     clock.day += 1
     ends = clock.day >= w.par[0].episode_d
     io.truncated[b] = ends
@@ -95,8 +95,11 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, b: int, t: int, auto
     book_needs(w, s, b)
     settle(w, s, x, b, t)
     io.settlement[b] = clock.settlement
-    io.final_ledger[b] = s.ledger[b]
-    io.final_events[b] = s.events[b]
+    for n in range(s.ledger.shape[1]):
+        for line in range(s.ledger.shape[2]):
+            io.final_ledger[b, n, line] = s.ledger[b, n, line]
+    for i in range(s.events.shape[1]):
+        io.final_events[b, i] = s.events[b, i]
     io.final_standard[b] = clock.standard_cost
     morning(w, s, x, b, t, False)
     if autoreset:
@@ -107,17 +110,17 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, b: int, t: int, auto
         write_hub_mask(w, s, b, io.hub_mask, io.hub_levels)
 
 
-@kernel(parallel=True)
-def step_batch(w: Tables, s: State, x: Scratch, io: Buffers, bounds: NDArray[np.int64], autoreset: bool) -> None:
-    """One day of every copy; thread t steps the copies from bounds[t] to bounds[t + 1]."""
-    for t in numba.prange(len(bounds) - 1):
-        for b in range(bounds[t], bounds[t + 1]):
-            step_copy(w, s, x, io, b, t, autoreset)
+@kernel
+def step_copies(w: Tables, s: State, x: Scratch, io: Buffers, first: int, last: int, t: int, autoreset: bool) -> None:
+    """One day of the copies from first to last - 1: a thread's share of a batch."""
+    for b in range(first, last):
+        step_copy(w, s, x, io, b, t, autoreset)
 
 
-@kernel(parallel=True)
-def reset_batch(w: Tables, s: State, x: Scratch, io: Buffers, bounds: NDArray[np.int64], seeds: NDArray[np.uint64]) -> None:
-    """Starts the worlds of the seeds in all copies."""
-    for t in numba.prange(len(bounds) - 1):
-        for b in range(bounds[t], bounds[t + 1]):
-            reset_copy(w, s, x, io, b, t, seeds[b])
+@kernel
+def reset_copies(
+    w: Tables, s: State, x: Scratch, io: Buffers, first: int, last: int, t: int, seeds: NDArray[np.uint64]
+) -> None:
+    """Starts the worlds of the seeds in the copies from first to last - 1."""
+    for b in range(first, last):
+        reset_copy(w, s, x, io, b, t, seeds[b])

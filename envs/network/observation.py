@@ -278,7 +278,7 @@ def observe_hub(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, out: ND
     i = write_calendar(w, s, b, out)
     out[i] = 1.0 if hub.down_until <= day else 0.0
     out[i + 1] = clip(w.hub_people[h] / 10.0)
-    out[i + 2] = w.population[w.hub_town[h]] / w.population.sum()
+    out[i + 2] = w.population[w.hub_town[h]] / w.par[0].population
     nearest = w.depot_km[0, h] if w.depot_km.shape[0] > 0 else 0.0
     for d in range(w.depot_km.shape[0]):
         nearest = min(nearest, w.depot_km[d, h])

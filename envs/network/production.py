@@ -147,6 +147,8 @@ def work(
         x.setup[t, row, stage] = 1
         x.cap[t, k] -= tech.setup_h
         x.cap[t, people] -= tech.setup_h
+        s.events[b, E_MACHINE_H + k] += tech.setup_h
+        s.events[b, E_LABOUR_H] += tech.setup_h
         post(s, b, h, SETUP, tech.setup_h * (tech.rate + tech.energy + w.par[0].wage))
     scrapped = scrap_of(w, s, x, b, t, h, row, stage, units)
     good = units - scrapped
@@ -154,7 +156,7 @@ def work(
     labour = labour_h(w, row, stage, price)
     x.cap[t, k] -= units * machine
     x.cap[t, people] -= units * labour
-    s.events[b, E_MACHINE_H] += units * machine
+    s.events[b, E_MACHINE_H + k] += units * machine
     s.events[b, E_LABOUR_H] += units * labour
     s.events[b, E_SCRAPPED] += scrapped
     material = 0.0

@@ -48,12 +48,19 @@ def clear(s: State, b: int) -> None:
     s.clock[b].lots = 0
     s.clock[b].tenders = 0
     s.clock[b].standard_cost = 0.0
-    s.slot[b, :, :] = -1
-    s.revision[b, :] = -1
-    s.ledger[b, :, :] = 0.0
-    s.day_cost[b, :] = 0.0
-    s.events[b, :] = 0.0
-    s.flow[b, :, :, :, :] = 0.0
+    for p in range(s.revision.shape[1]):
+        s.revision[b, p] = -1
+    for n in range(s.ledger.shape[1]):
+        s.day_cost[b, n] = 0.0
+        for line in range(s.ledger.shape[2]):
+            s.ledger[b, n, line] = 0.0
+    for i in range(s.events.shape[1]):
+        s.events[b, i] = 0.0
+    for n in range(s.flow.shape[1]):
+        for m in range(s.flow.shape[2]):
+            for i in range(s.flow.shape[3]):
+                s.flow[b, n, m, i, 0] = 0.0
+                s.flow[b, n, m, i, 1] = 0.0
     for h in range(s.hub.shape[1]):
         hub = s.hub[b, h]
         hub.down_until, hub.orders, hub.overtime, hub.labour_carry_h = 0, 0, 0.0, 0.0

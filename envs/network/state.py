@@ -33,15 +33,23 @@ EVENT_NAMES = (
     "units_ordered", "units_delivered", "units_lost", "units_cancelled", "units_open", "units_on_time",
     "lead_time_unit_days", "tenders_posted", "tenders_won", "tenders_lost", "tenders_refused", "masked_actions",
     "purchases_eur", "retail_eur", "deadstock_gross_eur", "salvage_eur", "supplier_orders", "supplier_orders_refused",
-    "hub_consignments", "outage_days", "revisions", "machine_h", "labour_h", "overtime_h", "units_scrapped",
+    "hub_consignments", "outage_days", "revisions", "labour_h", "overtime_h", "units_scrapped",
     "units_reannounced", "late_units", "inventory_eur_days", "shortage_hub_material_days", "stops_delivered",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
     E_TENDERS_LOST, E_TENDERS_REFUSED, E_MASKED, E_PURCHASES, E_RETAIL, E_DEADSTOCK, E_SALVAGE, E_SUPPLIER_ORDERS,
-    E_ORDERS_REFUSED, E_CONSIGNMENTS, E_OUTAGE_DAYS, E_REVISIONS, E_MACHINE_H, E_LABOUR_H, E_OVERTIME_H, E_SCRAPPED,
+    E_ORDERS_REFUSED, E_CONSIGNMENTS, E_OUTAGE_DAYS, E_REVISIONS, E_LABOUR_H, E_OVERTIME_H, E_SCRAPPED,
     E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS,
 ) = range(len(EVENT_NAMES))  # fmt: skip
+E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
+
+
+
+def event_names(scenario: Scenario) -> tuple[str, ...]:
+    """Names of the counts of an episode: the fixed ones, then machine hours worked per technology."""
+    return EVENT_NAMES + tuple(f"machine_h_{t.name}" for t in scenario.technologies)
+
 
 # Flows of material per node, in quantity [0] and book value [1]: what the laws of model §10 balance.
 FLOW_NAMES = ("opening", "received", "used", "scrapped", "expired", "shipped")
@@ -233,7 +241,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         unit_cost=np.zeros((b, hubs, r, 2)),
         ledger=np.zeros((b, nodes, len(LEDGER_LINES))),
         day_cost=np.zeros((b, nodes)),
-        events=np.zeros((b, len(EVENT_NAMES))),
+        events=np.zeros((b, len(event_names(scenario)))),
         flow=np.zeros((b, hubs + depots, m, len(FLOW_NAMES), 2)),
     )
 

@@ -75,6 +75,7 @@ PARAMETERS = np.dtype(
         ("number_of_agents", _i4),
         ("products", _i4),  # catalogue products P
         ("lot_rows", _i4),  # rows that arrive as lots: catalogue and custom
+        ("population", _f8),  # of all towns
         ("season_start_key", _u8),
     ],
     align=True,
@@ -503,6 +504,7 @@ def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, r
         "number_of_agents": agents,
         "products": products,
         "lot_rows": lot_rows,
+        "population": sum(t.population for t in s.towns),
         "season_start_key": name_key("season"),
     }
     for key, value in values.items():
