@@ -195,7 +195,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def progress(text: str) -> None:
-        print(f"  {text:<60}", end="\r", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            print(f"  {text:<60}", end="\r", file=sys.stderr, flush=True)
 
     report: dict[str, Any] = {"scenario": options.scenario, "machine": machine()}
     print(f"{report['machine']['processor']}, {report['machine']['cores']} cores, load {os.getloadavg()[0]:.1f}")

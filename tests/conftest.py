@@ -1,4 +1,4 @@
-"""What all tests share: threads, and the order in which tests run."""
+"""What all tests share: threads, Hypothesis settings, and the order in which tests run."""
 
 import os
 
@@ -7,6 +7,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
+from hypothesis import settings
+
+# The first example of a property may compile the simulation, which no deadline should count.
+settings.register_profile("fabmesh", deadline=None)
+settings.load_profile("fabmesh")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
