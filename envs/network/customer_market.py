@@ -89,19 +89,9 @@ def estimate_costs(w: Tables, s: State, b: int) -> None:
 
 
 @kernel
-def setup_cost(w: Tables, row: int) -> float:
-    """EUR of setting up once for a row on each technology it touches."""
-    total = 0.0
-    for i in range(w.row[row].stages):
-        k = w.row[row].tech[i]
-        total += w.tech[k].setup_h * (w.tech[k].rate + w.par[0].wage)
-    return total
-
-
-@kernel
 def own_cost(w: Tables, s: State, b: int, h: int, row: int, price: float, units: int) -> float:
     """A hub's estimated production cost of a unit in a lot of `units`, set-up share included."""
-    return s.unit_cost[b, h, row, 0] + s.unit_cost[b, h, row, 1] * price + setup_cost(w, row) / units
+    return s.unit_cost[b, h, row, 0] + s.unit_cost[b, h, row, 1] * price + w.row[row].setup_eur / units
 
 
 @kernel
@@ -129,27 +119,33 @@ def build_room(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
     for h in range(len(w.hub_town)):
         for r in range(len(w.row)):
             x.open_rows[t, h, r] = 0
-        overtime = s.hub[b, h].overtime
-        labour = w.hub_people[h] * w.par[0].hours_per_day
-        for d in range(HORIZON):
-            for k in range(people):
-                extra = overtime * w.hub_hours[h, k] if w.tech[k].overtime == 1 else 0.0
-                x.room[t, h, k, d] = (d + 1) * w.hub_hours[h, k] + extra + s.hub_tech[b, h, k].carry_h
-            x.room[t, h, people, d] = (d + 1 + overtime) * labour + s.hub[b, h].labour_carry_h
+        for k in range(people + 1):
+            for d in range(HORIZON):
+                x.room[t, h, k, d] = 0.0
         for i in range(s.hub[b, h].orders):
             o = s.order[b, h, i]
             x.open_rows[t, h, o.row] += 1
             days = o.due - day - delivery_days(w, h, o.town)
+            units = 0
             for stage in range(w.row[o.row].stages):
-                # what waits for an earlier stage must also pass this one
-                units = 0
-                for earlier in range(stage + 1):
-                    units += o.todo[earlier]
+                units += o.todo[stage]  # what waits for an earlier stage must also pass this one
                 if units > 0:
-                    commit(
-                        w, x, t, h, o.row, stage, days,
-                        units * machine_h(w, o.row, stage, o.price), units * labour_h(w, o.row, stage, o.price),
-                    )  # fmt: skip
+                    d = max(stage_offset(w, o.row, stage, days), 0)
+                    x.room[t, h, w.row[o.row].tech[stage], d] += units * machine_h(w, o.row, stage, o.price)
+                    x.room[t, h, people, d] += units * labour_h(w, o.row, stage, o.price)
+        overtime = s.hub[b, h].overtime
+        for k in range(people + 1):
+            if k < people:
+                capacity = w.hub_hours[h, k]
+                extra = overtime * capacity if w.tech[k].overtime == 1 else 0.0
+                extra += s.hub_tech[b, h, k].carry_h
+            else:
+                capacity = w.hub_people[h] * w.par[0].hours_per_day
+                extra = overtime * capacity + s.hub[b, h].labour_carry_h
+            committed = 0.0
+            for d in range(HORIZON):
+                committed += x.room[t, h, k, d]
+                x.room[t, h, k, d] = (d + 1) * capacity + extra - committed
 
 
 @kernel
@@ -349,37 +345,38 @@ def auction_lots(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
         lot = s.lot[b, x.rank[t, n]]
         lane = w.row[lot.row].lane
         ceiling = w.row[lot.row].ceiling * lot.price
+        offers = 0
         for i in range(w.reach.shape[1]):
-            x.tried[t, i, 0, 0] = 0
-        while lot.units > 0:
-            best = -1
-            best_score = ceiling
-            best_bid = 0.0
-            best_tie = 0.0
-            for i in range(w.reach.shape[1]):
-                h = w.reach[lot.town, i]
-                if h < 0:
-                    break
-                markup = s.hub_tech[b, h, lane].bid
-                if x.tried[t, i, 0, 0] == 1 or markup == 0 or w.hub_can[h, lot.row] == 0:
-                    continue
-                if s.hub[b, h].down_until > day or s.hub[b, h].orders == book:
-                    continue
-                score, bid = landed_score(w, s, b, h, lot, w.bid_level[markup])
-                tie = uniform(tie_key, combine(lot.key, w.hub_key[h]))
-                if score < best_score or (score == best_score and best >= 0 and tie < best_tie):
-                    best, best_score, best_bid, best_tie = i, score, bid, tie
-            if best < 0:
+            h = w.reach[lot.town, i]
+            if h < 0:
                 break
-            x.tried[t, best, 0, 0] = 1
-            h = w.reach[lot.town, best]
+            markup = s.hub_tech[b, h, lane].bid
+            if markup == 0 or w.hub_can[h, lot.row] == 0 or s.hub[b, h].down_until > day:
+                continue
+            score, bid = landed_score(w, s, b, h, lot, w.bid_level[markup])
+            if score <= ceiling:
+                x.bidder[t, offers], x.score[t, offers], x.bid[t, offers] = h, score, bid
+                x.tie[t, offers] = uniform(tie_key, combine(lot.key, w.hub_key[h]))
+                offers += 1
+        while lot.units > 0 and offers > 0:
+            best = 0
+            for i in range(1, offers):
+                better = x.score[t, i] < x.score[t, best]
+                if better or (x.score[t, i] == x.score[t, best] and x.tie[t, i] < x.tie[t, best]):
+                    best = i
+            h, bid = x.bidder[t, best], x.bid[t, best]
+            offers -= 1
+            x.bidder[t, best], x.score[t, best] = x.bidder[t, offers], x.score[t, offers]
+            x.bid[t, best], x.tie[t, best] = x.bid[t, offers], x.tie[t, offers]
+            if s.hub[b, h].orders == book:
+                continue
             days = promise_days(w, lot, h, day)
             units = 0
             if lot.row < w.par[0].products and days >= 0:
                 units = min(lot.units, s.hub_prod[b, h, lot.row].finished)
             units += available_to_promise(w, x, t, h, lot.row, lot.price, days, lot.units - units)
             if units > 0:
-                award(w, s, x, b, t, h, lot, units, best_bid, days)
+                award(w, s, x, b, t, h, lot, units, bid, days)
                 lot.units -= units
 
 

@@ -193,6 +193,10 @@ class Scratch(NamedTuple):
 
     room: NDArray[np.float64]  # [t, h, k + 1, HORIZON] hours free until a day; the last resource is labour
     open_rows: NDArray[np.int32]  # [t, h, r] open orders of a row
+    bidder: NDArray[np.int32]  # [t, h] offers for a lot
+    score: NDArray[np.float64]  # [t, h]
+    bid: NDArray[np.float64]  # [t, h]
+    tie: NDArray[np.float64]  # [t, h]
     rank: NDArray[np.int32]  # [t, o]
     rank_key: NDArray[np.float64]  # [t, o]
     request: NDArray[np.float64]  # [t, h, m]
@@ -256,6 +260,10 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
     return Scratch(
         room=np.zeros((t, hubs, k + 1, HORIZON)),
         open_rows=np.zeros((t, hubs, r), np.int32),
+        bidder=np.zeros((t, hubs), np.int32),
+        score=np.zeros((t, hubs)),
+        bid=np.zeros((t, hubs)),
+        tie=np.zeros((t, hubs)),
         rank=np.zeros((t, slots), np.int32),
         rank_key=np.zeros((t, slots)),
         request=np.zeros((t, hubs, m)),

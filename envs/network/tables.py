@@ -23,7 +23,7 @@ MAX_STAGES = 3
 MAX_BOM = 4
 AGES = 6  # age classes of a material
 INBOUND_DAYS = 4  # ring of days under way to a hub: at most 3 ahead
-HORIZON = 24  # days ahead that available-to-promise looks
+HORIZON = 16  # days ahead that available-to-promise looks
 CATALOGUE, CUSTOM, TENDER = 0, 1, 2
 DISPATCHING = ("edd", "fifo", "spt", "atc")
 EARTH_KM = 6371.0088
@@ -134,6 +134,7 @@ ROW = np.dtype(
         ("season_peak", _f8),
         ("standard0", _f8),  # standard cost of a unit without delivery, EUR
         ("standard1", _f8),  # EUR per EUR of price
+        ("setup_eur", _f8),  # of setting up once on each technology it touches
         ("key", _u8),
     ],
     align=True,
@@ -441,7 +442,7 @@ def _materials(scenario: Scenario, products: dict[str, int], depot_use: NDArray[
 
 
 def _standard_costs(scenario: Scenario, row: NDArray[np.void], tech: NDArray[np.void], mat: NDArray[np.void]) -> None:
-    """Standard cost: bulk material, standard machine hours with energy, labour without overtime (model §9)."""
+    """Standard cost (bulk material, standard hours with energy, no overtime; model §9) and the cost of a set-up."""
     wage = scenario.labour.wage_eur_h
     for r in range(len(row)):
         for constant, machine, labour, bom in (
@@ -455,6 +456,9 @@ def _standard_costs(scenario: Scenario, row: NDArray[np.void], tech: NDArray[np.
             for i in range(row[r]["bom"]):
                 cost += row[r][bom][i] * mat[row[r]["bom_material"][i]]["bulk"]
             row[constant][r] = cost
+        for s in range(row[r]["stages"]):
+            k = row[r]["tech"][s]
+            row["setup_eur"][r] += tech[k]["setup_h"] * (tech[k]["rate"] + tech[k]["energy"] + wage)
 
 
 def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, reward_scale: float) -> NDArray[np.void]:
