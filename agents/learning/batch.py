@@ -84,7 +84,7 @@ class Batch(Protocol):
         """float32 [B, S]: the whole network of each copy, for a central critic."""
 
     def save_state(self) -> dict[str, NDArray[Any]]:
-        """Everything that changes, as arrays whose first axis is the copy."""
+        """Everything that changes, as arrays whose first axis is the copy, beside constants of another length."""
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> Any:
         """Put back what `save_state` gave."""

@@ -145,7 +145,8 @@ class Collector:
         leader = torch.randint(group, (copies // group,), generator=self.generator)
         parents = (torch.arange(copies // group) * group + leader).repeat_interleave(group)
         index = parents.numpy()
-        self.batch.load_state({key: value[index] for key, value in self.batch.save_state().items()})
+        saved = self.batch.save_state()
+        self.batch.load_state({key: value[index] if len(value) == copies else value for key, value in saved.items()})
         for buffer in self.roles.values():
             buffer.obs[0].copy_(buffer.obs[0][parents])
             buffer.mask[0].copy_(buffer.mask[0][parents])
