@@ -64,11 +64,6 @@ def test_all_units_discount_of_a_textbook_case():
     assert cost.min() == pytest.approx(18_000 + 5.5 * 10_000 / 800 + 0.2 * 1.8 * 400)
 
 
-def test_lead_time_deviation_by_hand():
-    # L = 4, s_L = 1, D = 3, s_D^2 = 4: sqrt(4 x 4 + 9 x 1) = 5
-    assert formulas.lead_time_deviation(4.0, 1.0, 3.0, 4.0) == pytest.approx(5.0)
-
-
 def test_safety_factor_is_the_quantile_of_the_critical_ratio():
     # h Q = 5, b D = 95: 5 % of the cycles may run out, z = 1.645
     assert formulas.safety_factor(0.05, 100.0, 9.5, 10.0) == pytest.approx(1.6449, abs=1e-4)

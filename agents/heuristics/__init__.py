@@ -12,7 +12,7 @@ from fabmesh.agents.heuristics.composed import ComposedPolicy
 from fabmesh.agents.heuristics.depot_stock import DepotOrderUpTo, EoqWithDiscount
 from fabmesh.agents.heuristics.hub_stock import DailyOrderUpTo, JointOrderUpTo
 from fabmesh.agents.heuristics.random_policy import RandomPolicy
-from fabmesh.agents.heuristics.workshop import MakeToOrder, OvertimeWhenLate
+from fabmesh.agents.heuristics.workshop import EconomicLots, MakeToOrder, OvertimeAbovePlan
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.network.scenario import Scenario
 
@@ -42,10 +42,10 @@ def _base_stock(scenario: Scenario) -> Policy:
     """Cost-plus bids that rise with load; joint order-up-to at hubs; EOQ with discounts and safety stock at depots.
 
     The textbook opponent: `CostPlusBid` (domain section 8.1), `JointOrderUpTo` (Balintfy 1964; Silver, Pyke & Thomas
-    2017, chapters 7 and 10), `EoqWithDiscount` (ibid. section 4.5; Hadley & Whitin 1963), make to order, overtime when
-    the hours promised for the next two days exceed the hours there are, depots quoting 2 % on landed cost.
+    2017, chapters 7 and 10), `EoqWithDiscount` (ibid. section 4.5; Hadley & Whitin 1963), catalogue products in
+    economic lots (ibid. section 10.2), overtime above 85 % planned utilisation, depots quoting 2 % on landed cost.
     """
-    hub = (CostPlusBid(scenario), JointOrderUpTo(scenario), MakeToOrder(), OvertimeWhenLate(scenario))
+    hub = (CostPlusBid(scenario), JointOrderUpTo(scenario), EconomicLots(scenario), OvertimeAbovePlan(scenario))
     depot = (EoqWithDiscount(scenario), FixedQuote(scenario, 0.02))
     return ComposedPolicy("base_stock", scenario, {"hub": hub, "depot": depot})
 

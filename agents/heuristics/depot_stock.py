@@ -8,16 +8,15 @@ from numpy.typing import NDArray
 from fabmesh.agents.heuristics.expectations import base_rate, expect
 from fabmesh.agents.heuristics.formulas import (
     all_units_price,
-    joint_cycle,
-    lead_time_deviation,
     lot_cost,
     nearest_level,
     safety_factor,
 )
-from fabmesh.agents.heuristics.hub_stock import REVIEW_D, usable_life_d
+from fabmesh.agents.heuristics.hub_stock import REVIEW_D, HubStockPlan, usable_life_d
 from fabmesh.agents.heuristics.view import Desk
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
 
+TRUST = 0.25  # weight of smoothed requests against the expected need in a depot's forecast
 COVER_SCALE_D = 20.0  # days of base rate a stock_cover of 1 stands for
 
 
@@ -40,12 +39,20 @@ class EoqWithDiscount:
 
     Lot: of those a depot can order (days of cover, or up to the next price break) the one with the least total
     relevant cost, the EOQ's cost function with the price of its size class (EOQ with all-units discounts, Silver, Pyke
-    & Thomas 2017, section 4.5); demand forecast by exponential smoothing. Trigger: lead-time demand plus z standard
-    deviations of it (random lead time, section 6.10), z from the cost of buying at retail instead (Hadley & Whitin
-    1963). What ages is bought for no longer than half the life one can count on. A kit runs the risk that its design
-    ends: the revision rate is added to its holding rate. Once the end is announced, an order that would arrive before
-    it is not placed; one that arrives after it comes in the new design, so it is placed as if what will be left of the
-    old one were gone.
+    & Thomas 2017, section 4.5). No lot lasts longer than half the life one can count on, nor may what is on the shelf,
+    under way and on order in the network reach beyond the horizon at which the books write it down (`closing_cover_d`).
+
+    Trigger: need during lead time and review plus z standard deviations of the lead time (ibid., section 6.10; beside
+    it the need of a region varies little over weeks), z from the cost of buying at retail instead (Hadley & Whitin
+    1963).
+
+    Forecast: hubs order a cycle's need at a time, so smoothed requests swing much more than the need behind them, and
+    a depot that believed them would order the swing again (bullwhip effect of order batching, Lee, Padmanabhan & Whang
+    1997). The forecast goes from the expected need only a quarter of the way to the smoothed requests.
+
+    A kit runs the risk that its design ends: the revision rate is added to its holding rate. Once the end is announced,
+    an order that would arrive before it is not placed; one that arrives after it comes in the new design, so it is
+    placed as if what will be left of the old one were gone.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -66,42 +73,37 @@ class EoqWithDiscount:
         obsolescence = kit * scenario.demand.revisions_per_year * (1.0 - inventory.salvage)
         self._holding = (inventory.holding_material_year + obsolescence) / WORKING_DAYS_PER_YEAR
         self._lots_d = np.array(scenario.actions.depot_lot_d, dtype=np.float64)
-        self._longest_d = usable_life_d(scenario) / 2
         self._triggers = np.array(scenario.actions.depot_trigger)
-        self._lead = np.array([m.lead_mean_d for m in materials])
-        self._lead_sd = np.array([m.lead_sd_d for m in materials])
         self._notice_d = scenario.demand.revision_notice_d + 1.0  # days left that a notice of 0 stands for
-        # Hubs order a joint cycle's need at a time, each at its own moment: compound Poisson requests, whose variance
-        # a day is sum D_hub^2 T_hub; here relative to the squared demand, in days.
         share = expected.hub_use / np.maximum(expected.hub_use.sum(axis=0), 1e-9)
-        value = np.maximum(expected.hub_use @ self._bulk, 1e-9)
-        cycle = joint_cycle(scenario.freight.fixed_eur, value, inventory.holding_material_year / WORKING_DAYS_PER_YEAR)
-        self._lumpiness_d = (share**2 * cycle[:, None]).sum(axis=0)
+        hub_d = (share * HubStockPlan(scenario).level_d(expected.hub_use)).sum(axis=0)
+        factor = safety_factor(self._holding * self._bulk, float(self._lots_d.mean()), self._premium, 1.0)
+        lead = np.array([m.lead_mean_d for m in materials])
+        self._reorder_d = lead + REVIEW_D + factor * np.array([m.lead_sd_d for m in materials])
+        self._lead = lead
+        self._longest_d = np.minimum(usable_life_d(scenario) / 2, inventory.closing_cover_d - hub_d - self._reorder_d)
 
-    def _best_lot(self, need: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Level and units of the cheapest lot for a forecast [copies, depots, materials]."""
-        by_days = need[..., None] * self._lots_d
+    def _best_lot(self, base: NDArray[np.float64], need: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Level of the cheapest lot, [copies, depots, materials]; levels are days of `base`, the forecast is `need`."""
+        by_days = base[..., None] * self._lots_d
         above = np.where(self._breaks > by_days[..., :1], self._breaks, np.inf).min(axis=-1)
         lots = np.concatenate((by_days, np.where(np.isinf(above), by_days[..., 0], above)[..., None]), axis=-1)
         price = all_units_price(lots, self._prices, self._breaks)
         cost = lot_cost(lots, self._order_eur, need[..., None], self._holding[:, None], price)
         too_long = lots > (need * self._longest_d)[..., None]
         too_long[..., 0] = False  # the shortest lot is always possible
-        level = np.argmin(np.where(too_long, np.inf, cost), axis=-1)
-        return level, np.take_along_axis(lots, level[..., None], axis=-1)[..., 0]
+        return np.asarray(np.argmin(np.where(too_long, np.inf, cost), axis=-1))
 
     def __call__(self, desk: Desk) -> None:
         """Put levels on the desk."""
-        need = base_rate(self._expected, desk.see("request_rate"), self._floor)
-        level, lot = self._best_lot(need)
-        deviation = lead_time_deviation(self._lead + REVIEW_D, self._lead_sd, need, need**2 * self._lumpiness_d)
-        factor = safety_factor(self._holding * self._bulk, lot, self._premium, need)
-        reorder = need * (self._lead + REVIEW_D) + factor * deviation
+        deviation = desk.see("request_rate")
+        base = base_rate(self._expected, deviation, self._floor)  # what levels are multiples of
+        need = base_rate(self._expected, TRUST * deviation, self._floor)
         notice = desk.see("kit_notice")
         announced = notice > 0.0
         left_d = self._notice_d * (1.0 - notice)
-        of_the_old = np.maximum(desk.see("stock_cover") * COVER_SCALE_D - left_d, 0.0) * need
-        reorder += np.where(announced, of_the_old, 0.0)
-        trigger = 1 + nearest_level(reorder / (need * self._lead), self._triggers)
+        of_the_old_d = np.maximum(desk.see("stock_cover") * COVER_SCALE_D - left_d, 0.0)
+        reorder = self._reorder_d * need + announced * of_the_old_d * base
+        trigger = 1 + nearest_level(reorder / (base * self._lead), self._triggers)
         desk.choose("trigger", np.where(announced & (self._lead < left_d), 0, trigger))
-        desk.choose("lot", level)
+        desk.choose("lot", self._best_lot(base, need))

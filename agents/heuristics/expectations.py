@@ -19,16 +19,27 @@ class Expectation:
     Attributes:
         hub_use: Units a day, [hubs, materials], of a hub's catchment: the towns it is the nearest capable hub of.
         depot_use: Units a day, [depots, materials], of the hubs a depot is nearest to.
+        hub_sales: Units of catalogue products a day, [hubs, products], of a hub's catchment.
+        unit_cost: Standard production cost, EUR a unit of a catalogue product, [products].
     """
 
     hub_use: NDArray[np.float64]
     depot_use: NDArray[np.float64]
+    hub_sales: NDArray[np.float64]
+    unit_cost: NDArray[np.float64]
 
 
 def expect(scenario: Scenario) -> Expectation:
     """Mean daily needs of a scenario, from its constants alone."""
     tables = build_tables(scenario, component_blocks(scenario, "hub")[1], component_blocks(scenario, "depot")[1])
-    return Expectation(hub_use=tables.hub_use, depot_use=tables.depot_use)
+    products = len(scenario.products)
+    row = tables.row[:products]
+    return Expectation(
+        hub_use=tables.hub_use,
+        depot_use=tables.depot_use,
+        hub_sales=tables.hub_rate[:, :products],
+        unit_cost=row["standard0"] + row["standard1"] * row["price"],
+    )
 
 
 def base_rate(expected: NDArray[np.float64], deviation: NDArray[np.float32], floor: float) -> NDArray[np.float64]:

@@ -48,26 +48,9 @@ def lot_cost(
     Returns:
         EUR per unit of time.
     """
-    size, rate, unit = np.asarray(lot, dtype=np.float64), np.asarray(demand), np.asarray(price)
-    return np.asarray(rate * unit + order_cost * rate / size + np.asarray(holding_rate) * unit * size / 2.0)
-
-
-def lead_time_deviation(lead_mean: ArrayLike, lead_sd: ArrayLike, demand: ArrayLike, demand_var: ArrayLike) -> Floats:
-    """Standard deviation of the demand during a random lead time: sqrt(L s_D^2 + D^2 s_L^2) (Silver et al. eq. 6.38).
-
-    Args:
-        lead_mean: L, time.
-        lead_sd: s_L, time.
-        demand: D, units per unit of time.
-        demand_var: s_D^2, units^2 per unit of time.
-
-    Returns:
-        Units.
-    """
-    rate = np.asarray(demand, dtype=np.float64)
-    return np.asarray(
-        np.sqrt(np.asarray(lead_mean) * np.asarray(demand_var) + rate**2 * np.asarray(lead_sd, dtype=np.float64) ** 2)
-    )
+    size, rate, unit = (np.asarray(x, dtype=np.float64) for x in (lot, demand, price))
+    fixed, holding = np.asarray(order_cost, dtype=np.float64), np.asarray(holding_rate, dtype=np.float64)
+    return np.asarray(rate * unit + fixed * rate / size + holding * unit * size / 2.0)
 
 
 def safety_factor(

@@ -35,46 +35,64 @@ class DailyOrderUpTo:
         desk.choose("can_order", 0)
 
 
-class JointOrderUpTo:
-    """Order-up-to levels from lead time, joint cycle and safety days; materials share consignments (s, c, S).
+class HubStockPlan:
+    """Reorder points and order-up-to levels of hubs, in days of cover, for a forecast of use.
 
     The fixed freight of a consignment is shared by all materials on it, so the cycle is the joint one,
-    T = sqrt(2 K / (r sum D p)) (Silver, Pyke & Thomas 2017, chapter 10), per hub, with D forecast by exponential
-    smoothing. Each material is ordered up to S = lead time + review + T + safety days; an order goes out when one falls
-    to s = lead time + review + safety days, and everything below its level joins it (can-order with c = S, Balintfy
-    1964). The position that is compared with the level is net of the open orders' need, so a tender just won is covered
-    on top. What ages is held no longer than half the life one can count on (the depot has the other half); a kit whose
-    design has been announced to end is bought for the days left and no more.
+    T = sqrt(2 K / (r sum D p)) (Silver, Pyke & Thomas 2017, chapter 10), per hub. s = lead time + review + safety days,
+    S = s + T; what ages is held no longer than half the life one can count on (the depot has the other half).
     """
 
-    def __init__(self, scenario: Scenario, safety_d: float = 3.0) -> None:
+    def __init__(self, scenario: Scenario, safety_d: float = 2.0) -> None:
         """Work out what does not change from day to day.
 
         Args:
             scenario: The network.
             safety_d: Safety stock in days of base rate.
         """
-        inventory, actions = scenario.inventory, scenario.actions
-        self._expected = expect(scenario).hub_use
+        inventory = scenario.inventory
         self._price = np.array([m.bulk_eur for m in scenario.materials])
         self._holding_d = inventory.holding_material_year / WORKING_DAYS_PER_YEAR
-        self._floor = inventory.catchment_floor
         self._consignment = scenario.freight.fixed_eur
-        self._reorder_d = DELIVERY_D + REVIEW_D + safety_d
-        self._limit_d = np.maximum(usable_life_d(scenario) / 2, self._reorder_d)
-        self._covers = np.array(actions.cover_d, dtype=np.float64)
-        self._triggers = np.array(actions.reorder_trigger)
+        self.reorder_d = DELIVERY_D + REVIEW_D + safety_d
+        self._limit_d = np.maximum(usable_life_d(scenario) / 2, self.reorder_d)
+
+    def cycle_d(self, rate: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Days between consignments, [..., hubs, 1], for a use of `rate` units a day, [..., hubs, materials]."""
+        value = np.maximum((rate * self._price).sum(axis=-1, keepdims=True), 1e-9)
+        return joint_cycle(self._consignment, value, self._holding_d)
+
+    def level_d(self, rate: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Order-up-to levels in days, [..., hubs, materials]."""
+        return np.asarray(np.minimum(self.reorder_d + self.cycle_d(rate), self._limit_d))
+
+
+class JointOrderUpTo:
+    """The levels of `HubStockPlan`; materials share consignments: the (s, c, S) rule of joint replenishment.
+
+    An order goes out when a material falls below s, and everything below its level S joins it (can-order with c = S,
+    Balintfy 1964). Use is forecast by exponential smoothing. The position that is compared with the level is net of the
+    open orders' need, so a tender just won is covered on top. A kit whose design has been announced to end is bought
+    for the days left and no more.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        """Take levels and forecast from the scenario."""
+        self._plan = HubStockPlan(scenario)
+        self._expected = expect(scenario).hub_use
+        self._floor = scenario.inventory.catchment_floor
+        self._covers = np.array(scenario.actions.cover_d, dtype=np.float64)
+        self._triggers = np.array(scenario.actions.reorder_trigger)
         self._notice_d = scenario.demand.revision_notice_d + 1.0  # days left that a notice of 0 stands for
 
     def __call__(self, desk: Desk) -> None:
         """Put levels on the desk."""
         rate = base_rate(self._expected, desk.see("use_rate"), self._floor)
-        cycle = joint_cycle(self._consignment, (rate * self._price).sum(axis=-1, keepdims=True), self._holding_d)
-        wanted = np.minimum(self._reorder_d + cycle, self._limit_d)
-        level = 1 + nearest_level(wanted, self._covers)
+        level = 1 + nearest_level(self._plan.level_d(rate), self._covers)
         notice = desk.see("kit_notice")
         left = self._notice_d * (1.0 - notice) - DELIVERY_D
         until_revision = np.searchsorted(self._covers, left, side="right")  # largest cover that is used up, 0 = none
         desk.choose("cover", np.where(notice > 0.0, np.minimum(level, until_revision), level))
-        desk.choose("trigger", nearest_level(self._reorder_d / (self._reorder_d + cycle), self._triggers))
+        reorder = self._plan.reorder_d / (self._plan.reorder_d + self._plan.cycle_d(rate))
+        desk.choose("trigger", nearest_level(reorder, self._triggers))
         desk.choose("can_order", CAN_ORDER_ALL)
