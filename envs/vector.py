@@ -82,7 +82,9 @@ class HubNetworkVector:
         self._masks = {"hub": io.hub_mask, "depot": io.depot_mask}
         self._actions = {"hub": io.hub_action, "depot": io.depot_action}
         self._levels = {"hub": io.hub_levels, "depot": io.depot_levels}
-        self._rewards = {role: np.broadcast_to(io.reward[:, None], (num_envs, len(self.agents[role]))) for role in ROLES}
+        self._rewards = {
+            role: np.broadcast_to(io.reward[:, None], (num_envs, len(self.agents[role]))) for role in ROLES
+        }
         self._never = np.zeros(num_envs, np.bool_)
         self._never.flags.writeable = False
 
@@ -185,9 +187,7 @@ class HubNetworkVector:
         self._share_out(step_copies, self.autoreset)
         info: Info = {"action_mask": self._masks, "cost": io.cost, "_final": io.truncated}
         if io.truncated.any():
-            info["final_obs"] = (
-                {"hub": io.final_hub_obs, "depot": io.final_depot_obs} if self.autoreset else self._obs
-            )
+            info["final_obs"] = {"hub": io.final_hub_obs, "depot": io.final_depot_obs} if self.autoreset else self._obs
             info["final_state"] = io.final_state if self.autoreset else io.state
             info["final_ledger"] = io.final_ledger
             info["final_events"] = io.final_events
@@ -230,7 +230,7 @@ class HubNetworkVector:
 
     @property
     def arrays(self) -> State:
-        """The state itself: named arrays with a leading batch axis (see `envs.network.state`). To read, not to write."""
+        """The state itself: named arrays with a leading batch axis (`envs.network.state`). To read, not to write."""
         return self._state
 
     @property
@@ -278,13 +278,13 @@ class HubNetworkVector:
     def _seeds_for(self, seed: int | Sequence[int] | NDArray[np.uint64] | None) -> NDArray[np.uint64]:
         if seed is None:
             if not self._started:
-                entropy = np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(8)
-                return entropy + np.arange(self.num_envs, dtype=np.uint64)
+                entropy = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) >> 9
+                return np.array([entropy + i for i in range(self.num_envs)], np.uint64)
             return np.array([next_seed(s) for s in self._state.clock["seed"]], np.uint64)
         if isinstance(seed, (int, np.integer)):
             if not 0 <= int(seed) <= 2**64 - self.num_envs:
                 raise ValueError(f"seed {seed} must be from 0 to 2**64 - num_envs")
-            return np.uint64(seed) + np.arange(self.num_envs, dtype=np.uint64)
+            return np.array([int(seed) + i for i in range(self.num_envs)], np.uint64)
         seeds = [int(s) for s in seed]
         if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds for {self.num_envs} copies")
@@ -301,7 +301,8 @@ class HubNetworkVector:
             raise ValueError(f"actions of {role!r} have shape {given.shape}, expected {target.shape}")
         if given.dtype.kind not in "iu":
             raise ValueError(f"actions of {role!r} must be integers, got {given.dtype}")
-        np.copyto(target, given, casting="unsafe")
+        # clipped, so that a value too large for int32 stays illegal instead of wrapping round to a level
+        np.clip(given, -1, np.iinfo(np.int32).max, out=target, casting="unsafe")
         bad = first_illegal(target, self._levels[role])
         if bad >= 0:
             b, agent, column = (int(i) for i in np.unravel_index(bad, target.shape))

@@ -34,7 +34,9 @@ class ComponentBlock:
     doc: str
 
 
-def _pick(values: tuple[float, ...], unit: str, first: str | None, last: str | None = None) -> tuple[tuple[str, ...], tuple[float, ...]]:
+def _pick(
+    values: tuple[float, ...], unit: str, first: str | None, last: str | None = None
+) -> tuple[tuple[str, ...], tuple[float, ...]]:
     labels = [f"{v * 100:+.0f} %" if unit == "%" else f"{v:g}{unit}" for v in values]
     numbers = [float(v) for v in values]
     if first is not None:
@@ -56,14 +58,14 @@ def component_blocks(scenario: Scenario, role: str) -> tuple[tuple[ComponentBloc
         ("bid", lanes, markups, "standing bid: mark-up on the hub's own cost for lots of the lane"),
         ("tender", slots, _pick(a.bid_markups, "%", "pass"), "bid on the tender in the slot"),
         ("cover", materials, _pick(a.cover_d, " d", "none"), "order-up-to level in days of the base rate"),
-        ("trigger", ("all",), _pick(a.reorder_trigger, "", None), "order only when a position is below this share of its level"),
-        ("can_order", ("all",), (("as trigger", "midway", "1"), (0.0, 0.5, 1.0)), "what is below this share joins a consignment"),
+        ("trigger", ("all",), _pick(a.reorder_trigger, "", None), "order when a position is below this x its level"),
+        ("can_order", ("all",), (("as trigger", "midway", "1"), (0.0, 0.5, 1.0)), "what is below it joins an order"),
         ("make_to_stock", products, _pick(a.make_to_stock_d, " d", "0 d"), "finished stock to hold, days of own sales"),
         ("overtime", ("all",), _pick(a.overtime, "", None), "share of the working day added"),
     )  # fmt: skip
     depot = (
         ("trigger", materials, _pick(a.depot_trigger, " x", "none"), "reorder point as multiple of the lead-time need"),
-        ("lot", materials, _pick(a.depot_lot_d, " d", None, "next price break"), "order up to the trigger plus so many days"),
+        ("lot", materials, _pick(a.depot_lot_d, " d", None, "next price break"), "order up to trigger + so many days"),
         ("quote", materials, _pick(a.depot_quote, "%", "decline"), "mark-up on the average landed cost"),
     )  # fmt: skip
     blocks: list[ComponentBlock] = []

@@ -44,12 +44,23 @@ def bom_quantity(w: Tables, row: int, line: int, price: float) -> float:
 
 
 @kernel
-def stop_cost(w: Tables, h: int, town: int, row: int, price: float, units_a_stop: float) -> float:
-    """EUR a customer stop: the cheaper of own van and parcel (F§1.1)."""
+def parcel_cost(w: Tables, row: int, price: float, units_a_stop: float) -> float:
+    """EUR a customer stop by parcel (F§1.1)."""
     r = w.row[row]
     kg = (r.kg0 + r.kg1 * price) * units_a_stop
     litres = (r.litres0 + r.litres1 * price) * units_a_stop
-    parcel = w.par[0].parcel + w.par[0].parcel_kg * max(kg, litres / w.par[0].parcel_litres_per_kg)
+    return w.par[0].parcel + w.par[0].parcel_kg * max(kg, litres / w.par[0].parcel_litres_per_kg)
+
+
+@kernel
+def stop_cost(w: Tables, h: int, town: int, row: int, price: float, units_a_stop: float) -> float:
+    """EUR a customer stop of so many units."""
+    return delivery_cost(w, h, town, parcel_cost(w, row, price, units_a_stop))
+
+
+@kernel
+def delivery_cost(w: Tables, h: int, town: int, parcel: float) -> float:
+    """EUR a customer stop: the cheaper of own van and parcel."""
     return min(w.van_stop[h, town], parcel)
 
 
@@ -89,9 +100,16 @@ def estimate_costs(w: Tables, s: State, b: int) -> None:
 
 
 @kernel
-def own_cost(w: Tables, s: State, b: int, h: int, row: int, price: float, units: int) -> float:
-    """A hub's estimated production cost of a unit in a lot of `units`, set-up share included."""
-    return s.unit_cost[b, h, row, 0] + s.unit_cost[b, h, row, 1] * price + w.row[row].setup_eur / units
+def lot_terms(w: Tables, lot: np.void) -> tuple[float, float, float]:
+    """What is the same for every hub that looks at a lot: set-up share, units a stop, parcel cost a stop."""
+    a_stop = units_per_stop(w, lot.row, lot.units)
+    return w.row[lot.row].setup_eur / lot.units, a_stop, parcel_cost(w, lot.row, lot.price, a_stop)
+
+
+@kernel
+def own_cost(s: State, b: int, h: int, lot: np.void, setup_share: float) -> float:
+    """A hub's estimated production cost of a unit of a lot, EUR, set-up share included."""
+    return s.unit_cost[b, h, lot.row, 0] + s.unit_cost[b, h, lot.row, 1] * lot.price + setup_share
 
 
 @kernel
@@ -102,7 +120,9 @@ def stage_offset(w: Tables, row: int, stage: int, days: int) -> int:
 
 
 @kernel
-def commit(w: Tables, x: Scratch, t: int, h: int, row: int, stage: int, days: int, machine: float, labour: float) -> None:
+def commit(
+    w: Tables, x: Scratch, t: int, h: int, row: int, stage: int, days: int, machine: float, labour: float
+) -> None:
     """Takes hours of a stage from the room of every day from its last day on."""
     k = w.row[row].tech[stage]
     people = len(w.tech)
@@ -197,7 +217,9 @@ def expected_lateness(w: Tables, s: State, b: int, h: int, price: float) -> floa
 
 
 @kernel
-def award(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, lot: np.void, units: int, bid: float, days: int) -> None:
+def award(
+    w: Tables, s: State, x: Scratch, b: int, t: int, h: int, lot: np.void, units: int, bid: float, days: int
+) -> None:
     """The hub owes the units: they enter its order book; finished stock serves first."""
     day = s.clock[b].day
     hub = s.hub[b, h]
@@ -321,11 +343,13 @@ def take_in_random_order(s: State, x: Scratch, b: int, t: int, table: np.ndarray
 
 
 @kernel
-def landed_score(w: Tables, s: State, b: int, h: int, lot: np.void, markup: float) -> tuple[float, float]:
+def landed_score(
+    w: Tables, s: State, b: int, h: int, lot: np.void, terms: tuple[float, float, float], markup: float
+) -> tuple[float, float]:
     """(landed score, bid) of a hub for a lot, EUR a unit."""
-    bid = (1.0 + markup) * own_cost(w, s, b, h, lot.row, lot.price, lot.units)
-    a_stop = units_per_stop(w, lot.row, lot.units)
-    score = bid + stop_cost(w, h, lot.town, lot.row, lot.price, a_stop) / a_stop
+    setup_share, a_stop, parcel = terms
+    bid = (1.0 + markup) * own_cost(s, b, h, lot, setup_share)
+    score = bid + delivery_cost(w, h, lot.town, parcel) / a_stop
     score += expected_lateness(w, s, b, h, lot.price)
     if lot.again == 1:
         day = s.clock[b].day
@@ -345,6 +369,7 @@ def auction_lots(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
         lot = s.lot[b, x.rank[t, n]]
         lane = w.row[lot.row].lane
         ceiling = w.row[lot.row].ceiling * lot.price
+        terms = lot_terms(w, lot)
         offers = 0
         for i in range(w.reach.shape[1]):
             h = w.reach[lot.town, i]
@@ -353,7 +378,7 @@ def auction_lots(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
             markup = s.hub_tech[b, h, lane].bid
             if markup == 0 or w.hub_can[h, lot.row] == 0 or s.hub[b, h].down_until > day:
                 continue
-            score, bid = landed_score(w, s, b, h, lot, w.bid_level[markup])
+            score, bid = landed_score(w, s, b, h, lot, terms, w.bid_level[markup])
             if score <= ceiling:
                 x.bidder[t, offers], x.score[t, offers], x.bid[t, offers] = h, score, bid
                 x.tie[t, offers] = uniform(tie_key, combine(lot.key, w.hub_key[h]))
@@ -390,6 +415,7 @@ def auction_tenders(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.
     for n in range(s.clock[b].tenders):
         index = x.rank[t, n]
         tender = s.tender[b, index]
+        terms = lot_terms(w, tender)
         best = -1
         best_score = w.row[tender.row].ceiling * tender.price
         best_bid = 0.0
@@ -403,7 +429,7 @@ def auction_tenders(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.
                     markup = level(action, b, h, w.hub_slot[TENDER_BID], w.hub_fixed[TENDER_BID], i)
             if markup == 0:
                 continue
-            score, bid = landed_score(w, s, b, h, tender, w.bid_level[markup])
+            score, bid = landed_score(w, s, b, h, tender, terms, w.bid_level[markup])
             tie = uniform(tie_key, combine(tender.key, w.hub_key[h]))
             if score > best_score or (score == best_score and (best < 0 or tie >= best_tie)):
                 continue
@@ -418,7 +444,7 @@ def auction_tenders(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.
 
 @kernel
 def lose_or_keep(w: Tables, s: State, b: int, table: np.ndarray, count: int) -> int:
-    """Unserved lots wait for the customer's patience, then are lost to the centralised channel. Returns how many stay."""
+    """Unserved lots wait for the customer's patience, then go to the centralised channel. Returns how many stay."""
     day = s.clock[b].day
     platform = s.ledger.shape[1] - 1
     kept = 0

@@ -148,8 +148,10 @@ def ship_orders(w: Tables, s: State, b: int) -> None:
                 post(s, b, h, STOCK_CHANGE, value)
                 extra = transit - 1  # a two-day delivery is one day later than the daily charge has seen
                 if extra > 0:
-                    charge = o.ready * o.price * max(
-                        lateness_rate(w, late - o.inherited) - lateness_rate(w, late - extra - o.inherited), 0.0
+                    charge = (
+                        o.ready
+                        * o.price
+                        * max(lateness_rate(w, late - o.inherited) - lateness_rate(w, late - extra - o.inherited), 0.0)
                     )
                     post(s, b, h, LATENESS, charge)
                     late_eur += charge
@@ -240,7 +242,7 @@ def receive(w: Tables, s: State, b: int) -> None:
 
 @kernel
 def remaining_life(w: Tables, s: State, b: int, d: int, m: int, placed: int) -> float:
-    """Days of sealed life left at receipt: U(low, high) of the sealed life, a primitive of the day the order was placed."""
+    """Days of sealed life left at receipt: U(low, high) of the sealed life, drawn for the day the order was placed."""
     key = day_key(s.clock[b].seed, STREAM_LIFE, placed)
     u = uniform(key, combine(w.depot_key[d], w.mat[m].key))
     return w.mat[m].life_d * (w.par[0].life_low + u * (w.par[0].life_high - w.par[0].life_low))
@@ -248,7 +250,7 @@ def remaining_life(w: Tables, s: State, b: int, d: int, m: int, placed: int) -> 
 
 @kernel
 def age(w: Tables, s: State, b: int) -> None:
-    """Stock that is too old tomorrow is written off: whole age classes, and opened packs at the end of their floor life."""
+    """What is too old tomorrow is written off: whole age classes, and opened packs at the end of their floor life."""
     tomorrow = s.clock[b].day + 1
     for m in range(len(w.mat)):
         width = w.mat[m].class_d

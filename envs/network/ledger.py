@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-
-
-
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.state import (
     COST_LINES,
@@ -55,5 +52,3 @@ def network_cost_of_day(s: State, b: int) -> float:
     for n in range(s.day_cost.shape[1]):
         total += s.day_cost[b, n]
     return total
-
-

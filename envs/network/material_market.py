@@ -242,7 +242,9 @@ def buy_retail(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
 
 
 @kernel
-def material_market(w: Tables, s: State, x: Scratch, b: int, t: int, hub_action: np.ndarray, depot_action: np.ndarray) -> None:
+def material_market(
+    w: Tables, s: State, x: Scratch, b: int, t: int, hub_action: np.ndarray, depot_action: np.ndarray
+) -> None:
     """All of stage 4."""
     depots = s.depot_mat.shape[1]
     hubs = s.hub.shape[1]

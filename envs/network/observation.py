@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from fabmesh.envs.network.customer_market import (
     bom_quantity,
+    delivery_cost,
     delivery_days,
     labour_h,
+    lot_terms,
     machine_h,
     machine_h_longest,
     own_cost,
-    stop_cost,
-    units_per_stop,
 )
 from fabmesh.envs.network.goods import in_depot, oldest_class, on_hand
 from fabmesh.envs.network.kernel import kernel
@@ -75,7 +75,7 @@ def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
         ("tender_due", slots, "/15 d", "days until due"),
         ("tender_margin", slots, "share", "(ceiling - delivery) / own production cost - 1"),
         ("tender_distance", slots, "/100 km", "road distance to its town"),
-        ("tender_material", slots, "share", "least share of a material it needs that is on hand beyond the open orders"),
+        ("tender_material", slots, "share", "least share of a material it needs that is free on hand"),
         ("tender_lane", slot_lanes, "0/1", "one-hot of its lane"),
         ("stock_cover", materials, "/10 d", "on hand / base rate"),
         ("inbound_cover", materials, "/10 d", "under way / base rate"),
@@ -213,11 +213,11 @@ def comes_before(w: Tables, s: State, b: int, h: int, one: int, other: int) -> b
 
 
 @kernel
-def own_margin(w: Tables, s: State, b: int, h: int, lot: np.void) -> float:
+def own_margin(w: Tables, s: State, b: int, h: int, lot: np.void, terms: tuple[float, float, float]) -> float:
     """(Ceiling - delivery) / own production cost - 1: the mark-up at which a lot just breaks its ceiling."""
-    a_stop = units_per_stop(w, lot.row, lot.units)
-    room = w.row[lot.row].ceiling * lot.price - stop_cost(w, h, lot.town, lot.row, lot.price, a_stop) / a_stop
-    return ratio(room, own_cost(w, s, b, h, lot.row, lot.price, lot.units)) - 1.0
+    setup_share, a_stop, parcel = terms
+    room = w.row[lot.row].ceiling * lot.price - delivery_cost(w, h, lot.town, parcel) / a_stop
+    return ratio(room, own_cost(s, b, h, lot, setup_share)) - 1.0
 
 
 @kernel
@@ -247,15 +247,22 @@ def write_loads(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
 
 @kernel
 def write_offers(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
-    """Open lots per hub and lane into `x.room`: [.., 2] hours, [.., 3] own-town hours, [.., 4] hours x margin."""
+    """Open lots per hub and lane into `x.room`: [.., 2] hours, [.., 3] own-town hours, [.., 4] hours x margin.
+
+    And the hours of all open lots per lane into `x.lane_h`.
+    """
     for h in range(len(w.hub_town)):
         for k in range(len(w.tech)):
             for i in range(2, 5):
                 x.room[t, h, k, i] = 0.0
+    for k in range(len(w.tech)):
+        x.lane_h[t, k] = 0.0
     for i in range(s.clock[b].lots):
         lot = s.lot[b, i]
         hours = lot.units * machine_h_longest(w, lot.row, lot.price)
         k = w.row[lot.row].lane
+        x.lane_h[t, k] += hours
+        terms = lot_terms(w, lot)
         for n in range(w.reach.shape[1]):
             h = w.reach[lot.town, n]
             if h < 0:
@@ -265,7 +272,7 @@ def write_offers(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
             x.room[t, h, k, 2] += hours
             if w.hub_town[h] == lot.town:
                 x.room[t, h, k, 3] += hours
-            x.room[t, h, k, 4] += hours * own_margin(w, s, b, h, lot)
+            x.room[t, h, k, 4] += hours * own_margin(w, s, b, h, lot, terms)
 
 
 @kernel
@@ -355,7 +362,7 @@ def observe_tenders(w: Tables, s: State, b: int, h: int, out: NDArray[np.float32
         out[i] = 1.0
         out[slots + i] = ratio(hours, days * w.hub_hours[h, row.lane])
         out[2 * slots + i] = clip((tender.due - day) / 15.0)
-        out[3 * slots + i] = clip(own_margin(w, s, b, h, tender))
+        out[3 * slots + i] = clip(own_margin(w, s, b, h, tender, lot_terms(w, tender)))
         out[4 * slots + i] = clip(w.town_km[h, tender.town] / 100.0)
         there = 1.0
         for line in range(row.bom):
@@ -391,7 +398,7 @@ def observe_depot(w: Tables, s: State, b: int, d: int, out: NDArray[np.float32])
 
 @kernel
 def write_state(w: Tables, s: State, x: Scratch, b: int, t: int, out: NDArray[np.float32]) -> None:
-    """The whole network compactly, in the order of `state_blocks`; uses the loads left in `x.room`."""
+    """The whole network compactly, in the order of `state_blocks`; uses the loads left in `x.room` and `x.lane_h`."""
     lanes, materials, products = len(w.tech), len(w.mat), w.par[0].products
     hubs, depots = len(w.hub_town), len(w.depot_key)
     day = s.clock[b].day
@@ -404,12 +411,7 @@ def write_state(w: Tables, s: State, x: Scratch, b: int, t: int, out: NDArray[np
         capacity = 0.0
         for h in range(hubs):
             capacity += w.hub_hours[h, k]
-        hours = 0.0
-        for n in range(s.clock[b].lots):
-            lot = s.lot[b, n]
-            if w.row[lot.row].lane == k:
-                hours += lot.units * machine_h_longest(w, lot.row, lot.price)
-        out[i + k] = ratio(hours, capacity)
+        out[i + k] = ratio(x.lane_h[t, k], capacity)
         hours = 0.0
         for n in range(s.clock[b].tenders):
             tender = s.tender[b, n]

@@ -52,27 +52,27 @@ def remaining_h(w: Tables, o: np.void) -> float:
 
 @kernel
 def dispatch(w: Tables, s: State, x: Scratch, b: int, t: int, h: int) -> None:
-    """Ranks the open orders of a hub: earliest due date, first in first out, shortest work, or ATC. Ties keep award order."""
+    """Ranks the open orders of a hub by the scenario's rule: EDD, FIFO, SPT or ATC. Ties keep the order of award."""
     day = s.clock[b].day
     count = s.hub[b, h].orders
     rule = w.par[0].dispatching
-    if rule == _EDD or rule == _FIFO:
-        buckets = x.count.shape[1]
+    if rule in (_EDD, _FIFO):
+        buckets = x.bucket.shape[1]
         for i in range(buckets):
-            x.count[t, i] = 0
+            x.bucket[t, i] = 0
         for i in range(count):
             when = s.order[b, h, i].due if rule == _EDD else s.order[b, h, i].announced
-            x.count[t, min(max(when - day + _BUCKETS_BACK, 0), buckets - 1)] += 1
+            x.bucket[t, min(max(when - day + _BUCKETS_BACK, 0), buckets - 1)] += 1
         total = 0
         for i in range(buckets):
-            here = x.count[t, i]
-            x.count[t, i] = total
+            here = x.bucket[t, i]
+            x.bucket[t, i] = total
             total += here
         for i in range(count):
             when = s.order[b, h, i].due if rule == _EDD else s.order[b, h, i].announced
             bucket = min(max(when - day + _BUCKETS_BACK, 0), buckets - 1)
-            x.rank[t, x.count[t, bucket]] = i
-            x.count[t, bucket] += 1
+            x.rank[t, x.bucket[t, bucket]] = i
+            x.bucket[t, bucket] += 1
         return
     mean = 0.0
     for i in range(count):
@@ -98,13 +98,16 @@ def scrap_of(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, row: int, 
     key = combine(day_key(s.clock[b].seed, STREAM_SCRAP, s.clock[b].day), w.hub_key[h])
     u = uniform(key, w.row[row].key + np.uint64(stage))
     rate = w.tech[w.row[row].tech[stage]].scrap
-    before = x.worked[t, row, stage]
-    x.worked[t, row, stage] = before + units
-    return binomial_quantile(u, before + units, rate) - binomial_quantile(u, before, rate)
+    x.worked[t, row, stage] += units
+    before = x.scrapped[t, row, stage]
+    x.scrapped[t, row, stage] = binomial_quantile(u, x.worked[t, row, stage], rate)
+    return x.scrapped[t, row, stage] - before
 
 
 @kernel
-def workable(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, row: int, stage: int, price: float, units: int) -> int:
+def workable(
+    w: Tables, s: State, x: Scratch, b: int, t: int, h: int, row: int, stage: int, price: float, units: int
+) -> int:
     """Units of a stage that machine hours, labour and material allow today, at most `units`."""
     k = w.row[row].tech[stage]
     people = len(w.tech)
@@ -134,8 +137,8 @@ def workable(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, row: int, 
 @kernel
 def work(
     w: Tables, s: State, x: Scratch, b: int, t: int, h: int, row: int, stage: int, price: float, units: int
-) -> tuple[int, float, float]:
-    """Works units at a stage and posts what that costs. Returns (scrapped, book value of the good units, hours).
+) -> tuple[int, float]:
+    """Works units at a stage and posts what that costs. Returns (scrapped, book value of the good units).
 
     Good units carry their material, machine, energy and labour cost as work in progress (the line stock_change takes
     it back out of the day's cost until they are delivered); scrapped ones are a cost of the day.
@@ -224,7 +227,7 @@ def make_to_stock(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, produ
     stages = w.row[product].stages
     price = w.row[product].price
     rate = max(goods.rate, w.par[0].catchment_floor * w.hub_rate[h, product])
-    target = int(math.ceil(cover * rate - 1e-9))
+    target = math.ceil(cover * rate - 1e-9)
     have = goods.finished
     for stage in range(1, stages):
         have += goods.wip[stage]
@@ -279,6 +282,7 @@ def hubs_work(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.ndarra
             for stage in range(x.setup.shape[2]):
                 x.setup[t, r, stage] = 0
                 x.worked[t, r, stage] = 0
+                x.scrapped[t, r, stage] = 0
         dispatch(w, s, x, b, t, h)
         for i in range(hub.orders):
             work_order(w, s, x, b, t, h, x.rank[t, i])

@@ -168,6 +168,8 @@ class Demand:
 
 @dataclass(frozen=True)
 class Labour:
+    """Technicians, energy and the dispatching rule of the hubs."""
+
     hours_per_day: float = 6.6  # productive hours of one technician: 1,650 h/year
     wage_eur_h: float = 42.0
     overtime_premium: float = 0.5  # overtime is paid (1 + premium) x wage
@@ -195,6 +197,8 @@ class Market:
 
 @dataclass(frozen=True)
 class LastMile:
+    """Delivery to customers with an own van or as a parcel (F§1.1)."""
+
     van_stop_eur: float = 5.2
     van_radius_km: float = 25.0
     van_eur_km: float = 0.35
@@ -231,6 +235,8 @@ class Supply:
 
 @dataclass(frozen=True)
 class Inventory:
+    """Holding, ageing, smoothing, and how an episode starts and ends."""
+
     holding_material_year: float = 0.20  # of value
     holding_finished_year: float = 0.25
     salvage: float = 0.10  # of book value, for what is written off
@@ -242,6 +248,8 @@ class Inventory:
 
 @dataclass(frozen=True)
 class Disruptions:
+    """Rates and durations of what goes wrong (F§6.2)."""
+
     scale: float = 1.0  # multiplies every rate; 0 = calm
     hub_outage_year: float = 0.4  # per hub
     hub_outage_median_d: float = 4.0
@@ -251,6 +259,8 @@ class Disruptions:
 
 @dataclass(frozen=True)
 class Reward:
+    """The reward of the team game."""
+
     scale_eur: float | None = None  # None: standard cost of one mean day / number of agents
 
 

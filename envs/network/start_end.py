@@ -28,6 +28,7 @@ from fabmesh.envs.network.tables import AGES, INBOUND_DAYS, Tables
 from fabmesh.envs.network.world import (
     lot_price,
     lot_units,
+    season_factor,
     season_start,
     tender_key_of,
     tender_price,
@@ -160,7 +161,7 @@ def draw_start(w: Tables, s: State, b: int) -> None:
 
 @kernel
 def need_on_tape(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
-    """Material the tape asks for in the `closing_cover_d` days after the end, into `x.need`; units per row into `x.row_units`."""
+    """What the tape asks for after the end: material into `x.need`, units per row into `x.row_units`."""
     clock = s.clock[b]
     for m in range(len(w.mat)):
         x.need[t, m] = 0.0
@@ -172,15 +173,17 @@ def need_on_tape(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
         units_key = day_key(clock.seed, STREAM_UNITS, day)
         price_key = day_key(clock.seed, STREAM_PRICE, day)
         tender_key = day_key(clock.seed, STREAM_TENDER, day)
-        for c in range(len(w.population)):
-            for r in range(w.par[0].lot_rows):
-                units = lot_units(w, units_key, c, r, day_of_year)
+        for r in range(w.par[0].lot_rows):
+            season = season_factor(w, r, day_of_year)
+            for c in range(len(w.population)):
+                units = lot_units(w, units_key, c, r, season)
                 if units > 0:
                     price = lot_price(w, price_key, c, r, units)
                     x.row_units[t, r] += units
                     for line in range(w.row[r].bom):
                         x.need[t, w.row[r].bom_material[line]] += units * bom_quantity(w, r, line, price)
-            for i in range(len(w.stream)):
+        for i in range(len(w.stream)):
+            for c in range(len(w.population)):
                 for number in range(tenders_of_town(w, tender_key, i, c)):
                     name = tender_key_of(w, tender_key, i, c, number)
                     r = tender_row(w, name, i)

@@ -45,7 +45,6 @@ EVENT_NAMES = (
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
 
 
-
 def event_names(scenario: Scenario) -> tuple[str, ...]:
     """Names of the counts of an episode: the fixed ones, then machine hours worked per technology."""
     return EVENT_NAMES + tuple(f"machine_h_{t.name}" for t in scenario.technologies)
@@ -131,7 +130,9 @@ DEPOT_MATERIAL = np.dtype(
     ],
     align=True,
 )
-SUPPLIER_ORDER = np.dtype([("placed", _i4), ("arrives", _i4), ("quantity", _f8), ("price", _f8), ("landed", _f8)], align=True)
+SUPPLIER_ORDER = np.dtype(
+    [("placed", _i4), ("arrives", _i4), ("quantity", _f8), ("price", _f8), ("landed", _f8)], align=True
+)
 ORDER = np.dtype(
     [
         ("row", _i2),
@@ -165,6 +166,7 @@ LOT = np.dtype(
     ],
     align=True,
 )
+
 
 class State(NamedTuple):
     """Everything that changes. Shapes in the index letters of the module's docstring."""
@@ -210,7 +212,9 @@ class Scratch(NamedTuple):
     hold: NDArray[np.float64]  # [t, k + 1] hours already put into such a unit
     setup: NDArray[np.int8]  # [t, r, stages] set up today
     worked: NDArray[np.int32]  # [t, r, stages] units worked today
-    count: NDArray[np.int32]  # [t, buckets] of the counting sort
+    scrapped: NDArray[np.int32]  # [t, r, stages] of them
+    lane_h: NDArray[np.float64]  # [t, k] machine hours of the open lots
+    bucket: NDArray[np.int32]  # [t, buckets] of the counting sort
     need: NDArray[np.float64]  # [t, m] of the tape after the end
     row_units: NDArray[np.float64]  # [t, r]
 
@@ -277,7 +281,9 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         hold=np.zeros((t, k + 1)),
         setup=np.zeros((t, r, MAX_STAGES), np.int8),
         worked=np.zeros((t, r, MAX_STAGES), np.int32),
-        count=np.zeros((t, 256), np.int32),
+        scrapped=np.zeros((t, r, MAX_STAGES), np.int32),
+        lane_h=np.zeros((t, k)),
+        bucket=np.zeros((t, 256), np.int32),
         need=np.zeros((t, m)),
         row_units=np.zeros((t, r)),
     )

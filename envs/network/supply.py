@@ -53,7 +53,7 @@ def depot_base_rate(w: Tables, s: State, b: int, d: int, m: int) -> float:
 def lead_time(w: Tables, s: State, b: int, d: int, m: int, day: int) -> int:
     """Working days to deliver an order placed today: lognormal, at least one, a primitive of (day, depot, material)."""
     z = normal(day_key(s.clock[b].seed, STREAM_LEAD, day), combine(w.depot_key[d], w.mat[m].key))
-    return max(int(math.floor(math.exp(w.mat[m].lead_mu + w.mat[m].lead_sigma * z) + 0.5)), 1)
+    return max(math.floor(math.exp(w.mat[m].lead_mu + w.mat[m].lead_sigma * z) + 0.5), 1)
 
 
 @kernel

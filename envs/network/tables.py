@@ -81,7 +81,13 @@ PARAMETERS = np.dtype(
     align=True,
 )
 TECHNOLOGY = np.dtype(
-    [("rate", _f8), ("energy", _f8), ("setup_h", _f8), ("scrap", _f8), ("overtime", _i4)],  # EUR/h, EUR/h, h, share, flag
+    [
+        ("rate", _f8),
+        ("energy", _f8),
+        ("setup_h", _f8),
+        ("scrap", _f8),
+        ("overtime", _i4),
+    ],  # EUR/h, EUR/h, h, share, flag
     align=True,
 )
 MATERIAL = np.dtype(
@@ -206,7 +212,9 @@ def great_circle_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float
     return 2 * EARTH_KM * math.asin(math.sqrt(h))
 
 
-def unit_price(bulk: float, retail: float, pallets: float, breaks: tuple[float, ...], factors: tuple[float, ...]) -> float:
+def unit_price(
+    bulk: float, retail: float, pallets: float, breaks: tuple[float, ...], factors: tuple[float, ...]
+) -> float:
     """All-units discount: bulk + (retail - bulk) x factor of the order's size class (F§11)."""
     return bulk + (retail - bulk) * factors[sum(pallets >= b for b in breaks)]
 
@@ -218,10 +226,13 @@ def lot_mean_units(scenario: Scenario) -> NDArray[np.float64]:
     rates = [p.units_per_1000_year * demand.catalogue_level / 1e3 for p in scenario.products]
     for stream in scenario.custom_streams:
         rates += [stream.orders_per_100k_year * demand.custom_level / 1e5 * v.share for v in stream.variants]
-    return people[:, None] * np.array(rates)[None, :] / WORKING_DAYS_PER_YEAR
+    mean: NDArray[np.float64] = people[:, None] * np.array(rates)[None, :] / WORKING_DAYS_PER_YEAR
+    return mean
 
 
-def build_tables(scenario: Scenario, hub_slots: tuple[list[int], list[int]], depot_slots: tuple[list[int], list[int]]) -> Tables:
+def build_tables(
+    scenario: Scenario, hub_slots: tuple[list[int], list[int]], depot_slots: tuple[list[int], list[int]]
+) -> Tables:
     """Compiles a validated scenario. The slots (first column, fixed level per component) come from `actions`."""
     technologies = {t.name: k for k, t in enumerate(scenario.technologies)}
     materials = {m.name: i for i, m in enumerate(scenario.materials)}
@@ -229,17 +240,24 @@ def build_tables(scenario: Scenario, hub_slots: tuple[list[int], list[int]], dep
     row, share, streams = _rows(scenario, technologies, materials)
     tech = np.zeros(len(technologies), TECHNOLOGY)
     for k, t in enumerate(scenario.technologies):
-        tech[k] = (t.rate_eur_h, t.power_kw * scenario.labour.energy_eur_kwh, t.setup_h, t.scrap, t.extended_by_overtime)
+        tech[k] = (
+            t.rate_eur_h,
+            t.power_kw * scenario.labour.energy_eur_kwh,
+            t.setup_h,
+            t.scrap,
+            t.extended_by_overtime,
+        )
 
     town_index = {t.name: c for c, t in enumerate(scenario.towns)}
     hub_town = np.array([town_index[h.town] for h in scenario.hubs], np.int32)
     places = [(t.latitude, t.longitude) for t in scenario.towns]
     depots = [(d.latitude, d.longitude) for d in scenario.depots]
     circuity = scenario.freight.circuity
-    town_km = np.array([[circuity * great_circle_km(*places[i], *q) for q in places] for i in hub_town])
-    depot_km = np.array([[circuity * great_circle_km(*q, *places[i]) for i in hub_town] for q in depots])
+    town_km = np.array([[circuity * great_circle_km(*places[int(i)], *q) for q in places] for i in hub_town])
+    depot_km = np.array([[circuity * great_circle_km(*q, *places[int(i)]) for i in hub_town] for q in depots])
     hub_hours = np.array(
-        [[h.machines.get(t.name, 0) * t.hours_per_day for t in scenario.technologies] for h in scenario.hubs], np.float64
+        [[h.machines.get(t.name, 0) * t.hours_per_day for t in scenario.technologies] for h in scenario.hubs],
+        np.float64,
     )
     can = np.array([[all(hours[r["tech"][s]] > 0 for s in range(r["stages"])) for r in row] for hours in hub_hours])
     reach_lists = [
@@ -363,9 +381,7 @@ def _rows(
         r = np.zeros(1, ROW)
         r["kind"], r["stages"], r["bom"] = kind, len(stages), len(bom)
         for s, stage in enumerate(stages):
-            tending = 1.0 / next(
-                t.machines_per_technician for t in scenario.technologies if t.name == stage.technology
-            )
+            tending = 1.0 / next(t.machines_per_technician for t in scenario.technologies if t.name == stage.technology)
             r["tech"][0, s] = technologies[stage.technology]
             r["machine0"][0, s], r["machine1"][0, s] = stage.machine_h, stage.machine_h_per_eur
             r["labour0"][0, s] = stage.labour_h + tending * stage.machine_h
@@ -392,15 +408,26 @@ def _rows(
         mean = custom.price_median_eur * math.exp(custom.price_sigma**2 / 2)
         for v in custom.variants:
             r = add(f"{custom.name}/{v.name}", CUSTOM, v.stages, v.bom)
-            r["kg1"], r["litres1"], r["price"], r["price_sigma"] = custom.kg_per_eur, custom.litres_per_eur, mean, custom.price_sigma
+            r["kg1"], r["litres1"], r["price"], r["price_sigma"] = (
+                custom.kg_per_eur,
+                custom.litres_per_eur,
+                mean,
+                custom.price_sigma,
+            )
             r["due_d"], r["patience_d"], r["ceiling"] = custom.due_d, market.patience_custom_d, market.ceiling_custom
             r["lane"] = longest(r, mean)
     streams = np.zeros(len(scenario.tender_streams), TENDER_STREAM)
     for i, tender in enumerate(scenario.tender_streams):
         rate = tender.tenders_per_100k_year * scenario.demand.tender_level / 1e5 / WORKING_DAYS_PER_YEAR
         streams[i] = (
-            rate, *tender.units, *tender.price_eur, *tender.due_d, len(records), len(tender.variants), name_key(tender.name),
-        )  # fmt: skip
+            rate,
+            *tender.units,
+            *tender.price_eur,
+            *tender.due_d,
+            len(records),
+            len(tender.variants),
+            name_key(tender.name),
+        )
         cumulative = 0.0
         for v in tender.variants:
             r = add(f"{tender.name}/{v.name}", TENDER, v.stages, v.bom)
@@ -442,7 +469,7 @@ def _materials(scenario: Scenario, products: dict[str, int], depot_use: NDArray[
 
 
 def _standard_costs(scenario: Scenario, row: NDArray[np.void], tech: NDArray[np.void], mat: NDArray[np.void]) -> None:
-    """Standard cost (bulk material, standard hours with energy, no overtime; model §9) and the cost of a set-up."""
+    """Standard cost (bulk material, standard hours, no overtime; model §9) and the cost of a set-up."""
     wage = scenario.labour.wage_eur_h
     for r in range(len(row)):
         for constant, machine, labour, bom in (

@@ -54,14 +54,14 @@ def season_factor(w: Tables, row: int, day_of_year: int) -> float:
 
 
 @kernel
-def lot_units(w: Tables, units_key: np.uint64, town: int, row: int, day_of_year: int) -> int:
+def lot_units(w: Tables, units_key: np.uint64, town: int, row: int, season: float) -> int:
     """Units (custom: orders) of a lot. Catalogue: negative binomial (F§7.2); custom: Poisson orders (F§7.3)."""
     mean = w.demand[town, row]
     if mean <= 0.0:
         return 0
     u = uniform(units_key, w.lot_key[town, row])
     if w.row[row].kind == CATALOGUE:
-        return negative_binomial_quantile(u, mean * season_factor(w, row, day_of_year), w.par[0].dispersion)
+        return negative_binomial_quantile(u, mean * season, w.par[0].dispersion)
     return poisson_quantile(u, mean)
 
 
@@ -145,7 +145,7 @@ def outages(w: Tables, s: State, b: int, day: int) -> None:
     for h in range(len(w.hub_town)):
         if uniform(key, w.hub_key[h]) < w.par[0].outage_rate_d:
             z = normal(key, combine(w.hub_key[h], _FOURTH))
-            duration = int(math.ceil(math.exp(w.par[0].outage_mu + w.par[0].outage_sigma * z)))
+            duration = math.ceil(math.exp(w.par[0].outage_mu + w.par[0].outage_sigma * z))
             duration = min(max(duration, 1), w.par[0].outage_max_d)
             was_up = s.hub[b, h].down_until <= day
             s.hub[b, h].down_until = max(s.hub[b, h].down_until, day + duration)
@@ -162,9 +162,10 @@ def post_lots(w: Tables, s: State, b: int, day: int, counted: bool) -> None:
     units_key = day_key(clock.seed, STREAM_UNITS, day)
     price_key = day_key(clock.seed, STREAM_PRICE, day)
     day_of_year = (clock.season_start + day) % WORKING_DAYS_PER_YEAR
-    for c in range(len(w.population)):
-        for r in range(w.par[0].lot_rows):
-            units = lot_units(w, units_key, c, r, day_of_year)
+    for r in range(w.par[0].lot_rows):
+        season = season_factor(w, r, day_of_year)
+        for c in range(len(w.population)):
+            units = lot_units(w, units_key, c, r, season)
             if units == 0:
                 continue
             price = lot_price(w, price_key, c, r, units)
