@@ -93,13 +93,16 @@ def run(config: EvaluateConfig, console: Console) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, or 2 for wrong input."""
+    """Run the command line; returns the exit code: 0, 2 for wrong input, 130 when stopped."""
     config = tyro.cli(EvaluateConfig, args=args, prog="fabmesh-evaluate")
     try:
         run(config, Console())
     except FabmeshError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing has been written", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -80,7 +81,9 @@ def _train(config: DemoConfig, arguments: list[str], run_dir: Path, training: Tr
     arguments = [*arguments, "--run-dir", str(run_dir)]
     if (run_dir / checkpoint.LAST).exists():
         if _finished(run_dir, training):
-            console.print(f"Reusing the checkpoint of the same settings in {run_dir} (delete it to train again).")
+            console.print(
+                f"Reusing the checkpoint of the same settings in {run_dir} (delete it to train again).", soft_wrap=True
+            )
             return
         console.print("Going on with the training that was stopped.")
         arguments.append("--resume")
@@ -91,18 +94,24 @@ def _train(config: DemoConfig, arguments: list[str], run_dir: Path, training: Tr
         raise FabmeshError(f"training in {run_dir} did not finish: see the message above")
 
 
-def learning_curve(run_dir: Path, comparison: Comparison) -> Figure | None:
-    """Figure of the validation scores of a run against the baselines, if the run has any."""
+def learning_curve(run_dir: Path, comparison: Comparison, training: TrainConfig) -> Figure | None:
+    """Figure of the validation scores of a run against baselines on the same seeds, if the run has any."""
+    column = "validation/network_cost_{}"
     with (run_dir / CSV_NAME).open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("validation/network_cost_mode")]
+        rows = [row for row in csv.DictReader(file) if row.get(column.format("mode"))]
     if not rows:
         return None
     steps = np.array([float(row["steps"]) for row in rows])
-    scores = np.array([float(row["validation/network_cost_mode"]) for row in rows])
-    # Idle and random cost several times as much: on their scale the curve would be a flat line.
-    means = {t.policy: float(t.measures["network_cost"].mean()) for t in comparison.tables if t.policy in NAMES}
-    shown = {name: mean for name, mean in means.items() if name in ("base_stock", "nearest")}
-    return plots.learning_curve(steps, scores, shown, f"{run_dir.name} on {comparison.scenario}", "most likely action")
+    scores = np.array([float(row[column.format("mode")]) for row in rows])
+    baselines = {name: float(rows[-1][column.format(name)]) for name in training.validation.opponents}
+    if comparison.seeds.count == training.validation.validation_seeds:
+        # Idle and random cost so much more that on their scale the curve would be a flat line.
+        baselines |= {
+            t.policy: float(t.measures["network_cost"].mean()) for t in comparison.tables if t.policy == "nearest"
+        }
+    return plots.learning_curve(
+        steps, scores, baselines, f"{run_dir.name} on {comparison.scenario}", "most likely action"
+    )
 
 
 def run(config: DemoConfig, console: Console) -> None:
@@ -126,12 +135,13 @@ def run(config: DemoConfig, console: Console) -> None:
     comparison = compare_policies([make_policy(name, scenario) for name in names], scenario, seeds, config.threads)
     report.print_tables(comparison, console)
     figures = plots.comparison_figures(comparison)
-    curve = learning_curve(run_dir, comparison)
+    curve = learning_curve(run_dir, comparison, training)
     if curve is not None:
         figures["learning_curve"] = curve
     report.write_json(comparison, place / "comparison.json")
     report.write_csv(comparison, place / "comparison.csv")
     paths = plots.save_figures(figures, place / "figures")
+    shutil.rmtree(place / "tensorboard", ignore_errors=True)  # the last comparison's; the training's logs are apart
     report.log_tensorboard(comparison, place / "tensorboard", figures)
 
     console.print(f"\nDone in {(time.perf_counter() - began) / 60:.1f} minutes. Where everything lies:")

@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 import fabmesh
+from fabmesh.agents.learning import checkpoint
+from fabmesh.agents.learning.config import TrainConfig
+from fabmesh.agents.learning.ppo import make_policies
+from fabmesh.envs.vector import HubNetworkVector
 from fabmesh.evaluate import main
 
 ROOT = Path(fabmesh.__file__).parent
@@ -113,6 +117,35 @@ def test_wrong_input_is_one_clear_line_and_exit_code_2(capsys, tmp_path, monkeyp
     assert err.count("\n") == 1
     assert message in err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """A run directory on pocket whose checkpoint holds untrained policies."""
+    config, batch = TrainConfig(scenario="pocket"), HubNetworkVector("pocket", num_envs=1)
+    weights = {role: policy.state_dict() for role, policy in make_policies(batch, config).items()}
+    content = checkpoint.policy_content("mappo", "pocket", batch.spec, config, weights)
+    checkpoint.write(tmp_path / "runs" / "a" / checkpoint.BEST, content)
+    return tmp_path / "runs" / "a"
+
+
+def test_checkpoints_are_judged_by_their_likeliest_and_by_sampled_actions(capsys, tmp_path, run_dir):
+    out = tmp_path / "out.json"
+    policies = ["--policies", str(run_dir), f"{run_dir}:sample", "idle"]
+    assert run(capsys, "--scenario", "pocket", *policies, "--episodes", "3", "--json", str(out))[0] == 0
+    mode, sampled, _ = json.loads(out.read_text())["policies"]
+    assert [(p["name"], p["sees"]) for p in (mode, sampled)] == [("a", "local"), ("a:sample", "local")]
+    assert mode["network_cost"] != sampled["network_cost"]
+
+
+def test_a_checkpoint_of_another_scenario_is_refused(capsys, tmp_path, run_dir):
+    out = tmp_path / "out.json"
+    code, printed, err = run(capsys, "--scenario", "rotterdam", "--policies", "idle", str(run_dir), "--json", str(out))
+    assert (code, printed) == (2, "")
+    assert err.count("\n") == 1
+    assert "pocket" in err
+    assert "rotterdam" in err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("arguments", [[], ["--policies", "idle", "--episodes", "many"], ["--polices", "idle"]])

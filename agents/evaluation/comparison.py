@@ -13,6 +13,7 @@ from tqdm import tqdm
 from fabmesh.agents.evaluation.protocol import EpisodeTable, evaluate
 from fabmesh.agents.evaluation.seeds import SeedSet
 from fabmesh.agents.policy import Policy
+from fabmesh.envs.network.kernel import CACHE_DIRECTORY
 from fabmesh.envs.network.scenario import Scenario
 
 
@@ -35,6 +36,14 @@ class Comparison:
         return list(itertools.combinations(self.tables, 2))
 
 
+def announce_compilation() -> None:
+    """Say on stderr that the first day will take long, if the compiled day is not in this machine's cache."""
+    if not any(CACHE_DIRECTORY.rglob("day.step_*.nbc")):
+        print(
+            "compiling the simulation: once per machine and version, a minute or two ...", file=sys.stderr, flush=True
+        )
+
+
 def compare_policies(
     policies: Sequence[Policy], scenario: Scenario, seeds: SeedSet, threads: int = 1, quiet: bool = False
 ) -> Comparison:
@@ -47,6 +56,7 @@ def compare_policies(
         threads: Threads that step the batch.
         quiet: No progress bar.
     """
+    announce_compilation()
     tables: list[EpisodeTable] = []
     before: Counter[str] = Counter()
     with tqdm(total=len(policies) * scenario.episode_d, unit="day", disable=quiet, file=sys.stderr) as bar:

@@ -100,6 +100,7 @@ def paired_differences(comparison: Comparison, measure: str = "network_cost") ->
         note = ""
         if sizes and max(sizes) > 20 * min(sizes):  # else the small differences, which matter, all lie on zero
             axes.set_xscale("symlog", linthresh=max(min(sizes), 1e-3 * max(sizes)))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
             note = ", logarithmic away from 0"
         axes.axvline(0.0, color="black", linewidth=0.8)
         axes.set_yticks(range(len(pairs)), [f"{a.policy} - {b.policy}" for a, b in pairs])
