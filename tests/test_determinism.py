@@ -1,0 +1,203 @@
+"""One seed, one trajectory: alone, in a batch of any size, on any number of threads, through any interface (model §2)."""
+
+import numpy as np
+import pytest
+from fabmesh.envs import hub_network_v0
+from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.rng import next_seed
+from fabmesh.envs.testing import random_actions
+from fabmesh.envs.vector import HubNetworkVector
+
+WATCHED = 7  # the seed whose world is compared
+# Rotterdam: half a year of the large batch would take long; two months of it and the whole episode of the small ones.
+DAYS = {"pocket": 60, "rotterdam": 180}
+BATCHES = [(1, 1, 0), (7, 1, 3), (7, 2, 6), (256, 1, 255), (256, 2, 0), (256, 2, 129)]  # copies, threads, place
+
+
+class Script:
+    """Actions for every day of one world, the same however it is stepped; the levels are legal in that world."""
+
+    def __init__(self, scenario, days):
+        self.scenario = load_scenario(scenario)
+        self.days = days
+        batch = HubNetworkVector(self.scenario, num_envs=1)
+        rng = np.random.default_rng(5)
+        _, info = batch.reset(seed=[WATCHED])
+        self.actions = []
+        for _ in range(days):
+            self.actions.append(random_actions(batch, info["action_mask"], rng))
+            info = batch.step(self.actions[-1])[4]
+        self.expected = self.play(1, 1, 0)
+
+    def play(self, copies, threads, place, days=None):
+        """What copy `place` of a batch of other worlds, played otherwise, returns on every day of the script."""
+        batch = HubNetworkVector(self.scenario, num_envs=copies, threads=threads)
+        seeds = np.arange(1000, 1000 + copies)
+        seeds[place] = WATCHED
+        observed, info = batch.reset(seed=seeds)
+        rng = np.random.default_rng(copies)
+        days_played = [self.record(batch, place, observed, info)]
+        others = {role: rng.integers(0, space.nvec, space.shape) for role, space in batch.action_space.items()}
+        for day in range(days or self.days):
+            for role in batch.roles:
+                others[role] = np.roll(others[role], 1, axis=0)
+                others[role][place] = self.actions[day][role][0]
+            observed, reward, _, truncated, info = batch.step(others)
+            days_played.append(self.record(batch, place, observed, info, reward, truncated))
+        batch.close()
+        return days_played
+
+    @staticmethod
+    def record(batch, place, observed, info, reward=None, truncated=None):
+        """Copies of everything that is returned for one copy on one day."""
+        entry = {"state": batch.state()[place], "cost": info["cost"][place], "seed": batch.seeds[place]}
+        entry |= {"ledger": batch.ledger[place], "events": batch.events[place]}
+        for role in batch.roles:
+            entry[f"obs {role}"] = observed[role][place]
+            entry[f"mask {role}"] = info["action_mask"][role][place]
+            if reward is not None:
+                entry[f"reward {role}"] = reward[role][place]
+        if truncated is not None and truncated[place]:
+            for key in ("final_state", "final_ledger", "final_events", "settlement", "standard_cost"):
+                entry[key] = info[key][place]
+            for role in batch.roles:
+                entry[f"final obs {role}"] = info["final_obs"][role][place]
+        return {key: np.array(value) for key, value in entry.items()}
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    made = {}
+
+    def script(scenario):
+        if scenario not in made:
+            made[scenario] = Script(scenario, DAYS[scenario] + 3)  # three days into the next world
+        return made[scenario]
+
+    return script
+
+
+def assert_same(one, other):
+    """Equal bit for bit on every day."""
+    assert len(one) == len(other)
+    for day, (left, right) in enumerate(zip(one, other, strict=True)):
+        assert left.keys() == right.keys(), f"day {day}"
+        for key in left:
+            assert left[key].dtype == right[key].dtype
+            assert left[key].tobytes() == right[key].tobytes(), f"{key} differs on day {day}"
+
+
+@pytest.mark.parametrize("scenario", DAYS)
+@pytest.mark.parametrize(("copies", "threads", "place"), BATCHES)
+def test_a_trajectory_is_equal_bit_for_bit_in_any_batch(scripts, scenario, copies, threads, place):
+    script = scripts(scenario)
+    days = script.days if scenario == "pocket" or copies < 100 else 60
+    assert_same(script.play(copies, threads, place, days), script.expected[: days + 1])
+
+
+@pytest.mark.parametrize("scenario", DAYS)
+def test_the_trajectory_is_no_constant(scripts, scenario):
+    days = scripts(scenario).expected
+    assert len({day["state"].tobytes() for day in days}) == len(days)
+    assert len({float(day["cost"]) for day in days}) > len(days) - 2
+
+
+@pytest.mark.parametrize("scenario", DAYS)
+def test_the_pettingzoo_view_shows_the_same_trajectory(scripts, scenario):
+    script = scripts(scenario)
+    env = hub_network_v0.parallel_env(scenario=scenario)
+    observations, infos = env.reset(seed=WATCHED)
+    batch = env.batch
+    for day in range(script.scenario.episode_d):
+        expected = script.expected[day]
+        assert env.state().tobytes() == expected["state"].tobytes()
+        actions = {}
+        for role in batch.roles:
+            for i, agent in enumerate(batch.agents[role]):
+                assert observations[agent].tobytes() == expected[f"obs {role}"][i].tobytes()
+                assert infos[agent]["action_mask"].tobytes() == expected[f"mask {role}"][i].tobytes()
+                actions[agent] = script.actions[day][role][0, i]
+        observations, rewards, _, truncations, infos = env.step(actions)
+        following = script.expected[day + 1]
+        for role in batch.roles:
+            for i, agent in enumerate(batch.agents[role]):
+                assert np.float32(rewards[agent]) == following[f"reward {role}"][i]
+                assert infos[agent]["cost"] == following["cost"]
+    final = script.expected[script.scenario.episode_d]
+    assert all(truncations.values())
+    assert batch.ledger[0].tobytes() == final["final_ledger"].tobytes()
+    assert all(info["settlement"] == final["settlement"] for info in infos.values())
+    for role in batch.roles:
+        for i, agent in enumerate(batch.agents[role]):
+            assert observations[agent].tobytes() == final[f"final obs {role}"][i].tobytes()
+
+
+@pytest.mark.parametrize("scenario", DAYS)
+def test_autoreset_goes_on_to_the_world_of_the_next_seed(scripts, scenario):
+    script = scripts(scenario)
+    end = script.scenario.episode_d
+    following = int(next_seed(np.uint64(WATCHED)))
+    assert int(script.expected[end]["seed"]) == following
+    batch = HubNetworkVector(script.scenario, num_envs=1)
+    observed, info = batch.reset(seed=[following])
+    fresh = [Script.record(batch, 0, observed, info)]
+    for day in range(end, script.days):
+        observed, reward, _, truncated, info = batch.step(script.actions[day])
+        fresh.append(Script.record(batch, 0, observed, info, reward, truncated))
+    continued = [dict(day) for day in script.expected[end:]]
+    for key in [key for key in continued[0] if key not in fresh[0]]:
+        del continued[0][key]  # what the last day of the old world said
+    continued[0]["cost"] = fresh[0]["cost"]
+    assert_same(continued, fresh)
+
+
+def test_copies_with_one_seed_share_a_world_also_after_the_end():
+    batch = HubNetworkVector("pocket", num_envs=3)
+    batch.reset(seed=[4, 4, 5])
+    nothing = {role: np.zeros(space.shape, int) for role, space in batch.action_space.items()}
+    for _ in range(62):
+        observed, *_ = batch.step(nothing)
+        for role in batch.roles:
+            assert (observed[role][0] == observed[role][1]).all()
+            assert (observed[role][0] != observed[role][2]).any()
+    assert batch.seeds[0] == batch.seeds[1] != batch.seeds[2]
+
+
+def test_reset_without_a_seed_goes_on_as_autoreset_does():
+    batch = HubNetworkVector("pocket", num_envs=2)
+    batch.reset(seed=[3, 2**56 + 3])
+    batch.reset()
+    assert batch.seeds.tolist() == [int(next_seed(np.uint64(seed))) for seed in (3, 2**56 + 3)]
+
+
+@pytest.mark.parametrize(("scenario", "days"), [("pocket", 60), ("rotterdam", 30)])
+def test_a_saved_state_goes_on_exactly(scenario, days):
+    batch = HubNetworkVector(scenario, num_envs=5, threads=2)
+    rng = np.random.default_rng(1)
+    _, info = batch.reset(seed=3)
+    for _ in range(days // 2):
+        info = batch.step(random_actions(batch, info["action_mask"], rng))[4]
+    saved = batch.save_state()
+    script, first = [], []
+    for _ in range(days // 2 + 2):
+        script.append(random_actions(batch, info["action_mask"], rng))
+        observed, reward, _, truncated, info = batch.step(script[-1])
+        first.append([Script.record(batch, i, observed, info, reward, truncated) for i in range(5)])
+    elsewhere = HubNetworkVector(scenario, num_envs=5)
+    elsewhere.reset(seed=99)
+    for target in (batch, elsewhere):
+        target.load_state(saved)
+        for actions, expected in zip(script, first, strict=True):
+            observed, reward, _, truncated, info = target.step(actions)
+            assert_same([Script.record(target, i, observed, info, reward, truncated) for i in range(5)], expected)
+
+
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
+    batch, larger = HubNetworkVector("pocket", num_envs=1), HubNetworkVector("pocket", num_envs=2)
+    batch.reset(seed=1)
+    larger.reset(seed=2)
+    before = batch.save_state()
+    with pytest.raises(ValueError, match="does not fit"):
+        batch.load_state(larger.save_state())
+    after = batch.save_state()
+    assert all((before[name] == after[name]).all() for name in before)

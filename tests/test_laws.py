@@ -1,0 +1,297 @@
+"""The laws of model §9 under any actions, on many variations of a scenario: nothing appears, vanishes or goes back."""
+
+import dataclasses
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.state import FLOW_NAMES
+from fabmesh.envs.network.tables import INBOUND_DAYS
+from fabmesh.envs.testing import check_laws, random_actions
+from fabmesh.envs.vector import HubNetworkVector
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+POCKET = load_scenario("pocket")
+COPIES = 2
+RELATIVE = 1e-9
+# What only a hub at work posts; write-offs and lateness go on without it.
+WORK_LINES = (
+    "material", "order_cost", "first_mile_freight", "last_mile_freight", "machine", "energy", "labour", "overtime",
+    "setup", "scrap", "revenue", "transfers",
+)  # fmt: skip
+
+
+def vary(**sections):
+    """The pocket scenario with some values of some sections changed."""
+    changes = {
+        name: replace(getattr(POCKET, name), **values) if isinstance(values, dict) else values
+        for name, values in sections.items()
+    }
+    return replace(POCKET, **changes)
+
+
+def each(section, **values):
+    """A section's tuple with values of every item changed."""
+    return tuple(replace(item, **values) for item in getattr(POCKET, section))
+
+
+VARIATIONS = {
+    "as shipped": POCKET,
+    "many outages": vary(disruptions={"hub_outage_year": 25.0, "hub_outage_median_d": 2.0}),
+    "wild demand": vary(demand={"dispersion": 15.0, "catalogue_level": 8.0}),
+    "short lives": vary(materials=each("materials", sealed_life_d=8.0, floor_life_d=1.0)),
+    "many revisions": vary(demand={"revisions_per_year": 40.0, "revision_notice_d": 4}),
+    "tiny order book": vary(capacity={"order_book": 3}),
+    "tiny tender table": vary(capacity={"open_tenders": 1, "tender_slots": 2}, demand={"tender_level": 25.0}),
+    "one supplier order": vary(capacity={"supplier_orders": 1}),
+    "shortest work first": vary(labour={"dispatching": "spt"}),
+    "apparent tardiness": vary(labour={"dispatching": "atc"}, market={"cancel_after_d": 4}),
+    "first in first out": vary(labour={"dispatching": "fifo"}, market={"patience_catalogue_d": 0}),
+    "no scrap": vary(technologies=each("technologies", scrap=0.0)),
+    "much scrap": vary(technologies=each("technologies", scrap=0.3)),
+    "far away": vary(
+        last_mile={"two_days_beyond_km": 0.0},
+        freight={"depot_hub_two_days_beyond_km": 0.0},
+        market={"cancel_after_d": 3},
+    ),
+    "coarse packs": vary(materials=each("materials", pack=0.7)),
+    "no lateness, no salvage": vary(market={"lateness_per_day": 0.0}, inventory={"salvage": 0.0}),
+}
+
+
+class Player:
+    """Takes a constant level for the whole episode, or now and then a random one, legal or masked."""
+
+    def __init__(self, batch, seed, restless, reckless):
+        self.batch = batch
+        self.rng = np.random.default_rng(seed)
+        self.restless = restless  # share of the choices made anew today
+        self.reckless = reckless  # share of those made without a look at the mask
+        self.constant = self.any_levels()
+
+    def any_levels(self):
+        return {
+            role: self.rng.integers(0, self.batch.action_space[role].nvec, self.batch.action_space[role].shape)
+            for role in self.batch.roles
+        }
+
+    def act(self, masks):
+        legal, wild = random_actions(self.batch, masks, self.rng), self.any_levels()
+        actions = {}
+        for role, levels in legal.items():
+            today = np.where(self.rng.random(levels.shape) < self.reckless, wild[role], levels)
+            actions[role] = np.where(self.rng.random(levels.shape) < self.restless, today, self.constant[role])
+        return actions
+
+
+players = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 2**31),
+        "restless": st.sampled_from([0.0, 0.1, 1.0]),
+        "reckless": st.sampled_from([0.0, 0.5]),
+    }
+)
+
+
+def column(batch, line):
+    return batch.ledger_lines.index(line)
+
+
+def event(batch, name):
+    return batch.events[:, batch.event_names.index(name)].copy()
+
+
+def near(left, right, scale):
+    return (np.abs(np.asarray(left) - np.asarray(right)) <= RELATIVE * (1.0 + np.abs(scale))).all()
+
+
+def in_use(table, counts):
+    """The records of a table that are in use."""
+    return table[np.arange(table.shape[-1]) < counts[..., None]]
+
+
+def check_nothing_is_negative(batch):
+    a = batch.arrays
+    for records, fields in (
+        (a.hub_mat, ("sealed", "opened", "value", "inbound", "inbound_value", "use_rate", "need")),
+        (a.hub_prod, ("finished", "wip", "value", "wip_value", "rate")),
+        (a.hub, ("orders", "labour_carry_h", "late_eur", "price_eur", "open_units")),
+        (a.hub_tech, ("carry_h", "offered_h", "won_h")),
+        (a.depot_mat, ("stock", "value", "landed", "on_order", "request_rate", "fill", "orders")),
+        (in_use(a.order, a.hub["orders"]), ("todo", "ready", "open", "wip_value", "price", "bid", "inherited")),
+        (in_use(a.lot, a.clock["lots"]), ("units", "price")),
+        (in_use(a.tender, a.clock["tenders"]), ("units", "price")),
+        (in_use(a.supplier_order, a.depot_mat["orders"]), ("quantity", "price", "landed")),
+    ):
+        for field in fields:
+            assert (records[field] >= -1e-7).all(), field
+    lines = [i for i, line in enumerate(batch.ledger_lines) if line not in ("stock_change", "transfers")]
+    assert (batch.ledger[:, :, lines] >= 0).all()
+    assert (batch.events >= 0).all()
+    assert (batch.arrays.flow >= -1e-9).all()
+
+
+def check_orders(batch):
+    """What an order still owes is somewhere in the shop, and no more than was ordered."""
+    a = batch.arrays
+    orders = in_use(a.order, a.hub["orders"])
+    assert (orders["todo"].sum(axis=-1) + orders["ready"] == orders["open"]).all()
+    assert (orders["open"] > 0).all()
+    assert (orders["open"] <= orders["units"]).all()
+    for table, count in ((a.lot, a.clock["lots"]), (a.tender, a.clock["tenders"])):
+        assert (count <= table.shape[-1]).all()
+        assert (in_use(table, count)["units"] > 0).all()
+    assert (a.hub["orders"] <= a.order.shape[-1]).all()
+
+
+def check_time(batch):
+    """Nothing under way has been sent in the future or should have arrived."""
+    a = batch.arrays
+    days = np.broadcast_to(batch.day[:, None, None, None], a.supplier_order.shape)
+    used = np.arange(a.supplier_order.shape[-1]) < a.depot_mat["orders"][..., None]
+    placed, arrives, today = a.supplier_order["placed"][used], a.supplier_order["arrives"][used], days[used]
+    assert (placed < today).all() or (today == 0).all()
+    assert (arrives > today).all()
+    assert (arrives > placed).all()
+    ring = batch.day % INBOUND_DAYS  # what is due today is on the shelf
+    for copy in range(batch.num_envs):
+        assert (a.hub_mat["inbound_value"][copy, :, :, ring[copy]] == 0).all()
+
+
+def check_books(batch):
+    """What the ledger says is what the goods say."""
+    a = batch.arrays
+    flow = {name: a.flow[..., i, 1] for i, name in enumerate(FLOW_NAMES)}
+    hubs = a.hub.shape[1]
+    total = a.flow[..., 1].sum(axis=(1, 2, 3))
+    # goods on the road: what hubs received or have under way is what depots and shops sent
+    sent = flow["shipped"].sum(axis=(1, 2)) + event(batch, "retail_eur")
+    got = flow["received"][:, :hubs].sum(axis=(1, 2)) + a.hub_mat["inbound_value"].sum(axis=(1, 2, 3))
+    assert near(sent, got, total)
+    assert near(flow["received"][:, hubs:].sum(axis=(1, 2)), event(batch, "purchases_eur"), total)
+    assert near(batch.ledger[:, :-1, column(batch, "material")], flow["used"].sum(axis=2), total[:, None])
+    # work in progress and finished goods: made - delivered - written off - scrapped later = what is there
+    stock_change = batch.ledger[:, :, column(batch, "stock_change")].sum(axis=1)
+    written_off = event(batch, "deadstock_gross_eur") - flow["expired"].sum(axis=(1, 2))
+    assert (written_off >= -RELATIVE * (1 + total)).all()
+    orders = np.where(np.arange(a.order.shape[-1]) < a.hub["orders"][..., None], a.order["wip_value"], 0.0)
+    goods = (a.hub_prod["value"] + a.hub_prod["wip_value"]).sum(axis=(1, 2)) + orders.sum(axis=(1, 2))
+    scrapped_later = -stock_change - written_off - goods
+    scrap = batch.ledger[:, :, column(batch, "scrap")].sum(axis=1) - flow["scrapped"].sum(axis=(1, 2))
+    scale = 1.0 + total + np.abs(batch.ledger).sum(axis=(1, 2))
+    assert (scrapped_later >= -RELATIVE * scale).all()
+    assert (scrapped_later <= scrap + RELATIVE * scale).all()
+    net = event(batch, "deadstock_gross_eur") - event(batch, "salvage_eur")
+    assert near(batch.ledger[:, :, column(batch, "deadstock")].sum(axis=1), net, scale)
+
+
+def check_down_hubs(batch, down, ledger, before):
+    """A hub that was down neither bought, worked, shipped nor took orders."""
+    lines = [column(batch, line) for line in WORK_LINES]
+    hubs = down.shape[1]
+    assert (batch.ledger[:, :hubs][down][:, lines] == ledger[:, :hubs][down][:, lines]).all()
+    flow, orders = before
+    for name in ("used", "scrapped", "shipped"):
+        i = FLOW_NAMES.index(name)
+        assert (batch.arrays.flow[:, :hubs, :, i][down] == flow[:, :hubs, :, i][down]).all()
+    assert (batch.arrays.hub["orders"][down] <= orders[down]).all()
+
+
+def play_and_check(scenario, seeds, player_settings, days=None):
+    """Plays an episode, every law checked on every day."""
+    batch = HubNetworkVector(scenario, num_envs=len(seeds), autoreset=False)
+    _, info = batch.reset(seed=seeds)
+    player = Player(batch, **player_settings)
+    cost, reward = np.zeros(len(seeds)), np.zeros(len(seeds))
+    costs = [i for i, line in enumerate(batch.ledger_lines) if line not in ("revenue", "transfers")]
+    agents = batch.num_agents
+    scale = batch._tables.par[0]["reward_scale"]
+    last = scenario.episode_d
+    for day in range(last if days is None else days):
+        assert (batch.day == day).all()
+        check_laws(batch)
+        check_nothing_is_negative(batch)
+        check_orders(batch)
+        check_time(batch)
+        check_books(batch)
+        ledger = batch.ledger.copy()
+        down = batch.arrays.hub["down_until"] > day
+        before = batch.arrays.flow.copy(), batch.arrays.hub["orders"].copy()
+        lead, delivered = event(batch, "lead_time_unit_days"), event(batch, "units_delivered")
+        _, rewards, _, truncated, info = batch.step(player.act(info["action_mask"]))
+        assert (event(batch, "lead_time_unit_days") - lead >= event(batch, "units_delivered") - delivered).all()
+        cost += info["cost"]
+        for role in batch.roles:
+            assert (rewards[role] == rewards[role][:, :1]).all()
+        reward += rewards["hub"][:, 0].astype(float) * agents
+        grown = batch.ledger - ledger
+        monotone = [i for i, line in enumerate(batch.ledger_lines) if line not in ("stock_change", "transfers")]
+        assert (grown[:, :, monotone] >= 0).all()
+        check_down_hubs(batch, down, ledger, before)
+    if days is not None:
+        return batch
+    assert truncated.all()
+    check_laws(batch)
+    check_books(batch)
+    books = info["final_ledger"][:, :, costs]
+    network = books.sum(axis=(1, 2))
+    gross = np.abs(books).sum(axis=(1, 2))
+    assert near(cost + info["settlement"], network, gross)
+    assert near(books[:, :-1].sum(axis=(1, 2)) + books[:, -1].sum(axis=1), network, gross)
+    assert near(info["final_ledger"][:, -1, column(batch, "settlement")], info["settlement"], gross)
+    assert (info["settlement"] >= 0).all()
+    # rewards are single precision: a relative error of 2**-24 on each of them
+    assert np.allclose(reward - info["settlement"] / scale, -network / scale, rtol=0, atol=1e-6 * (gross / scale).max())
+    final = dict(zip(batch.event_names, info["final_events"].T, strict=True))
+    gone = final["units_delivered"] + final["units_lost"] + final["units_cancelled"]
+    assert (final["units_ordered"] == gone + final["units_open"]).all()
+    assert (final["units_on_time"] + final["late_units"] == final["units_delivered"]).all()
+    return batch
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+@settings(max_examples=6)
+@given(seed=st.integers(0, 2**48), player=players)
+def test_laws_hold_in_every_variation(name, seed, player):
+    play_and_check(VARIATIONS[name], [seed, seed + 1], player)
+
+
+@settings(max_examples=2)
+@given(seed=st.integers(0, 2**48), player=players)
+def test_laws_hold_in_rotterdam(seed, player):
+    play_and_check(load_scenario("rotterdam"), [seed], player, days=60)
+
+
+@pytest.mark.parametrize("name", ["as shipped", "many outages", "many revisions", "wild demand", "tiny tender table"])
+@settings(max_examples=6)
+@given(seed=st.integers(0, 2**48), player=players)
+def test_what_is_exogenous_is_equal_under_different_actions(name, seed, player):
+    scenario = VARIATIONS[name]
+    batch = HubNetworkVector(scenario, num_envs=2, autoreset=False)
+    _, info = batch.reset(seed=[seed, seed])
+    one, other = Player(batch, **player), Player(batch, player["seed"] + 1, 1.0, 0.0)
+    for day in range(scenario.episode_d):
+        a = batch.arrays
+        for series in ("units_ordered", "tenders_posted", "revisions", "outage_days"):
+            assert len(set(event(batch, series))) == 1, series
+        assert a.clock["standard_cost"][0] == a.clock["standard_cost"][1]
+        assert (a.revision[0] == a.revision[1]).all()
+        assert (a.hub["down_until"][0] == a.hub["down_until"][1]).all()
+        announced = []
+        for copy in range(2):
+            lots = a.lot[copy, : a.clock["lots"][copy]]
+            new = lots[(lots["announced"] == day) & (lots["again"] == 0)]
+            announced.append([tuple(lot) for lot in new])
+        assert announced[0] == announced[1]
+        mine, theirs = one.act(info["action_mask"]), other.act(info["action_mask"])
+        info = batch.step({role: np.stack([mine[role][0], theirs[role][1]]) for role in batch.roles})[4]
+    assert info["standard_cost"][0] == info["standard_cost"][1]
+
+
+def test_variations_say_what_they_change():
+    """A variation that changed nothing would test nothing."""
+    for name, scenario in VARIATIONS.items():
+        assert dataclasses.is_dataclass(scenario)
+        assert (scenario == POCKET) == (name == "as shipped")
