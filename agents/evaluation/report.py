@@ -119,7 +119,9 @@ def _thousands(value: Estimate) -> str:
         return UNDEFINED
     if math.isnan(value.low):
         return f"{value.mean / 1e3:,.1f}"
-    return f"{value.mean / 1e3:,.1f} ± {(value.high - value.low) / 2e3:,.1f}"
+    half = (value.high - value.low) / 2e3
+    digits = 1 if half < 10.0 else 0  # no more digits than the interval supports
+    return f"{value.mean / 1e3:,.{digits}f} ± {half:,.{digits}f}"
 
 
 def _percent(value: float) -> str:
