@@ -1,7 +1,8 @@
-"""One seed, one trajectory: alone, in a batch of any size, on any number of threads, through any interface (model §2)."""
+"""One seed, one trajectory: alone, in a batch of any size, on any number of threads, any interface (model §2)."""
 
 import numpy as np
 import pytest
+
 from fabmesh.envs import hub_network_v0
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.rng import next_seed

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.state import FLOW_NAMES
 from fabmesh.envs.network.tables import INBOUND_DAYS
 from fabmesh.envs.testing import check_laws, random_actions
 from fabmesh.envs.vector import HubNetworkVector
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 POCKET = load_scenario("pocket")
 COPIES = 2
@@ -72,12 +73,14 @@ class Player:
         self.constant = self.any_levels()
 
     def any_levels(self):
+        """Levels of every component of every agent, uniform, masked or not."""
         return {
             role: self.rng.integers(0, self.batch.action_space[role].nvec, self.batch.action_space[role].shape)
             for role in self.batch.roles
         }
 
     def act(self, masks):
+        """The actions of a day."""
         legal, wild = random_actions(self.batch, masks, self.rng), self.any_levels()
         actions = {}
         for role, levels in legal.items():

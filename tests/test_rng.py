@@ -4,6 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network import rng
 from fabmesh.envs.network.loading import load_scenario
@@ -23,9 +27,6 @@ from fabmesh.envs.network.rng import (
 )
 from fabmesh.envs.network.scenario import Depot, Hub, Town
 from fabmesh.envs.vector import HubNetworkVector
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
 STREAMS = {name: getattr(rng, name) for name in vars(rng) if name.startswith("STREAM_")}
 ALPHA = 1e-4  # the draws are fixed, so a test that passes once passes always
@@ -211,10 +212,7 @@ def idle_days(scenario, days):
     """Lots, tenders and revisions of the first days when nobody does anything."""
     batch = HubNetworkVector(scenario)
     batch.reset(seed=11)
-    nothing = {
-        role: np.zeros(batch.observation_space[role].shape[:2] + (len(batch.spec[role].nvec),), int)
-        for role in batch.roles
-    }
+    nothing = {role: np.zeros(batch.action_space[role].shape, int) for role in batch.roles}
     lots, outages, tenders = [], [], []
     for day in range(days):
         arrays = batch.arrays
