@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 
 from fabmesh.agents.learning import fused
+from fabmesh.agents.learning.config import NetworkConfig
 from fabmesh.agents.learning.distribution import ActionLayout, entropy, log_prob, masked_log_probs, sample
 from fabmesh.agents.learning.imitation import move_to_neighbours, smoothed_targets
-from fabmesh.agents.learning.networks import RolePolicy, choose_levels
+from fabmesh.agents.learning.networks import RolePolicy, choose_levels, item_columns
 from fabmesh.agents.learning.returns import PopArt, gae, subtract_group_mean
 
 
@@ -179,6 +181,22 @@ def test_imitation_targets_put_the_rest_on_legal_neighbours():
     torch.testing.assert_close(targets, expected)
 
 
+def test_compiled_imitation_loss_equals_the_tensor_form(padded):
+    _, _, mask, logits = padded
+    labels = torch.from_numpy(np.random.default_rng(5).integers(0, [3, 1, 5, 2], (50, 4)))
+    reference, compiled = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    log_probs = masked_log_probs(reference, mask)
+    loss = -(smoothed_targets(labels, mask, 0.2) * log_probs).sum(dim=(-1, -2)).mean()
+    loss.backward()
+    found, right, choices = fused.ImitationLoss.apply(compiled, mask, labels, 0.2)
+    found.backward()
+    torch.testing.assert_close(found, loss)
+    torch.testing.assert_close(compiled.grad, reference.grad, rtol=1e-4, atol=1e-7)
+    learnable = (mask.sum(-1) > 1) & mask.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    assert choices == learnable.sum()
+    assert right == ((log_probs.argmax(-1) == labels) & learnable).sum()
+
+
 def test_noise_moves_one_level_and_only_to_legal_ones():
     rng = np.random.default_rng(0)
     levels = rng.integers(0, 5, (1000, 3))
@@ -190,12 +208,67 @@ def test_noise_moves_one_level_and_only_to_legal_ones():
     assert np.take_along_axis(mask, moved[..., None], -1)[..., 0][changed].all()
 
 
-def test_mode_is_the_largest_legal_logit_and_embedding_tells_agents_apart():
+@dataclass
+class Block:  # noqa: D101  # a stand-in
+    name: str
+    start: int
+    count: int
+    items: tuple[str, ...]
+
+
+@dataclass
+class Role:
+    """Two materials with two features each, two slots with one and a pair, one feature of the agent."""
+
+    agents = ("hub_0", "hub_1")
+    num_features = 11
+    nvec = np.array([3, 3, 2, 4, 4])
+    features = (
+        Block("cover", 0, 2, ("steel", "resin")),
+        Block("calendar", 2, 1, ("day",)),
+        Block("work", 3, 2, ("slot 0", "slot 1")),
+        Block("lane", 5, 4, ("slot 0 is FDM", "slot 0 is CNC", "slot 1 is FDM", "slot 1 is CNC")),
+        Block("use", 9, 2, ("steel", "resin")),
+    )
+    components = (
+        Block("cover", 0, 2, ("steel", "resin")),
+        Block("trigger", 2, 1, ("all",)),
+        Block("tender", 3, 2, ("slot 0", "slot 1")),
+    )
+
+
+def role_policy(**network):
     torch.manual_seed(0)
-    layout = ActionLayout([3, 2])
-    policy = RolePolicy(4, layout, num_agents=2, hidden=(8, 8), agent_embedding=True)
-    obs = torch.randn(5, 2, 4)
-    mask = layout.pad_mask(np.tile(np.array([1, 0, 1, 1, 1], np.int8), (5, 2, 1)))
+    return RolePolicy(Role(), NetworkConfig(hidden=(8, 8), item_width=8, **network))
+
+
+def test_features_are_found_by_the_names_of_their_items():
+    assert item_columns(Role(), ("steel", "resin")).tolist() == [[0, 9], [1, 10]]
+    assert item_columns(Role(), ("slot 0", "slot 1")).tolist() == [[3, 5, 6], [4, 7, 8]]
+
+
+def test_a_bid_depends_on_the_tender_and_not_on_its_slot():
+    policy = role_policy()
+    for head in policy.heads.values():
+        torch.nn.init.normal_(getattr(head, "out", head).weight)
+    policy.first.weight.data[:, 3:9] = 0.0  # the trunk sees slots in their places
+    obs = torch.randn(1, 11)
+    swapped = obs[:, [0, 1, 2, 4, 3, 7, 8, 5, 6, 9, 10]]
+    logits, other = policy(obs), policy(swapped)
+    torch.testing.assert_close(logits[0, 3], other[0, 4])
+    torch.testing.assert_close(logits[0, 4], other[0, 3])
+    assert not torch.allclose(logits[0, 3], logits[0, 4])
+    assert logits.shape == (1, 5, 4)
+
+
+def test_mode_is_the_largest_legal_logit_and_embedding_tells_agents_apart():
+    policy = role_policy(agent_embedding=True)
+    for head in policy.heads.values():
+        torch.nn.init.normal_(getattr(head, "out", head).weight)
+    obs = torch.randn(5, 2, 11)
+    flat = (np.random.default_rng(0).random((5, 2, 16)) < 0.7).astype(np.int8)
+    flat[..., [0, 4, 6, 8, 12]] = 1
+    mask = policy.layout.pad_mask(flat)
     levels = choose_levels(policy, obs, mask, None)
     with torch.no_grad():
         expected = masked_log_probs(policy(obs), torch.from_numpy(mask)).argmax(-1).numpy()

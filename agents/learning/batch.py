@@ -30,6 +30,10 @@ class Block(Protocol):
     def count(self) -> int:
         """Number of entries."""
 
+    @property
+    def items(self) -> Sequence[str]:
+        """What each entry is of: names of lanes, materials, ..."""
+
 
 class RoleSpec(Protocol):
     """Layout of what an agent of one role sees and sets."""

@@ -37,6 +37,8 @@ class RolloutConfig:
     """copies that share a world; the mean advantage of the group, per day, is subtracted (1 = off)"""
     days: int = 60
     """days collected from every copy between two updates"""
+    persistence: float = 1.0
+    """mean days a random draw of exploration is kept: an order level that is tried for one day shows no effect"""
     branch: bool = False
     """before each collection, put all copies of a group into the state of one of them"""
 
@@ -69,6 +71,8 @@ class PpoConfig:
     """discount per day"""
     gae_lambda: float = 0.95
     """decay of the advantage estimator per day: 0 = one step, 1 = Monte Carlo"""
+    stock_charge: float = 0.0
+    """share of its value charged when stock is bought and given back when it is used, in the reward learned from"""
     max_grad_norm: float = 0.5
     """norm to which gradients are clipped, per role"""
 
@@ -78,7 +82,9 @@ class NetworkConfig:
     """The networks."""
 
     hidden: tuple[int, ...] = (128, 128)
-    """widths of the hidden layers of a policy"""
+    """widths of the hidden layers of a policy's trunk"""
+    item_width: int = 32
+    """width of the encoders shared by all lanes, tender slots, materials or products"""
     critic_hidden: tuple[int, ...] = (128, 128)
     """widths of the hidden layers of a critic"""
     agent_embedding: bool = False
@@ -182,16 +188,16 @@ FILE_KEYS: tuple[str, ...] = ("total_steps", "max_minutes")
 """Keys a configuration file may hold beside the sections; the others belong to one run and are flags."""
 
 _AT_LEAST: dict[str, float] = {
-    "seed": 0, "total_steps": 1, "copies": 1, "group": 1, "days": 2, "epochs": 1, "minibatches": 1, "target_kl": 0,
-    "entropy": 0, "entropy_end": 0, "imitation_copies": 1, "imitation_days": 1, "imitation_rounds": 1,
-    "imitation_epochs": 1, "critic_iterations": 0, "validation_seeds": 2, "validation_every": 1, "torch_threads": 1,
-    "env_threads": 1,
+    "seed": 0, "total_steps": 1, "copies": 1, "group": 1, "days": 2, "persistence": 1, "epochs": 1, "minibatches": 1,
+    "target_kl": 0, "entropy": 0, "entropy_end": 0, "item_width": 1, "imitation_copies": 1, "imitation_days": 1,
+    "imitation_rounds": 1, "imitation_epochs": 1, "critic_iterations": 0, "validation_seeds": 2,
+    "validation_every": 1, "torch_threads": 1, "env_threads": 1,
 }  # fmt: skip
 _ABOVE: dict[str, float] = {
     "max_minutes": 0, "learning_rate": 0, "critic_learning_rate": 0, "clip": 0, "max_grad_norm": 0,
     "imitation_learning_rate": 0,
 }  # fmt: skip
-_SHARES = ("gamma", "gae_lambda", "imitation_noise", "smoothing")
+_SHARES = ("gamma", "stock_charge", "gae_lambda", "imitation_noise", "smoothing")
 
 
 def setting_names() -> dict[str, str]:

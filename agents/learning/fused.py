@@ -185,6 +185,87 @@ def _clipped_loss(
             gradient[n, c, chosen] += pull
 
 
+@kernel
+def _imitation_loss(
+    logits: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    smoothing: float,
+    gradient: NDArray[np.float32],
+    found: NDArray[np.float64],
+) -> None:
+    """Loss of `ImitationLoss`: writes d loss / d logits; `found` gets loss, agreements and choices."""
+    count, components, levels = logits.shape
+    for n in range(count):
+        for c in range(components):
+            label = labels[n, c]
+            top = np.float32(-np.inf)
+            legal = best = 0
+            for level in range(levels):
+                gradient[n, c, level] = 0.0
+                if mask[n, c, level]:
+                    legal += 1
+                    if logits[n, c, level] > top:
+                        top = logits[n, c, level]
+                        best = level
+            if legal < 2 or not mask[n, c, label]:
+                continue  # nothing to choose, or nothing to learn
+            below = label > 0 and mask[n, c, label - 1]
+            above = label + 1 < levels and mask[n, c, label + 1]
+            neighbours = int(below) + int(above)
+            spread = smoothing / neighbours if neighbours > 0 else 0.0
+            kept = 1.0 - spread * neighbours
+            total = 0.0
+            for level in range(levels):
+                if mask[n, c, level]:
+                    gradient[n, c, level] = np.exp(logits[n, c, level] - top)
+                    total += gradient[n, c, level]
+            log_total = math.log(total) + top
+            loss = kept * (log_total - logits[n, c, label])
+            if below:
+                loss += spread * (log_total - logits[n, c, label - 1])
+            if above:
+                loss += spread * (log_total - logits[n, c, label + 1])
+            found[0] += loss / count
+            found[1] += best == label
+            found[2] += 1.0
+            for level in range(levels):  # d loss / d logit = p - target
+                gradient[n, c, level] /= np.float32(total * count)
+            gradient[n, c, label] -= np.float32(kept / count)
+            if below:
+                gradient[n, c, label - 1] -= np.float32(spread / count)
+            if above:
+                gradient[n, c, label + 1] -= np.float32(spread / count)
+
+
+class ImitationLoss(torch.autograd.Function):
+    """Cross-entropy to `imitation.smoothed_targets`, summed over components, mean over agents."""
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, logits: Tensor, mask: Tensor, labels: Tensor, smoothing: float
+    ) -> tuple[Tensor, float, float]:
+        """Loss [], number of components whose label is the most likely level, number of components with a choice.
+
+        Args:
+            ctx: Keeps the gradient.
+            logits: [N, C, L].
+            mask: bool [N, C, L].
+            labels: int64 [N, C].
+            smoothing: Probability put on the legal neighbours of the label.
+        """
+        gradient, found = torch.empty_like(logits), np.zeros(3)
+        _imitation_loss(logits.detach().numpy(), mask.numpy(), labels.numpy(), smoothing, gradient.numpy(), found)
+        ctx.save_for_backward(gradient)
+        return torch.tensor(found[0], dtype=logits.dtype), float(found[1]), float(found[2])
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """The stored gradient, scaled."""
+        (gradient,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return gradient.mul_(grads[0]), None, None, None
+
+
 class ClippedPolicyLoss(torch.autograd.Function):
     """PPO's clipped surrogate less the entropy bonus, over padded masked categoricals.
 

@@ -9,16 +9,16 @@ about 35 components per hub, exploration that is not local loses the score at on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fabmesh.agents.learning import fused
 from fabmesh.agents.learning.batch import Batch
 from fabmesh.agents.learning.config import ImitationConfig
-from fabmesh.agents.learning.distribution import masked_log_probs
 from fabmesh.agents.learning.networks import RolePolicy, choose_levels
 from fabmesh.agents.policy import Policy
 
@@ -154,14 +154,11 @@ def _learn(
     agents = shown.obs[0].shape[1]
     agreed = decided = 0.0
     for index in torch.split(torch.randperm(len(obs), generator=generator), MINIBATCH):
-        seen = mask[index]
-        log_probs = masked_log_probs(policy.rows(obs[index], index % agents), seen)
-        targets = smoothed_targets(labels[index], seen, smoothing)
-        loss = -(targets * log_probs).sum(dim=(-1, -2)).mean()
+        logits = policy.rows(obs[index], index % agents)
+        loss, right, choices = fused.ImitationLoss.apply(logits, mask[index], labels[index], smoothing)  # type: ignore[no-untyped-call]  # torch's apply
         optimiser.zero_grad()
-        cast(Any, loss).backward()
+        loss.backward()
         optimiser.step()
-        choice = seen.sum(dim=-1) > 1  # where the mask leaves one level there is nothing to agree on
-        agreed += float(((log_probs.argmax(dim=-1) == labels[index]) & choice).sum())
-        decided += float(choice.sum())
+        agreed += right
+        decided += choices
     return agreed / max(decided, 1.0)

@@ -9,7 +9,6 @@ import torch
 
 from fabmesh.agents.learning.batch import RoleSpec
 from fabmesh.agents.learning.config import NetworkConfig
-from fabmesh.agents.learning.distribution import ActionLayout
 from fabmesh.agents.learning.networks import RolePolicy, choose_levels
 from fabmesh.agents.policy import Levels, Masks, Observations
 
@@ -38,13 +37,7 @@ class LearnedPolicy:
         """The policy of stored weights, role by role."""
         policies = {}
         for role, layout in spec.items():
-            network = RolePolicy(
-                layout.num_features,
-                ActionLayout(layout.nvec),
-                len(layout.agents),
-                config.hidden,
-                config.agent_embedding,
-            )
+            network = RolePolicy(layout, config)
             network.load_state_dict(weights[role])
             policies[role] = network.eval()
         return cls(policies, name, sample)

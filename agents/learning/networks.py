@@ -12,8 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fabmesh.agents.learning import fused
+from fabmesh.agents.learning.batch import RoleSpec
+from fabmesh.agents.learning.config import NetworkConfig
 from fabmesh.agents.learning.distribution import ActionLayout
 from fabmesh.agents.learning.returns import PopArt
+
+SLOT = "slot"
+"""Items so named are places that hold something else every day, not things with a character of their own."""
 
 
 def _trunk(inputs: int, hidden: Sequence[int]) -> nn.Sequential:
@@ -28,45 +33,128 @@ def _trunk(inputs: int, hidden: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class ItemHead(nn.Module):
+    """Scores the levels of things of one kind (lanes, tender slots, materials, products) with one shared encoder.
+
+    What is learned of one material serves all; a learned offset per item tells them apart. Slots hold something else
+    every day, so they get no offset: a bid does not depend on the slot a tender is shown in.
+
+    Args:
+        columns: int64 [n, f], the features of each item in an agent's observation.
+        levels: Levels of each component an item has.
+        context: Width of the trunk's output.
+        width: Width of the hidden layer.
+        named: Give each item an offset of its own.
+    """
+
+    columns: Tensor
+
+    def __init__(self, columns: Tensor, levels: Sequence[int], context: int, width: int, named: bool) -> None:
+        super().__init__()
+        self.register_buffer("columns", columns)
+        self.own = nn.Linear(columns.shape[1], width)
+        self.shared = nn.Linear(context, width, bias=False)
+        self.offset = nn.Parameter(torch.zeros(columns.shape[0], width)) if named else None
+        self.out = nn.Linear(width, sum(levels))
+        for linear, gain in ((self.own, 1.0), (self.shared, 1.0), (self.out, 0.01)):
+            nn.init.orthogonal_(linear.weight, gain)
+        nn.init.zeros_(self.own.bias)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, obs: Tensor, hidden: Tensor) -> Tensor:
+        """Logits [..., n, sum of levels] from observations [..., F] and the trunk's output [..., H]."""
+        encoded = self.own(obs[..., self.columns]) + self.shared(hidden).unsqueeze(-2)
+        if self.offset is not None:
+            encoded = encoded + self.offset
+        return cast(Tensor, self.out(torch.relu(encoded)))
+
+
+def item_columns(spec: RoleSpec, items: Sequence[str]) -> Tensor:
+    """Columns of an observation that belong to each of the items, int64 [n, f].
+
+    A feature block belongs to them if it has the same items, or several entries per item named after it
+    ("slot 0 is FDM").
+    """
+    columns: list[list[int]] = [[] for _ in items]
+    for block in spec.features:
+        each, rest = divmod(block.count, len(items))
+        own = [block.items[i * each : (i + 1) * each] for i in range(len(items))] if rest == 0 else []
+        if own and all(name.startswith(item) for item, names in zip(items, own, strict=True) for name in names):
+            for i in range(len(items)):
+                columns[i] += range(block.start + i * each, block.start + (i + 1) * each)
+    return torch.tensor(columns, dtype=torch.int64).reshape(len(items), -1)
+
+
 class RolePolicy(nn.Module):
     """Policy of one role: an agent's observation [..., A, F] to padded logits [..., A, C, L].
 
+    A trunk reads the whole observation. Components that exist once (the reorder trigger) are scored from its output;
+    components that exist per item by an `ItemHead` per kind of item, which also reads the item's own features.
+
     With `agent_embedding` every agent owns a learned offset of the first hidden layer (as a one-hot input would give).
     Without it the policy knows an agent only by what it observes, and can be moved to a network of another size.
+
+    Args:
+        spec: Layout of the role.
+        config: Widths.
     """
 
-    def __init__(
-        self,
-        num_features: int,
-        layout: ActionLayout,
-        num_agents: int,
-        hidden: Sequence[int] = (128, 128),
-        agent_embedding: bool = False,
-    ) -> None:
+    def __init__(self, spec: RoleSpec, config: NetworkConfig) -> None:
         super().__init__()
-        self.layout = layout
-        self.first = nn.Linear(num_features, hidden[0])
+        hidden = config.hidden
+        self.layout = ActionLayout(spec.nvec)
+        self.first = nn.Linear(spec.num_features, hidden[0])
         nn.init.orthogonal_(self.first.weight, math.sqrt(2.0))
         nn.init.zeros_(self.first.bias)
-        self.embedding = nn.Parameter(torch.zeros(num_agents, hidden[0])) if agent_embedding else None
+        self.embedding = nn.Parameter(torch.zeros(len(spec.agents), hidden[0])) if config.agent_embedding else None
         self.trunk = _trunk(hidden[0], hidden[1:])
-        self.head = nn.Linear(hidden[-1], layout.components * layout.levels)
-        nn.init.orthogonal_(self.head.weight, 0.01)  # near-uniform over the legal levels before any learning
-        nn.init.zeros_(self.head.bias)
+        self.heads = nn.ModuleDict()
+        self._parts: list[tuple[str, int, int]] = []  # per block of components: head, first level in it, levels
+        kinds: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+        for number, block in enumerate(spec.components):
+            items = tuple(block.items) if block.count > 1 else (block.name,)
+            kinds.setdefault(items, []).append((number, int(spec.nvec[block.start])))
+        where: dict[int, tuple[str, int, int]] = {}
+        for items, members in kinds.items():
+            name = "_".join(spec.components[number].name for number, _ in members)
+            levels = [count for _, count in members]
+            self.heads[name] = self._head(spec, items, levels, hidden[-1], config.item_width)
+            for position, (number, count) in enumerate(members):
+                where[number] = (name, sum(levels[:position]), count)
+        self._parts = [where[number] for number in range(len(spec.components))]
+
+    @staticmethod
+    def _head(spec: RoleSpec, items: tuple[str, ...], levels: list[int], context: int, width: int) -> nn.Module:
+        if len(items) == 1:
+            head = nn.Linear(context, sum(levels))
+            nn.init.orthogonal_(head.weight, 0.01)  # near-uniform over the legal levels before any learning
+            nn.init.zeros_(head.bias)
+            return head
+        return ItemHead(item_columns(spec, items), levels, context, width, named=not items[0].startswith(SLOT))
 
     def forward(self, obs: Tensor) -> Tensor:
         """Logits of every level of every component, [..., A, C, L]; levels that do not exist are not masked yet."""
-        return self._logits(self.first(obs), self.embedding)
+        return self._logits(obs, self.embedding)
 
     def rows(self, obs: Tensor, agents: Tensor) -> Tensor:
         """Logits [N, C, L] of single observations [N, F]; `agents` [N] says whose each is."""
-        return self._logits(self.first(obs), None if self.embedding is None else self.embedding[agents])
+        return self._logits(obs, None if self.embedding is None else self.embedding[agents])
 
-    def _logits(self, hidden: Tensor, offset: Tensor | None) -> Tensor:
+    def _logits(self, obs: Tensor, offset: Tensor | None) -> Tensor:
+        hidden = self.first(obs)
         if offset is not None:
             hidden = hidden + offset
-        logits = self.head(self.trunk(torch.relu(hidden)))
-        return cast(Tensor, logits.unflatten(-1, (self.layout.components, self.layout.levels)))
+        hidden = self.trunk(torch.relu(hidden))
+        scored = {
+            name: head(obs, hidden) if isinstance(head, ItemHead) else head(hidden).unsqueeze(-2)
+            for name, head in self.heads.items()
+        }
+        most = self.layout.levels
+        parts = [
+            nn.functional.pad(scored[name][..., start : start + levels], (0, most - levels))
+            for name, start, levels in self._parts
+        ]
+        return torch.cat(parts, dim=-2)
 
 
 class Critic(nn.Module):

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from fabmesh.agents.learning import fused
 from fabmesh.agents.learning.batch import Batch
 from fabmesh.agents.learning.config import PpoConfig, TrainConfig
-from fabmesh.agents.learning.distribution import ActionLayout
 from fabmesh.agents.learning.networks import Critic, RolePolicy
 from fabmesh.agents.learning.returns import gae, subtract_group_mean
 from fabmesh.agents.learning.rollout import Collector
@@ -31,16 +30,7 @@ Metrics = dict[str, float]
 
 def make_policies(batch: Batch, config: TrainConfig) -> dict[str, RolePolicy]:
     """One policy per role, initialised from PyTorch's global generator."""
-    return {
-        role: RolePolicy(
-            batch.spec[role].num_features,
-            ActionLayout(batch.spec[role].nvec),
-            len(batch.spec[role].agents),
-            config.network.hidden,
-            config.network.agent_embedding,
-        )
-        for role in batch.roles
-    }
+    return {role: RolePolicy(batch.spec[role], config.network) for role in batch.roles}
 
 
 def make_critics(batch: Batch, config: TrainConfig) -> dict[str, Critic]:
@@ -130,12 +120,13 @@ class Learner:
         """Advantages per role [T*B, A], value targets per critic [T*B, ...], diagnostics; tracks the values' scale."""
         gamma, lam = self.config.gamma, self.config.gae_lambda
         advantages, targets, metrics = {}, {}, {}
+        charges = rollout.stock_charges(self.config.stock_charge, gamma)
         for name, critic in self.critics.items():
             if self.central:
-                rewards, ended = rollout.team_rewards(), rollout.ended
+                rewards, ended = rollout.team_rewards() + charges, rollout.ended
                 values, following = rollout.central_values(critic)
             else:
-                rewards = rollout.roles[name].rewards
+                rewards = rollout.roles[name].rewards + charges.unsqueeze(-1)
                 ended = rollout.ended.unsqueeze(-1).expand_as(rewards)
                 values, following = rollout.local_values(name, critic)
             advantage, target = gae(rewards, values, following, ended, gamma, lam)

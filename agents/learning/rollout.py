@@ -6,7 +6,7 @@ Shapes: T days, B copies, A agents of a role, F features, C components, L levels
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from fabmesh.agents.learning.batch import Batch
 from fabmesh.agents.learning.config import RolloutConfig
 from fabmesh.agents.learning.networks import Critic, RolePolicy
 
+INVENTORY = "inventory_eur_days"
+"""Event that counts the value of stock, day by day."""
+
 
 class RoleBuffer:
     """One role's part of a rollout; slot T of `obs` and `mask` is where the next rollout starts.
@@ -28,6 +31,7 @@ class RoleBuffer:
         actions: int64 [T, B, A, C].
         log_probs: float32 [T, B, A, C], of the chosen levels when they were chosen.
         rewards: float32 [T, B, A].
+        uniforms: float32 [B, A, C], the random numbers the last actions were drawn with.
     """
 
     def __init__(self, days: int, copies: int, agents: int, features: int, components: int, levels: int) -> None:
@@ -36,6 +40,7 @@ class RoleBuffer:
         self.actions = torch.zeros(days, copies, agents, components, dtype=torch.int64)
         self.log_probs = torch.zeros(days, copies, agents, components)
         self.rewards = torch.zeros(days, copies, agents)
+        self.uniforms = torch.zeros(copies, agents, components)
 
 
 class Collector:
@@ -51,6 +56,9 @@ class Collector:
         roles: Role -> buffers.
         states: float32 [T+1, B, S], input of a central critic.
         ended: bool [T, B], True where an episode ended with the day.
+        stock: float64 [T+1, B], EUR, value of all stock after each day (slot 0: before the first), where it is counted.
+        begins: bool [T+1, B], True where a day is the first of an episode.
+        costs: float64 [T, B], EUR, network cost of the day.
         finals: For each day on which episodes ended: the day, the copies, their final observations and states.
         episodes: For each such day: ledgers, events and settlements of the episodes that ended, if the batch has them.
     """
@@ -73,6 +81,10 @@ class Collector:
         }
         self.states = torch.zeros(days + 1, copies, batch.state_space.shape[0])
         self.ended = torch.zeros(days, copies, dtype=torch.bool)
+        self.stock = torch.zeros(days + 1, copies, dtype=torch.float64)
+        self.begins = torch.ones(days + 1, copies, dtype=torch.bool)
+        self.costs = torch.zeros(days, copies, dtype=torch.float64)
+        self._inventory = self._inventory_column()
         self.finals: list[tuple[int, NDArray[np.int64], dict[str, Tensor], Tensor]] = []
         self.episodes: list[dict[str, NDArray[np.float64]]] = []
 
@@ -80,6 +92,9 @@ class Collector:
         """Begin the first episodes, copy i in the world of `seeds[i]`."""
         obs, info = self.batch.reset(seed=seeds)
         self._store(self.config.days, obs, info)
+        self.begins[self.config.days] = True
+        for buffer in self.roles.values():
+            buffer.uniforms.uniform_(generator=self.generator)
 
     @torch.no_grad()
     def collect(self) -> None:
@@ -89,30 +104,44 @@ class Collector:
             buffer.obs[0].copy_(buffer.obs[days])
             buffer.mask[0].copy_(buffer.mask[days])
         self.states[0].copy_(self.states[days])
+        self.stock[0].copy_(self.stock[days])
+        self.begins[0].copy_(self.begins[days])
         if self.config.branch and self.config.group > 1:
             self._branch()
         self.finals.clear()
         self.episodes.clear()
         for day in range(days):
-            obs, reward, _, truncated, info = self.batch.step(self._act(day))
+            chosen = self._act(day)
+            before = self._stock_days()
+            obs, reward, _, truncated, info = self.batch.step(chosen)
+            self._count_stock(day, before, info)
             for role, buffer in self.roles.items():
                 buffer.rewards[day].copy_(torch.from_numpy(np.asarray(reward[role])))
             self.ended[day].copy_(torch.from_numpy(np.asarray(truncated)))
+            self.begins[day + 1].copy_(self.ended[day])
             if info["_final"].any():
                 self._finish(day, info)
             self._store(day + 1, obs, info)
 
     def _act(self, day: int) -> dict[str, NDArray[np.int64]]:
-        """Draw and keep the actions of a day."""
+        """Draw and keep the actions of a day.
+
+        A level is the inverse of its distribution function at a uniform number. Each number lasts `persistence` days
+        on average, so a copy stays for a while with, say, lower covers than its group: the effect of an order level
+        on freight and deadstock shows only if it is kept. On each day the levels follow the policy all the same
+        (exploration correlated in time, as in Eberhard et al. 2023, "Pink noise is all you need").
+        """
         chosen = {}
         for role, buffer in self.roles.items():
             logits = self.policies[role](buffer.obs[day])
             actions, shape = buffer.actions[day], buffer.actions[day].shape
-            uniforms = torch.rand(shape, generator=self.generator)
+            fresh = torch.rand(shape, generator=self.generator)
+            changed = torch.rand(shape, generator=self.generator) * self.config.persistence < 1.0
+            torch.where(changed, fresh, buffer.uniforms, out=buffer.uniforms)
             fused.sample_levels(
                 logits.flatten(0, 1).numpy(),
                 buffer.mask[day].flatten(0, 1).numpy(),
-                uniforms.flatten(0, 1).numpy(),
+                buffer.uniforms.flatten(0, 1).numpy(),
                 actions.flatten(0, 1).numpy(),
                 buffer.log_probs[day].flatten(0, 1).numpy(),
             )
@@ -135,6 +164,39 @@ class Collector:
             keys = ("final_ledger", "final_events", "settlement", "standard_cost")
             self.episodes.append({key: np.array(info[key][copies]) for key in keys})
 
+    def _inventory_column(self) -> int | None:
+        names = getattr(self.batch, "event_names", ())
+        return list(names).index(INVENTORY) if INVENTORY in names else None
+
+    def _stock_days(self) -> NDArray[np.float64]:
+        """EUR x days of stock held so far in the episode, [B]."""
+        if self._inventory is None:
+            return np.zeros(self.batch.num_envs)
+        return np.array(cast(Any, self.batch).events[:, self._inventory])
+
+    def _count_stock(self, day: int, before: NDArray[np.float64], info: Mapping[str, Any]) -> None:
+        """Value of stock after a day, and the day's cost."""
+        if self._inventory is None:
+            return
+        after = self._stock_days()
+        ended = info["_final"]
+        if ended.any():
+            after = np.where(ended, info["final_events"][:, self._inventory], after)
+        self.stock[day + 1].copy_(torch.from_numpy(after - before))
+        self.costs[day].copy_(torch.from_numpy(info["cost"]))
+
+    def stock_charges(self, share: float, gamma: float) -> Tensor:
+        """Reward [T, B] of charging a share of the value of stock when it comes in and giving it back when it goes.
+
+        Potential-based shaping (Ng et al. 1999) with the potential -share x value: the best policy stays the same, but
+        that stock bought today may be deadstock in two months is felt today, before any critic has learned it.
+        """
+        if self._inventory is None or share == 0.0:
+            return torch.zeros(self.ended.shape)
+        per_eur = float(self.team_rewards().sum()) / float(-self.costs.sum())
+        change = gamma * self.stock[1:] - self.stock[:-1]
+        return (-share * per_eur * change).masked_fill(self.begins[:-1], 0.0).float()  # there: another world's stock
+
     def _branch(self) -> None:
         """Put all copies of each group into the state of one of them, drawn at random.
 
@@ -150,7 +212,8 @@ class Collector:
         for buffer in self.roles.values():
             buffer.obs[0].copy_(buffer.obs[0][parents])
             buffer.mask[0].copy_(buffer.mask[0][parents])
-        self.states[0].copy_(self.states[0][parents])
+        for part in (self.states, self.stock, self.begins):
+            part[0].copy_(part[0][parents])
 
     def team_rewards(self) -> Tensor:
         """Mean reward of the agents, [T, B]: in the team game the number every agent gets."""
@@ -178,7 +241,9 @@ class Collector:
         for role, buffer in self.roles.items():
             saved[f"obs.{role}"] = buffer.obs[self.config.days].numpy()
             saved[f"mask.{role}"] = buffer.mask[self.config.days].numpy()
-        saved["states"] = self.states[self.config.days].numpy()
+            saved[f"uniforms.{role}"] = buffer.uniforms.numpy()
+        for name in ("states", "stock", "begins"):
+            saved[name] = getattr(self, name)[self.config.days].numpy()
         return saved
 
     def load(self, saved: Mapping[str, NDArray[Any]]) -> None:
@@ -188,4 +253,6 @@ class Collector:
         for role, buffer in self.roles.items():
             buffer.obs[self.config.days].copy_(torch.from_numpy(saved[f"obs.{role}"]))
             buffer.mask[self.config.days].copy_(torch.from_numpy(saved[f"mask.{role}"]))
-        self.states[self.config.days].copy_(torch.from_numpy(saved["states"]))
+            buffer.uniforms.copy_(torch.from_numpy(saved[f"uniforms.{role}"]))
+        for name in ("states", "stock", "begins"):
+            getattr(self, name)[self.config.days].copy_(torch.from_numpy(saved[name]))

@@ -26,6 +26,7 @@ class ToyBlock:
     name: str
     start: int
     count: int
+    items: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,12 @@ class ToyRole:
     @property
     def features(self) -> tuple[ToyBlock, ...]:
         """One block: the levels wanted."""
-        return (ToyBlock("wanted", 0, self.num_features),)
+        return (ToyBlock("wanted", 0, self.num_features, tuple(f"entry {i}" for i in range(self.num_features))),)
 
     @property
     def components(self) -> tuple[ToyBlock, ...]:
         """One block per component."""
-        return tuple(ToyBlock(f"level_{c}", c, 1) for c in range(len(self.nvec)))
+        return tuple(ToyBlock(f"level_{c}", c, 1, (f"level_{c}",)) for c in range(len(self.nvec)))
 
 
 class IdentityBatch:
