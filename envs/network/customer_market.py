@@ -120,23 +120,41 @@ def stage_offset(w: Tables, row: int, stage: int, days: int) -> int:
 
 
 @kernel
+def free_hours(x: Scratch, t: int, h: int, resource: int) -> None:
+    """Hours that can be promised until a day: the least room of it and of every later day, whose promises count too."""
+    free = x.room[t, h, resource, HORIZON - 1]
+    x.free[t, h, resource, HORIZON - 1] = free
+    for back in range(2, HORIZON + 1):
+        free = min(free, x.room[t, h, resource, HORIZON - back])
+        x.free[t, h, resource, HORIZON - back] = free
+
+
+@kernel
 def commit(
     w: Tables, x: Scratch, t: int, h: int, row: int, stage: int, days: int, machine: float, labour: float
 ) -> None:
     """Takes hours of a stage from the room of every day from its last day on."""
     k = w.row[row].tech[stage]
     people = len(w.tech)
-    for d in range(max(stage_offset(w, row, stage, days), 0), HORIZON):
+    first = max(stage_offset(w, row, stage, days), 0)
+    for d in range(first, HORIZON):
         x.room[t, h, k, d] -= machine
+    for d in range(first, HORIZON):
         x.room[t, h, people, d] -= labour
+    free_hours(x, t, h, k)
+    free_hours(x, t, h, people)
 
 
 @kernel
 def build_room(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
-    """Hours free per hub, resource and day: capacity until the day less hours committed until it."""
+    """Hours free per hub, resource and day: capacity until the day less hours committed until it.
+
+    With them what else is the same for all lots of the day: open orders per row, and each hub's lateness record.
+    """
     day = s.clock[b].day
     people = len(w.tech)
     for h in range(len(w.hub_town)):
+        x.record[t, h] = lateness_record(w, s, b, h)
         for r in range(len(w.row)):
             x.open_rows[t, h, r] = 0
         for k in range(people + 1):
@@ -166,14 +184,14 @@ def build_room(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
             for d in range(HORIZON):
                 committed += x.room[t, h, k, d]
                 x.room[t, h, k, d] = (d + 1) * capacity + extra - committed
+            free_hours(x, t, h, k)
 
 
 @kernel
 def available_to_promise(w: Tables, x: Scratch, t: int, h: int, row: int, price: float, days: int, wanted: int) -> int:
     """Units that can ship within `days` days without breaking a promise already given, at most `wanted`.
 
-    The least over the technologies and labour the row needs of hours free / hours a unit (model §4). Hours free
-    until a day are the least of what is free until it and until every later day, since later promises count too.
+    The least over the technologies and labour the row needs of hours free / hours a unit (model §4).
     """
     people = len(w.tech)
     units = wanted
@@ -189,16 +207,10 @@ def available_to_promise(w: Tables, x: Scratch, t: int, h: int, row: int, price:
         labour += labour_h(w, row, stage, price)
         need = machine_h(w, row, stage, price)
         if need > 0.0:
-            free = x.room[t, h, k, first]
-            for d in range(first + 1, HORIZON):
-                free = min(free, x.room[t, h, k, d])
-            units = min(units, int(max(free - setup, 0.0) / need))
+            units = min(units, int(max(x.free[t, h, k, first] - setup, 0.0) / need))
     if labour > 0.0:
         last = min(days, HORIZON - 1)
-        free = x.room[t, h, people, last]
-        for d in range(last + 1, HORIZON):
-            free = min(free, x.room[t, h, people, d])
-        units = min(units, int(max(free - setups, 0.0) / labour))
+        units = min(units, int(max(x.free[t, h, people, last] - setups, 0.0) / labour))
     return units
 
 
@@ -209,11 +221,11 @@ def lateness_rate(w: Tables, days_late: int) -> float:
 
 
 @kernel
-def expected_lateness(w: Tables, s: State, b: int, h: int, price: float) -> float:
-    """EUR a unit: the hub's smoothed record of lateness charges per EUR delivered, times the price."""
+def lateness_record(w: Tables, s: State, b: int, h: int) -> float:
+    """Lateness to expect of a hub, share of price: its smoothed charges per EUR delivered, times the weight."""
     hub = s.hub[b, h]
     record = hub.late_eur / hub.price_eur if hub.price_eur > 1.0 else 0.0
-    return w.par[0].reputation_weight * min(record, w.par[0].late_cap) * price
+    return w.par[0].reputation_weight * min(record, w.par[0].late_cap)
 
 
 @kernel
@@ -344,13 +356,21 @@ def take_in_random_order(s: State, x: Scratch, b: int, t: int, table: np.ndarray
 
 @kernel
 def landed_score(
-    w: Tables, s: State, b: int, h: int, lot: np.void, terms: tuple[float, float, float], markup: float
+    w: Tables,
+    s: State,
+    x: Scratch,
+    b: int,
+    t: int,
+    h: int,
+    lot: np.void,
+    terms: tuple[float, float, float],
+    markup: float,
 ) -> tuple[float, float]:
     """(landed score, bid) of a hub for a lot, EUR a unit."""
     setup_share, a_stop, parcel = terms
     bid = (1.0 + markup) * own_cost(s, b, h, lot, setup_share)
     score = bid + delivery_cost(w, h, lot.town, parcel) / a_stop
-    score += expected_lateness(w, s, b, h, lot.price)
+    score += x.record[t, h] * lot.price
     if lot.again == 1:
         day = s.clock[b].day
         ships = promise_days(w, lot, h, day) + day + delivery_days(w, h, lot.town)
@@ -378,21 +398,23 @@ def auction_lots(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
             markup = s.hub_tech[b, h, lane].bid
             if markup == 0 or w.hub_can[h, lot.row] == 0 or s.hub[b, h].down_until > day:
                 continue
-            score, bid = landed_score(w, s, b, h, lot, terms, w.bid_level[markup])
+            score, bid = landed_score(w, s, x, b, t, h, lot, terms, w.bid_level[markup])
             if score <= ceiling:
                 x.bidder[t, offers], x.score[t, offers], x.bid[t, offers] = h, score, bid
-                x.tie[t, offers] = uniform(tie_key, combine(lot.key, w.hub_key[h]))
                 offers += 1
         while lot.units > 0 and offers > 0:
             best = 0
             for i in range(1, offers):
                 better = x.score[t, i] < x.score[t, best]
-                if better or (x.score[t, i] == x.score[t, best] and x.tie[t, i] < x.tie[t, best]):
+                if x.score[t, i] == x.score[t, best]:
+                    one, other = w.hub_key[x.bidder[t, i]], w.hub_key[x.bidder[t, best]]
+                    better = uniform(tie_key, combine(lot.key, one)) < uniform(tie_key, combine(lot.key, other))
+                if better:
                     best = i
             h, bid = x.bidder[t, best], x.bid[t, best]
             offers -= 1
             x.bidder[t, best], x.score[t, best] = x.bidder[t, offers], x.score[t, offers]
-            x.bid[t, best], x.tie[t, best] = x.bid[t, offers], x.tie[t, offers]
+            x.bid[t, best] = x.bid[t, offers]
             if s.hub[b, h].orders == book:
                 continue
             days = promise_days(w, lot, h, day)
@@ -429,7 +451,7 @@ def auction_tenders(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.
                     markup = level(action, b, h, w.hub_slot[TENDER_BID], w.hub_fixed[TENDER_BID], i)
             if markup == 0:
                 continue
-            score, bid = landed_score(w, s, b, h, tender, terms, w.bid_level[markup])
+            score, bid = landed_score(w, s, x, b, t, h, tender, terms, w.bid_level[markup])
             tie = uniform(tie_key, combine(tender.key, w.hub_key[h]))
             if score > best_score or (score == best_score and (best < 0 or tie >= best_tie)):
                 continue

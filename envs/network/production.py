@@ -35,7 +35,7 @@ from fabmesh.envs.network.tables import Tables
 
 _EDD, _FIFO, _SPT, _ATC = 0, 1, 2, 3
 _ATC_LOOKAHEAD = 2.0  # k of the apparent tardiness cost rule (Vepsalainen and Morton 1987)
-_BUCKETS_BACK = 100  # days before today that the counting sort tells apart
+_BUCKETS_BACK = 40  # days before today that the counting sort tells apart
 
 
 @kernel
@@ -93,10 +93,9 @@ def dispatch(w: Tables, s: State, x: Scratch, b: int, t: int, h: int) -> None:
 
 
 @kernel
-def scrap_of(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, row: int, stage: int, units: int) -> int:
+def scrap_of(w: Tables, x: Scratch, t: int, row: int, stage: int, units: int) -> int:
     """Units scrapped among the next `units` worked: the rise of the day's binomial quantile (see rng)."""
-    key = combine(day_key(s.clock[b].seed, STREAM_SCRAP, s.clock[b].day), w.hub_key[h])
-    u = uniform(key, w.row[row].key + np.uint64(stage))
+    u = uniform(x.scrap_key[t], w.row[row].key + np.uint64(stage))
     rate = w.tech[w.row[row].tech[stage]].scrap
     x.worked[t, row, stage] += units
     before = x.scrapped[t, row, stage]
@@ -153,7 +152,7 @@ def work(
         s.events[b, E_MACHINE_H + k] += tech.setup_h
         s.events[b, E_LABOUR_H] += tech.setup_h
         post(s, b, h, SETUP, tech.setup_h * (tech.rate + tech.energy + w.par[0].wage))
-    scrapped = scrap_of(w, s, x, b, t, h, row, stage, units)
+    scrapped = scrap_of(w, x, t, row, stage, units)
     good = units - scrapped
     machine = machine_h(w, row, stage, price)
     labour = labour_h(w, row, stage, price)
@@ -283,6 +282,7 @@ def hubs_work(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.ndarra
                 x.setup[t, r, stage] = 0
                 x.worked[t, r, stage] = 0
                 x.scrapped[t, r, stage] = 0
+        x.scrap_key[t] = combine(day_key(s.clock[b].seed, STREAM_SCRAP, day), w.hub_key[h])
         dispatch(w, s, x, b, t, h)
         for i in range(hub.orders):
             work_order(w, s, x, b, t, h, x.rank[t, i])

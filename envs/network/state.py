@@ -194,11 +194,12 @@ class Scratch(NamedTuple):
     """Working memory of one thread [t]; nothing in it lives longer than a stage."""
 
     room: NDArray[np.float64]  # [t, h, k + 1, HORIZON] hours free until a day; the last resource is labour
+    free: NDArray[np.float64]  # the same shape: hours that can be promised until a day
     open_rows: NDArray[np.int32]  # [t, h, r] open orders of a row
     bidder: NDArray[np.int32]  # [t, h] offers for a lot
     score: NDArray[np.float64]  # [t, h]
     bid: NDArray[np.float64]  # [t, h]
-    tie: NDArray[np.float64]  # [t, h]
+    record: NDArray[np.float64]  # [t, h] lateness to expect, share of price
     rank: NDArray[np.int32]  # [t, o]
     rank_key: NDArray[np.float64]  # [t, o]
     request: NDArray[np.float64]  # [t, h, m]
@@ -213,6 +214,7 @@ class Scratch(NamedTuple):
     setup: NDArray[np.int8]  # [t, r, stages] set up today
     worked: NDArray[np.int32]  # [t, r, stages] units worked today
     scrapped: NDArray[np.int32]  # [t, r, stages] of them
+    scrap_key: NDArray[np.uint64]  # [t] of the day and hub
     lane_h: NDArray[np.float64]  # [t, k] machine hours of the open lots
     bucket: NDArray[np.int32]  # [t, buckets] of the counting sort
     need: NDArray[np.float64]  # [t, m] of the tape after the end
@@ -263,11 +265,12 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
     )
     return Scratch(
         room=np.zeros((t, hubs, k + 1, HORIZON)),
+        free=np.zeros((t, hubs, k + 1, HORIZON)),
         open_rows=np.zeros((t, hubs, r), np.int32),
         bidder=np.zeros((t, hubs), np.int32),
         score=np.zeros((t, hubs)),
         bid=np.zeros((t, hubs)),
-        tie=np.zeros((t, hubs)),
+        record=np.zeros((t, hubs)),
         rank=np.zeros((t, slots), np.int32),
         rank_key=np.zeros((t, slots)),
         request=np.zeros((t, hubs, m)),
@@ -282,8 +285,9 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         setup=np.zeros((t, r, MAX_STAGES), np.int8),
         worked=np.zeros((t, r, MAX_STAGES), np.int32),
         scrapped=np.zeros((t, r, MAX_STAGES), np.int32),
+        scrap_key=np.zeros(t, np.uint64),
         lane_h=np.zeros((t, k)),
-        bucket=np.zeros((t, 256), np.int32),
+        bucket=np.zeros((t, 64), np.int32),
         need=np.zeros((t, m)),
         row_units=np.zeros((t, r)),
     )
