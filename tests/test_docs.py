@@ -1,0 +1,99 @@
+"""docs/model.md names what the code has: ledger lines, events, features, components and their levels, in order."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import fabmesh
+from fabmesh.envs.vector import HubNetworkVector
+
+PAGE = (Path(fabmesh.__file__).parent / "docs" / "model.md").read_text()
+SOURCES = sorted((Path(fabmesh.__file__).parent / "envs").rglob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return HubNetworkVector("rotterdam", num_envs=1)
+
+
+def table_after(text, header):
+    """Rows of the first table with that header after a text: lists of cells, the first without its backticks."""
+    start = PAGE.index(text)
+    lines = PAGE[PAGE.index(header, start) :].splitlines()[2:]
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        rows.append([cells[0].strip("`"), *cells[1:]])
+    return rows
+
+
+@pytest.mark.parametrize("role", ["hub", "depot"])
+def test_features_are_those_of_the_code(batch, role):
+    rows = table_after(f"What a **{role}** sees:", "| feature |")
+    assert [(name, unit, doc) for name, _, unit, doc in rows] == [
+        (block.name, block.unit, block.doc) for block in batch.spec[role].features
+    ]
+
+
+@pytest.mark.parametrize("role", ["hub", "depot"])
+def test_components_and_levels_are_those_of_the_code(batch, role):
+    rows = table_after(f"What a **{role}** decides:", "| component |")
+    assert [(name, levels, doc) for name, _, levels, doc in rows] == [
+        (block.name, ", ".join(block.labels), block.doc) for block in batch.spec[role].components
+    ]
+
+
+def test_each_block_has_one_item_per_thing_it_is_about(batch):
+    scenario = batch.scenario
+    sizes = {
+        "technology": len(scenario.technologies),
+        "material": len(scenario.materials),
+        "product": len(scenario.products),
+        "tender slot": scenario.capacity.tender_slots,
+        "slot and technology": scenario.capacity.tender_slots * len(scenario.technologies),
+        "": 1,
+    }
+    for role in batch.roles:
+        for what, blocks in (("sees", batch.spec[role].features), ("decides", batch.spec[role].components)):
+            header = "| feature |" if what == "sees" else "| component |"
+            for row, block in zip(table_after(f"What a **{role}** {what}:", header), blocks, strict=True):
+                assert block.count == sizes.get(row[1], len(row[1].split(","))), block.name
+
+
+def test_blocks_of_the_state_are_those_of_the_code(batch):
+    scenario = batch.scenario
+    places = {hub.town: "hub" for hub in scenario.hubs} | {depot.name: "depot" for depot in scenario.depots}
+    blocks = []
+    for block in batch.state_features:
+        place, _, name = block.name.rpartition(": ")
+        entry = (f"{places[place]}: {name}" if place else name, block.unit, block.doc)
+        if entry not in blocks:
+            blocks.append(entry)
+    assert [(name, unit, doc) for name, _, unit, doc in table_after("`state()` is the whole", "| block |")] == blocks
+
+
+def test_ledger_lines_are_those_of_the_code(batch):
+    rows = table_after("## 9. Ledger", "| line |")
+    assert tuple(name for name, *_ in rows) == batch.ledger_lines
+    not_cost = {name for name, _, posted in rows if posted.startswith("not a cost")}
+    assert not_cost == {"revenue", "transfers"}
+
+
+def test_events_are_those_of_the_code(batch):
+    rows = table_after("## 9. Ledger", "| event |")
+    technologies = [technology.name for technology in batch.scenario.technologies]
+    named = [name for name, _ in rows[:-1]]
+    assert rows[-1][0] == "machine_h_<technology>"
+    assert (*named, *(f"machine_h_{name}" for name in technologies)) == batch.event_names
+
+
+def test_sections_that_the_code_refers_to_exist():
+    sections = set(re.findall(r"^## (\d+)\.", PAGE, re.MULTILINE))
+    referred = set()
+    for source in SOURCES:
+        referred |= set(re.findall(r"model §(\d+)", source.read_text()))
+    assert referred
+    assert referred <= sections
