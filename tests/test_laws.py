@@ -298,3 +298,48 @@ def test_variations_say_what_they_change():
     for name, scenario in VARIATIONS.items():
         assert dataclasses.is_dataclass(scenario)
         assert (scenario == POCKET) == (name == "as shipped")
+
+
+@pytest.mark.parametrize("book", [1, 3])
+def test_lots_announced_again_never_outgrow_their_table(book):
+    """Hubs that go down one after the other while everything else waits; the last copies are only room to spare."""
+    scenario = vary(
+        capacity={"order_book": book},
+        disruptions={"hub_outage_year": 60.0, "hub_outage_median_d": 1.0, "hub_outage_sigma": 0.3},
+        demand={"catalogue_level": 40.0, "custom_level": 20.0},
+    )
+    batch = HubNetworkVector(scenario, num_envs=64, autoreset=False)
+    batch.reset(seed=0)
+    rng = np.random.default_rng(0)
+    actions = {role: np.zeros(space.shape, int) for role, space in batch.action_space.items()}
+    for _ in range(scenario.episode_d):
+        actions["hub"][:, :, batch.spec["hub"].component("bid")] = rng.choice([0, 0, 0, 2], size=(64, 1, 1))
+        batch.step(actions)
+        assert (batch.arrays.clock["lots"] <= batch.arrays.lot.shape[-1]).all()
+        check_laws(batch)
+
+
+def test_stock_that_expires_on_the_way_is_not_young_again():
+    """Shipped on the last day of its age class, two days under way, and gone a class later at the latest."""
+    scenario = vary(
+        materials=each("materials", sealed_life_d=50.0, floor_life_d=None, design_of=None),
+        freight={"depot_hub_two_days_beyond_km": 0.0},
+        disruptions={"scale": 0.0},
+        inventory={"opening_level": (0.0, 0.0)},
+    )
+    batch = HubNetworkVector(scenario)
+    batch.reset(seed=1)
+    a, width = batch.arrays, 10  # a fifth of the sealed life
+    a.clock["day"], a.clock["lots"], a.clock["tenders"] = width - 1, 0, 0
+    a.depot_mat["stock"][0, 0, :, 0], a.depot_mat["value"][0, 0] = 500.0, 1000.0
+    actions = {role: np.zeros(space.shape, int) for role, space in batch.action_space.items()}
+    actions["hub"][:, :, batch.spec["hub"].component("cover")] = 3
+    actions["depot"][:, :, batch.spec["depot"].component("quote")] = 1
+    batch.step(actions)
+    assert (a.flow[0, -1, :, FLOW_NAMES.index("shipped"), 0] > 0).all()
+    actions["hub"][:], actions["depot"][:] = 0, 0
+    while batch.day[0] <= 2 * width:
+        batch.step(actions)
+    used = a.flow[0, :2, :, FLOW_NAMES.index("received"), 0] > 0
+    assert used.any()
+    assert (a.hub_mat["sealed"][0].sum(axis=-1)[used] == 0).all()

@@ -267,7 +267,8 @@ def award(
         commit(w, x, t, h, lot.row, stage, days, machine, labour)
     if made > 0:
         x.open_rows[t, h, lot.row] += 1
-    s.hub_tech[b, h, row.lane].won_h += units * machine_h_longest(w, lot.row, lot.price)
+    if row.kind != TENDER:
+        s.hub_tech[b, h, row.lane].won_h += units * machine_h_longest(w, lot.row, lot.price)
 
 
 @kernel
@@ -289,14 +290,19 @@ def announce_again(w: Tables, s: State, b: int, h: int, day: int) -> None:
     clock = s.clock[b]
     hub = s.hub[b, h]
     kept = 0
+    again = 0  # the table of lots has room for one full order book of these beside what is new
+    for i in range(clock.lots):
+        again += s.lot[b, i].again
     for i in range(hub.orders):
         order = s.order[b, h, i]
-        table = s.tender if w.row[order.row].kind == TENDER else s.lot
-        count = clock.tenders if w.row[order.row].kind == TENDER else clock.lots
+        tender = w.row[order.row].kind == TENDER
+        table = s.tender if tender else s.lot
+        count = clock.tenders if tender else clock.lots
+        full = count == table.shape[1] if tender else again >= s.order.shape[2]
         if order.wip_value > 0.0:
             write_off(w, s, b, h, order.wip_value)
             order.wip_value = 0.0
-        if count == table.shape[1]:
+        if full:
             order.todo[0] = order.open
             for stage in range(1, len(order.todo)):
                 order.todo[stage] = 0
@@ -309,10 +315,11 @@ def announce_again(w: Tables, s: State, b: int, h: int, day: int) -> None:
         lot.last_day = day + max(w.row[order.row].patience_d, 2)
         lot.again, lot.units, lot.price, lot.key = 1, order.open, order.price, order.key
         s.events[b, E_REANNOUNCED] += order.open
-        if w.row[order.row].kind == TENDER:
+        if tender:
             clock.tenders += 1
         else:
             clock.lots += 1
+            again += 1
     hub.orders = kept
     for p in range(s.hub_prod.shape[2]):
         goods = s.hub_prod[b, h, p]
@@ -453,14 +460,15 @@ def auction_tenders(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.
                 continue
             score, bid = landed_score(w, s, x, b, t, h, tender, terms, w.bid_level[markup])
             tie = uniform(tie_key, combine(tender.key, w.hub_key[h]))
-            if score > best_score or (score == best_score and (best < 0 or tie >= best_tie)):
+            if score > best_score or (score == best_score and best >= 0 and tie >= best_tie):
                 continue
             days = promise_days(w, tender, h, day)
             if available_to_promise(w, x, t, h, tender.row, tender.price, days, tender.units) == tender.units:
                 best, best_score, best_bid, best_tie = h, score, bid, tie
         if best >= 0:
             award(w, s, x, b, t, best, tender, tender.units, best_bid, promise_days(w, tender, best, day))
-            s.events[b, E_TENDERS_WON] += 1.0
+            if tender.again == 0:
+                s.events[b, E_TENDERS_WON] += 1.0
             tender.units = 0
 
 
@@ -503,7 +511,8 @@ def customer_market(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.
             h = w.reach[lot.town, n]
             if h < 0:
                 break
-            s.hub_tech[b, h, w.row[lot.row].lane].offered_h += hours
+            if w.hub_can[h, lot.row] == 1:
+                s.hub_tech[b, h, w.row[lot.row].lane].offered_h += hours
     build_room(w, s, x, b, t)
     auction_lots(w, s, x, b, t)
     auction_tenders(w, s, x, b, t, action)

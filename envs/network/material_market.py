@@ -175,11 +175,14 @@ def ship_to_hub(w: Tables, s: State, x: Scratch, b: int, t: int, d: int, h: int,
     ring = (day + days) % INBOUND_DAYS
     left = quantity
     oldest = oldest_class(w, m, day)
+    # a class whose period ends on the way comes back as the youngest: it travels with the one that is then the oldest
+    width = w.mat[m].class_d
+    passed = (day + days - 1) // width - day // width if width > 0 else 0
     for i in range(AGES):
         a = (oldest + i) % AGES
         taken = min(left, depot.stock[a])
         depot.stock[a] -= taken
-        hub.inbound[ring, a] += taken
+        hub.inbound[ring, (oldest + max(i, passed)) % AGES] += taken
         left -= taken
     depot.value -= value
     hub.inbound_value[ring] += value

@@ -329,7 +329,9 @@ def observe_hub(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, out: ND
     i += 8 * materials
     for p in range(products):
         goods = s.hub_prod[b, h, p]
-        out[i + p] = ratio(np.float64(goods.finished), 5.0 * max(goods.rate, 0.25 * w.hub_rate[h, p]))
+        out[i + p] = ratio(
+            np.float64(goods.finished), 5.0 * max(goods.rate, w.par[0].catchment_floor * w.hub_rate[h, p])
+        )
         out[i + products + p] = notice_share(w, s, b, p)
         out[i + 2 * products + p] = clip(ratio(goods.rate, w.hub_rate[h, p]) - 1.0)
 

@@ -72,7 +72,7 @@ RANGES: dict[str, dict[str, str]] = {
         "tender_level": _NOT_NEGATIVE,
         "dispersion": "(1, inf)",
         "revisions_per_year": _NOT_NEGATIVE,
-        "revision_notice_d": _NOT_NEGATIVE,
+        "revision_notice_d": _AT_LEAST_ONE,
     },
     "Labour": {
         "hours_per_day": "(0, 24]",
@@ -147,7 +147,7 @@ RANGES: dict[str, dict[str, str]] = {
         "switched_off": _NOT_NEGATIVE,
     },
     "Capacity": dict.fromkeys(("order_book", "open_tenders", "supplier_orders", "tender_slots"), _AT_LEAST_ONE),
-    "Scenario": {"episode_d": _AT_LEAST_ONE},
+    "Scenario": {"episode_d": "[1, 5000]"},
 }
 
 # Words that stand for a rule. What the model does not do yet is not offered.
