@@ -39,6 +39,8 @@ class RolloutConfig:
     """days collected from every copy between two updates"""
     persistence: float = 1.0
     """mean days a random draw of exploration is kept: an order level that is tried for one day shows no effect"""
+    correlation: float = 0.0
+    """share of a draw of exploration that all agents of a role have in common for all components of a block"""
     branch: bool = False
     """before each collection, put all copies of a group into the state of one of them"""
 
@@ -71,6 +73,11 @@ class PpoConfig:
     """discount per day"""
     gae_lambda: float = 0.95
     """decay of the advantage estimator per day: 0 = one step, 1 = Monte Carlo"""
+    baseline: Literal["critic", "group"] = "critic"
+    """what returns are compared with: a critic and the group's mean; or, without a critic, the group's mean alone.
+    With lasting exploration a critic reads the draw off the state it led to, and takes its effect for the state's"""
+    settlement: bool = False
+    """at the end of an episode, count its settlement instead of the value of a network that goes on"""
     stock_charge: float = 0.0
     """share of its value charged when stock is bought and given back when it is used, in the reward learned from"""
     max_grad_norm: float = 0.5
@@ -197,7 +204,7 @@ _ABOVE: dict[str, float] = {
     "max_minutes": 0, "learning_rate": 0, "critic_learning_rate": 0, "clip": 0, "max_grad_norm": 0,
     "imitation_learning_rate": 0,
 }  # fmt: skip
-_SHARES = ("gamma", "stock_charge", "gae_lambda", "imitation_noise", "smoothing")
+_SHARES = ("correlation", "gamma", "stock_charge", "gae_lambda", "imitation_noise", "smoothing")
 
 
 def setting_names() -> dict[str, str]:
@@ -234,6 +241,8 @@ def validate(config: TrainConfig) -> None:
         _require(len(widths) > 0 and min(widths) > 0, key, list(widths), "one or more positive widths")
     copies, group = config.rollout.copies, config.rollout.group
     _require(copies % group == 0, "group", group, f"a divisor of copies ({copies})")
+    alone = config.ppo.baseline == "group" and group == 1
+    _require(not alone, "baseline", "group", "critic, or a group of more than 1 copy")
     steps = config.steps_per_iteration
     _require(config.ppo.minibatches <= steps, "minibatches", config.ppo.minibatches, f"at most copies x days ({steps})")
     _require(len(config.validation.opponents) > 0, "opponents", [], "at least one policy to compare with")

@@ -95,7 +95,7 @@ class Learner:
             divergence: dict[str, list[float]] = {role: [] for role in moving}
             order = torch.randperm(days * copies, generator=generator)
             for index in order.chunk(self.config.minibatches):
-                for name in self.critics:
+                for name in self.critics if self.config.baseline == "critic" else ():
                     loss = self._critic_step(name, rollout, targets[name], index)
                     records.setdefault(f"loss/value_{name}", []).append(loss)
                 for role in moving:
@@ -129,6 +129,10 @@ class Learner:
                 rewards = rollout.roles[name].rewards + charges.unsqueeze(-1)
                 ended = rollout.ended.unsqueeze(-1).expand_as(rewards)
                 values, following = rollout.local_values(name, critic)
+            if self.config.baseline == "group":
+                values, following = torch.zeros_like(values), torch.zeros_like(following)
+            if self.config.settlement:
+                following = rollout.settle(following)
             advantage, target = gae(rewards, values, following, ended, gamma, lam)
             residual = float((target - values).var())
             metrics[f"value/explained_variance_{name}"] = 1.0 - residual / max(float(target.var()), 1e-12)

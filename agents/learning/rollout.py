@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fabmesh.agents.learning import fused
-from fabmesh.agents.learning.batch import Batch
+from fabmesh.agents.learning.batch import Batch, RoleSpec
 from fabmesh.agents.learning.config import RolloutConfig
 from fabmesh.agents.learning.networks import Critic, RolePolicy
 
@@ -31,16 +31,21 @@ class RoleBuffer:
         actions: int64 [T, B, A, C].
         log_probs: float32 [T, B, A, C], of the chosen levels when they were chosen.
         rewards: float32 [T, B, A].
-        uniforms: float32 [B, A, C], the random numbers the last actions were drawn with.
+        own: float32 [B, A, C], the standard normal each component's last action was drawn with.
+        common: float32 [B, 1, blocks], the one that its block of components has in common with all agents of the role.
+        block: int64 [C], block of each component.
     """
 
-    def __init__(self, days: int, copies: int, agents: int, features: int, components: int, levels: int) -> None:
+    def __init__(self, days: int, copies: int, spec: RoleSpec, components: int, levels: int) -> None:
+        agents, features = len(spec.agents), spec.num_features
         self.obs = torch.zeros(days + 1, copies, agents, features)
         self.mask = torch.zeros(days + 1, copies, agents, components, levels, dtype=torch.bool)
         self.actions = torch.zeros(days, copies, agents, components, dtype=torch.int64)
         self.log_probs = torch.zeros(days, copies, agents, components)
         self.rewards = torch.zeros(days, copies, agents)
-        self.uniforms = torch.zeros(copies, agents, components)
+        self.own = torch.zeros(copies, agents, components)
+        self.common = torch.zeros(copies, 1, len(spec.components))
+        self.block = torch.repeat_interleave(torch.tensor([block.count for block in spec.components]))
 
 
 class Collector:
@@ -59,6 +64,7 @@ class Collector:
         stock: float64 [T+1, B], EUR, value of all stock after each day (slot 0: before the first), where it is counted.
         begins: bool [T+1, B], True where a day is the first of an episode.
         costs: float64 [T, B], EUR, network cost of the day.
+        settlements: float64 [T, B], EUR, settlement of the episodes that ended with the day, else 0.
         finals: For each day on which episodes ended: the day, the copies, their final observations and states.
         episodes: For each such day: ledgers, events and settlements of the episodes that ended, if the batch has them.
     """
@@ -70,12 +76,7 @@ class Collector:
         days, copies = config.days, batch.num_envs
         self.roles = {
             role: RoleBuffer(
-                days,
-                copies,
-                len(batch.spec[role].agents),
-                batch.spec[role].num_features,
-                policies[role].layout.components,
-                policies[role].layout.levels,
+                days, copies, batch.spec[role], policies[role].layout.components, policies[role].layout.levels
             )
             for role in batch.roles
         }
@@ -84,6 +85,7 @@ class Collector:
         self.stock = torch.zeros(days + 1, copies, dtype=torch.float64)
         self.begins = torch.ones(days + 1, copies, dtype=torch.bool)
         self.costs = torch.zeros(days, copies, dtype=torch.float64)
+        self.settlements = torch.zeros(days, copies, dtype=torch.float64)
         self._inventory = self._inventory_column()
         self.finals: list[tuple[int, NDArray[np.int64], dict[str, Tensor], Tensor]] = []
         self.episodes: list[dict[str, NDArray[np.float64]]] = []
@@ -94,7 +96,8 @@ class Collector:
         self._store(self.config.days, obs, info)
         self.begins[self.config.days] = True
         for buffer in self.roles.values():
-            buffer.uniforms.uniform_(generator=self.generator)
+            buffer.own.normal_(generator=self.generator)
+            buffer.common.normal_(generator=self.generator)
 
     @torch.no_grad()
     def collect(self) -> None:
@@ -109,6 +112,7 @@ class Collector:
         if self.config.branch and self.config.group > 1:
             self._branch()
         self.finals.clear()
+        self.settlements.zero_()
         self.episodes.clear()
         for day in range(days):
             chosen = self._act(day)
@@ -128,20 +132,28 @@ class Collector:
 
         A level is the inverse of its distribution function at a uniform number. Each number lasts `persistence` days
         on average, so a copy stays for a while with, say, lower covers than its group: the effect of an order level
-        on freight and deadstock shows only if it is kept. On each day the levels follow the policy all the same
-        (exploration correlated in time, as in Eberhard et al. 2023, "Pink noise is all you need").
+        on freight and deadstock shows only if it is kept. A share `correlation` of its variance (before the normal
+        distribution function makes it uniform) is common to a block of components and to all agents of the role, so
+        that a copy as a whole stands for lower covers, and its advantage says whether they are good. Each component
+        follows the policy on each day all the same (exploration correlated in time, as in Eberhard et al. 2023,
+        "Pink noise is all you need", and by a Gaussian copula between components).
         """
         chosen = {}
         for role, buffer in self.roles.items():
             logits = self.policies[role](buffer.obs[day])
-            actions, shape = buffer.actions[day], buffer.actions[day].shape
-            fresh = torch.rand(shape, generator=self.generator)
-            changed = torch.rand(shape, generator=self.generator) * self.config.persistence < 1.0
-            torch.where(changed, fresh, buffer.uniforms, out=buffer.uniforms)
+            actions = buffer.actions[day]
+            for noise in (buffer.own, buffer.common):
+                fresh = torch.randn(noise.shape, generator=self.generator)
+                changed = torch.rand(noise.shape, generator=self.generator) * self.config.persistence < 1.0
+                torch.where(changed, fresh, noise, out=noise)
+            share = self.config.correlation
+            uniforms = torch.special.ndtr(
+                share**0.5 * buffer.common[:, :, buffer.block] + (1.0 - share) ** 0.5 * buffer.own
+            )
             fused.sample_levels(
                 logits.flatten(0, 1).numpy(),
                 buffer.mask[day].flatten(0, 1).numpy(),
-                buffer.uniforms.flatten(0, 1).numpy(),
+                uniforms.flatten(0, 1).numpy(),
                 actions.flatten(0, 1).numpy(),
                 buffer.log_probs[day].flatten(0, 1).numpy(),
             )
@@ -162,6 +174,7 @@ class Collector:
         self.finals.append((day, copies, observations, torch.from_numpy(info["final_state"][copies].copy())))
         if "final_ledger" in info:
             keys = ("final_ledger", "final_events", "settlement", "standard_cost")
+            self.settlements[day, copies] = torch.from_numpy(info["settlement"][copies])
             self.episodes.append({key: np.array(info[key][copies]) for key in keys})
 
     def _inventory_column(self) -> int | None:
@@ -185,6 +198,16 @@ class Collector:
         self.stock[day + 1].copy_(torch.from_numpy(after - before))
         self.costs[day].copy_(torch.from_numpy(info["cost"]))
 
+    def _reward_per_eur(self) -> float:
+        """Reward of one EUR less of network cost."""
+        return float(self.team_rewards().sum()) / float(-self.costs.sum())
+
+    def settle(self, following: Tensor) -> Tensor:
+        """Values [T, B, ...] of the states reached, with the settlement in their place where episodes ended."""
+        charged = (-self._reward_per_eur() * self.settlements).float()
+        shape = (*charged.shape, *[1] * (following.dim() - 2))
+        return torch.where(self.ended.reshape(shape), charged.reshape(shape), following)
+
     def stock_charges(self, share: float, gamma: float) -> Tensor:
         """Reward [T, B] of charging a share of the value of stock when it comes in and giving it back when it goes.
 
@@ -193,9 +216,10 @@ class Collector:
         """
         if self._inventory is None or share == 0.0:
             return torch.zeros(self.ended.shape)
-        per_eur = float(self.team_rewards().sum()) / float(-self.costs.sum())
         change = gamma * self.stock[1:] - self.stock[:-1]
-        return (-share * per_eur * change).masked_fill(self.begins[:-1], 0.0).float()  # there: another world's stock
+        return (
+            (-share * self._reward_per_eur() * change).masked_fill(self.begins[:-1], 0.0).float()
+        )  # there: another world's stock
 
     def _branch(self) -> None:
         """Put all copies of each group into the state of one of them, drawn at random.
@@ -241,7 +265,7 @@ class Collector:
         for role, buffer in self.roles.items():
             saved[f"obs.{role}"] = buffer.obs[self.config.days].numpy()
             saved[f"mask.{role}"] = buffer.mask[self.config.days].numpy()
-            saved[f"uniforms.{role}"] = buffer.uniforms.numpy()
+            saved[f"own.{role}"], saved[f"common.{role}"] = buffer.own.numpy(), buffer.common.numpy()
         for name in ("states", "stock", "begins"):
             saved[name] = getattr(self, name)[self.config.days].numpy()
         return saved
@@ -253,6 +277,7 @@ class Collector:
         for role, buffer in self.roles.items():
             buffer.obs[self.config.days].copy_(torch.from_numpy(saved[f"obs.{role}"]))
             buffer.mask[self.config.days].copy_(torch.from_numpy(saved[f"mask.{role}"]))
-            buffer.uniforms.copy_(torch.from_numpy(saved[f"uniforms.{role}"]))
+            buffer.own.copy_(torch.from_numpy(saved[f"own.{role}"]))
+            buffer.common.copy_(torch.from_numpy(saved[f"common.{role}"]))
         for name in ("states", "stock", "begins"):
             getattr(self, name)[self.config.days].copy_(torch.from_numpy(saved[name]))
