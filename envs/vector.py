@@ -56,8 +56,9 @@ class HubNetworkVector:
     def __init__(
         self, scenario: str | Path | Scenario = "rotterdam", num_envs: int = 1, threads: int = 1, autoreset: bool = True
     ) -> None:
-        if num_envs < 1 or threads < 1:
-            raise ValueError(f"num_envs and threads must be at least 1, got {num_envs} and {threads}")
+        for name, number in (("num_envs", num_envs), ("threads", threads)):
+            if not isinstance(number, (int, np.integer)) or number < 1:
+                raise ValueError(f"{name} must be an integer of at least 1, got {number!r}")
         self.scenario = load_scenario(scenario)
         self.num_envs = num_envs
         self.threads = min(threads, num_envs)
@@ -76,6 +77,7 @@ class HubNetworkVector:
         self._bounds = [int(n) for n in np.linspace(0, num_envs, self.threads + 1)]
         self._pool = ThreadPoolExecutor(self.threads - 1, "fabmesh") if self.threads > 1 else None
         self._started = False
+        self._closed = False
         self._make_spaces()
         io = self._buffers
         self._obs = {"hub": io.hub_obs, "depot": io.depot_obs}
@@ -177,6 +179,8 @@ class HubNetworkVector:
             ValueError: If an action has another shape or a value that is no level; nothing has been stepped then.
             RuntimeError: Before the first reset, or after the end without autoreset.
         """
+        if self._closed:
+            raise RuntimeError("the batch has been closed")
         if not self._started:
             raise RuntimeError("call reset before step")
         if not self.autoreset and self._buffers.truncated.any():
@@ -200,7 +204,8 @@ class HubNetworkVector:
         return self._buffers.state
 
     def close(self) -> None:
-        """Ends the threads; the batch cannot be stepped afterwards if it has more than one."""
+        """Ends the threads; the batch cannot be stepped afterwards."""
+        self._closed = True
         if self._pool is not None:
             self._pool.shutdown()
 
@@ -237,7 +242,8 @@ class HubNetworkVector:
     def bytes_per_copy(self) -> int:
         """Memory of the state and buffers of one copy."""
         fixed = {"hub_levels", "depot_levels"}
-        arrays = list(self._state) + [a for n, a in zip(Buffers._fields, self._buffers, strict=True) if n not in fixed]
+        arrays: list[Any] = list(self._state)
+        arrays += [a for n, a in zip(Buffers._fields, self._buffers, strict=True) if n not in fixed]
         return sum(a.nbytes for a in arrays) // self.num_envs
 
     def save_state(self) -> dict[str, NDArray[Any]]:
@@ -281,6 +287,8 @@ class HubNetworkVector:
                 entropy = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) >> 9
                 return np.array([entropy + i for i in range(self.num_envs)], np.uint64)
             return np.array([next_seed(s) for s in self._state.clock["seed"]], np.uint64)
+        if isinstance(seed, (bool, float, str)):
+            raise ValueError(f"seed {seed!r} must be an integer, a sequence of integers, or None")
         if isinstance(seed, (int, np.integer)):
             if not 0 <= int(seed) <= 2**64 - self.num_envs:
                 raise ValueError(f"seed {seed} must be from 0 to 2**64 - num_envs")

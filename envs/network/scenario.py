@@ -199,11 +199,11 @@ class Market:
 class LastMile:
     """Delivery to customers with an own van or as a parcel (F§1.1)."""
 
-    van_stop_eur: float = 5.2
+    van_stop_eur: float = 7.2
     van_radius_km: float = 25.0
     van_eur_km: float = 0.35
     van_stops_per_round: float = 12.0
-    parcel_eur: float = 5.6
+    parcel_eur: float = 7.6
     parcel_eur_kg: float = 0.28
     parcel_litres_per_kg: float = 5.0  # volumetric weight: L / 5
     two_days_beyond_km: float = 250.0
@@ -213,7 +213,7 @@ class LastMile:
 class Freight:
     """Road freight of materials: fixed per consignment + rate x chargeable tonne-km."""
 
-    fixed_eur: float = 25.0
+    fixed_eur: float = 33.0
     rate_eur_tkm: float = 0.35
     kg_per_litre: float = 0.333  # chargeable weight = max(kg, 0.333 kg/L x L)
     circuity: float = 1.27  # road km / great circle km

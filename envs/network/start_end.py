@@ -160,8 +160,17 @@ def draw_start(w: Tables, s: State, b: int) -> None:
 
 
 @kernel
+def revision_ahead(s: State, b: int, product: int) -> bool:
+    """Whether a revision of the product's design has been announced that has not taken effect yet."""
+    return product >= 0 and s.revision[b, product] > s.clock[b].day
+
+
+@kernel
 def need_on_tape(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
-    """What the tape asks for after the end: material into `x.need`, units per row into `x.row_units`."""
+    """What the tape asks for after the end: material into `x.need`, units per row into `x.row_units`.
+
+    Kits and finished goods whose design is about to be revised are needed until then only.
+    """
     clock = s.clock[b]
     for m in range(len(w.mat)):
         x.need[t, m] = 0.0
@@ -179,9 +188,13 @@ def need_on_tape(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
                 units = lot_units(w, units_key, c, r, season)
                 if units > 0:
                     price = lot_price(w, price_key, c, r, units)
-                    x.row_units[t, r] += units
+                    revised = r < w.par[0].products and revision_ahead(s, b, r) and day >= s.revision[b, r]
+                    if not revised:
+                        x.row_units[t, r] += units
                     for line in range(w.row[r].bom):
-                        x.need[t, w.row[r].bom_material[line]] += units * bom_quantity(w, r, line, price)
+                        m = w.row[r].bom_material[line]
+                        if not (revised and w.mat[m].design == r):
+                            x.need[t, m] += units * bom_quantity(w, r, line, price)
         for i in range(len(w.stream)):
             for c in range(len(w.population)):
                 for number in range(tenders_of_town(w, tender_key, i, c)):
@@ -231,8 +244,11 @@ def settle(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
                 value += material.inbound_value[ring]
         for d in range(s.depot_mat.shape[1]):
             depot = s.depot_mat[b, d, m]
-            quantity += in_depot(depot) + depot.on_order
+            quantity += in_depot(depot)
             value += depot.value
+            if revision_ahead(s, b, w.mat[m].design):
+                continue  # what the supplier still has to deliver comes in the new design
+            quantity += depot.on_order
             for i in range(depot.orders):
                 order = s.supplier_order[b, d, m, i]
                 value += order.quantity * order.price
