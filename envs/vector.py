@@ -244,7 +244,7 @@ class HubNetworkVector:
         fixed = {"hub_levels", "depot_levels"}
         arrays: list[Any] = list(self._state)
         arrays += [a for n, a in zip(Buffers._fields, self._buffers, strict=True) if n not in fixed]
-        return sum(a.nbytes for a in arrays) // self.num_envs
+        return int(sum(a.nbytes for a in arrays)) // self.num_envs
 
     def save_state(self) -> dict[str, NDArray[Any]]:
         """A copy of everything that `load_state` needs to go on exactly from here."""

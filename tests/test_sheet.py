@@ -46,7 +46,7 @@ def test_hours_of_machines_and_people() -> None:
     assert capacity.town_need_h[:, k].sum() == pytest.approx(needed)
     assert capacity.hub_hours[:, k].tolist() == [20, 20, 10, 10]
     assert capacity.utilisation[k] == pytest.approx(needed / 60)
-    assert capacity.utilisation[k] == pytest.approx(0.82, abs=0.005)
+    assert capacity.utilisation[k] == pytest.approx(0.78, abs=0.005)
     assert capacity.own_town[0, k] == pytest.approx(needed * 868.135 / THOUSANDS / 20)
     assert capacity.hub_hours[:, -1].tolist() == pytest.approx([66, 66, 13.2, 13.2])
     assert capacity.own_town[2, capacity.resources.index("SLS")] == np.inf  # Delft owns no SLS
@@ -90,7 +90,7 @@ def test_one_product_alone() -> None:
     assert lines["energy"] == pytest.approx((cnc * 5 + laser * 8) * 0.25)
     assert lines["labour"] == pytest.approx(labour * 42)
     km = float(hub_depot_km(scenario)[0, 0])
-    assert lines["first_mile_freight"] == pytest.approx(25 / 5 + 0.35 * km * use / 1000)
+    assert lines["first_mile_freight"] == pytest.approx(33 / 5 + 0.35 * km * use / 1000)
     logistics = sum(lines[name] for name in lines if name.endswith("freight") or name == "order_cost")
     assert sheet.costs.logistics_share == pytest.approx(logistics / sum(lines.values()))
 
@@ -146,7 +146,7 @@ def _cost_year(scenario: Scenario, m: int, year: float, lot: float) -> float:
     material = scenario.materials[m]
     factor = scenario.supply.price_factors[int(price_class(scenario, np.array(lot / material.pallet)))]
     price = material.bulk_eur + (material.retail_eur - material.bulk_eur) * factor
-    return year * price + (60 + 25) * year / lot + 0.2 * price * lot / 2
+    return year * price + (60 + 33) * year / lot + 0.2 * price * lot / 2
 
 
 @pytest.mark.parametrize("name", shipped_scenarios())
