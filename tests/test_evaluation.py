@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import fabmesh
 from fabmesh.agents.evaluation import plots, report
 from fabmesh.agents.evaluation.comparison import Comparison
 from fabmesh.agents.evaluation.files import check_writable, write_whole
@@ -62,14 +63,14 @@ def test_measures_from_a_hand_made_ledger():
         "network_cost": network,
         "controllable_cost": network - 1_000,
         "mission_cost": logistics + deadstock,
-        "network_cost_per_unit": network / 100,
-        "controllable_cost_per_unit": (network - 1_000) / 100,
-        "mission_cost_per_unit": (logistics + deadstock) / 100,
+        "network_cost_per_unit": network / 80,
+        "controllable_cost_per_unit": (network - 1_000) / 80,
+        "mission_cost_per_unit": (logistics + deadstock) / 80,
         "deadstock": deadstock,
-        "deadstock_share": 0.05,
+        "deadstock_share": 0.04,
         "logistics_cost": logistics,
         "logistics_share": logistics / network,
-        "retail_share": 0.25,
+        "retail_share": 0.2,
         "lateness_cost": 3 * 10 * 14,
         "lost_cost": 3 * 10 * 16,
         "holding_cost": 3 * 10 * 12,
@@ -96,6 +97,7 @@ def test_a_share_of_nothing_is_undefined_and_a_cost_of_nothing_is_zero():
     got = measure(ledger, LINES, events, EVENTS, np.zeros(2))
     assert np.isnan(got["fill_rate"][1])
     assert np.isnan(got["deadstock_share"][1])
+    assert np.isnan(got["mission_cost_per_unit"][1])
     assert got["network_cost"][1] == 0.0
 
 
@@ -189,7 +191,8 @@ def test_json_has_the_layout_promised(tmp_path):
     path = tmp_path / "new" / "out.json"
     report.write_json(comparison_of("one", "two", "three"), path)
     data = json.loads(path.read_text())
-    assert list(data) == ["scenario", "seeds", "policies", "paired"]
+    assert list(data) == ["scenario", "seeds", "policies", "paired", "first_seed", "version", "scenario_hash"]
+    assert (data["first_seed"], data["version"]) == (0, fabmesh.__version__)
     assert data["scenario"] == "pocket"
     assert data["seeds"] == {"space": "validation", "count": 6}
     assert [policy["name"] for policy in data["policies"]] == ["one", "two", "three"]
@@ -235,6 +238,32 @@ def test_tables_fit_a_terminal_of_80_columns():
     assert "…" not in text
     for word in ("base_stock", "nearest", "local", "kEUR"):
         assert word in text
+
+
+def test_a_loss_is_not_called_a_saving():
+    assert report.words_of_saving(0.0862) == "saves 8.6 %"
+    assert report.words_of_saving(-0.0862) == "costs 8.6 % more"
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_paired_figure_has_ticks_that_can_be_told_apart(scale):
+    comparison = comparison_of("one", "two", "three")
+    tables = []
+    for i, table in enumerate(comparison.tables):
+        cost = scale * (table.measures["network_cost"] + 1e6 * (i == 2))
+        tables.append(replace(table, measures={**table.measures, "network_cost": cost}))
+    figure = plots.paired_differences(replace(comparison, tables=tuple(tables)))
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert "symlog" in figure.axes[0].get_xscale()
+    assert 3 <= len(labels) == len(set(labels)) <= plots.MOST_TICKS
+    assert "-0" not in labels
+
+
+def test_many_policies_are_shown_against_one():
+    figure = plots.paired_differences(comparison_of("one", "two", "base_stock", "three", "four"))
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == [f"{name} - base_stock" for name in ("one", "two", "three", "four")]
 
 
 def test_figures_are_written_whole(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import sys
 from collections import Counter
@@ -25,15 +26,22 @@ class Comparison:
         scenario: Name of the scenario.
         seeds: The seeds.
         tables: One table per policy, in the order asked for, with distinct names.
+        scenario_hash: Short hash of every number of the scenario; a name alone does not say which edition it was.
     """
 
     scenario: str
     seeds: SeedSet
     tables: tuple[EpisodeTable, ...]
+    scenario_hash: str = ""
 
     def pairs(self) -> list[tuple[EpisodeTable, EpisodeTable]]:
         """Every policy with every later one."""
         return list(itertools.combinations(self.tables, 2))
+
+
+def hash_of(scenario: Scenario) -> str:
+    """Short hash of every number of a scenario, its name included."""
+    return hashlib.sha256(repr(scenario).encode()).hexdigest()[:10]
 
 
 def announce_compilation() -> None:
@@ -66,4 +74,4 @@ def compare_policies(
             before[policy.name] += 1
             number = before[policy.name]
             tables.append(table if number == 1 else replace(table, policy=f"{policy.name} ({number})"))
-    return Comparison(scenario.name, seeds, tuple(tables))
+    return Comparison(scenario.name, seeds, tuple(tables), hash_of(scenario))

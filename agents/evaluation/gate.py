@@ -40,7 +40,7 @@ BUSY_LANES = 2  # so many lanes, the busiest first, must lie in the range of uti
 BUSY_RANGE = (0.70, 0.85)
 LABOUR_RANGE = (0.80, 0.95)
 LOGISTICS_RANGE = (0.15, 0.25)  # of network cost
-DEADSTOCK_RANGE = (0.02, 0.06)  # of purchases
+DEADSTOCK_RANGE = (0.02, 0.06)  # of purchases, at suppliers and at retail
 LATE_LOST_RANGE = (0.03, 0.06)  # of network cost
 FULL_LANES = (2, np.inf)  # lanes of the largest hub that its own town alone overloads
 LEAST_EFFECT = 0.01  # of controllable cost, of a component's worst constant level
@@ -210,7 +210,7 @@ def _findings(scenario: Scenario, measured: dict[str, Floats], events: dict[str,
     busiest = sorted(owned, key=lambda name: -load[name])
     largest = int(capacity.hub_hours.sum(axis=1).argmax())
     own = capacity.own_town[largest, : len(scenario.technologies)]
-    network, purchases = mean["network_cost"], mean["purchases_eur"]
+    network, purchases = mean["network_cost"], mean["purchases_eur"] + mean["retail_eur"]
     late_lost = mean["lateness_cost"] + mean["lost_cost"]
     return (
         *(Finding(f"utilisation of {name}", load[name], *BUSY_RANGE) for name in busiest[:BUSY_LANES]),

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
 from fabmesh.agents.evaluation.comparison import Comparison
@@ -34,6 +35,9 @@ GROUPS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
     ("settlement", ("settlement",), "#CC79A7", "//"),
 )
 STYLE: dict[Any, Any] = {"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "font.size": 10}
+REFERENCE = "base_stock"  # what many policies are compared with
+MOST_IN_PAIRS = 4  # policies of which every pair is shown
+MOST_TICKS = 9
 LINE_STYLES = ("--", ":", "-.", (0, (5, 1)))
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -71,11 +75,15 @@ def _groups(table: EpisodeTable) -> list[tuple[str, tuple[str, ...], str, str]]:
 
 
 def paired_differences(comparison: Comparison, measure: str = "network_cost") -> Figure:
-    """Paired difference of every pair with its 95 % interval, in figures as well, because intervals are short."""
+    """Paired differences with their 95 % intervals, in figures as well, because intervals are short.
+
+    Up to `MOST_IN_PAIRS` policies every pair is shown; of more, each against `REFERENCE`, or the last without it.
+    """
     item = BY_NAME[measure]
-    scale, unit = (1e3, "kEUR") if item.unit == "EUR" else (1.0, item.unit)
-    pairs = comparison.pairs()
+    pairs, against = _shown_pairs(comparison)
     results = [compare(a.measures[measure], b.measures[measure], item.better).difference for a, b in pairs]
+    largest = max((abs(result.mean) for result in results), default=0.0)
+    scale, unit = (1e3, "kEUR") if item.unit == "EUR" and largest >= 1e3 else (1.0, item.unit)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.0, 1.6 + 0.4 * len(pairs)), layout="constrained")
         axes = figure.subplots()
@@ -99,16 +107,43 @@ def paired_differences(comparison: Comparison, measure: str = "network_cost") ->
         sizes = [abs(result.mean) / scale for result in results if result.mean]
         note = ""
         if sizes and max(sizes) > 20 * min(sizes):  # else the small differences, which matter, all lie on zero
-            axes.set_xscale("symlog", linthresh=max(min(sizes), 1e-3 * max(sizes)))
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-            note = ", logarithmic away from 0"
+            halves = [(result.high - result.low) / 2 / scale for result in results if result.high > result.low]
+            linear = max(float(np.median(halves)) if halves else min(sizes), 1e-3 * max(sizes))
+            linear = 10.0 ** np.floor(np.log10(linear))  # a round number, on which a tick lies
+            axes.set_xscale("symlog", linthresh=linear)
+            axes.xaxis.set_major_locator(FixedLocator(_decades(axes.get_xlim(), linear)))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
+            note = f",\nlogarithmic beyond {linear:g}"
         axes.axvline(0.0, color="black", linewidth=0.8)
         axes.set_yticks(range(len(pairs)), [f"{a.policy} - {b.policy}" for a, b in pairs])
         axes.invert_yaxis()
         axes.grid(axis="x", alpha=0.3)
         axes.set_xlabel(f"difference in {item.label}, {unit} per episode (mean and 95 % interval){note}")
-        axes.set_title(_title(comparison, "seed by seed"), loc="left")
+        axes.set_title(_title(comparison, f"seed by seed{against}"), loc="left")
     return figure
+
+
+def _shown_pairs(comparison: Comparison) -> tuple[list[tuple[EpisodeTable, EpisodeTable]], str]:
+    """The pairs a figure has room for, and words for its title if not all."""
+    tables = comparison.tables
+    if len(tables) <= MOST_IN_PAIRS:
+        return comparison.pairs(), ""
+    reference = next((table for table in tables if table.policy == REFERENCE), tables[-1])
+    return [(table, reference) for table in tables if table is not reference], f", against {reference.policy}"
+
+
+def _decades(limits: tuple[float, float], linear: float) -> list[float]:
+    """Zero and powers of ten beyond the linear part, both signs, within the limits; at most `MOST_TICKS` in all."""
+    low, high = limits
+    first, last = round(np.log10(linear)), int(np.floor(np.log10(max(abs(low), abs(high), linear))))
+    exponents = range(first, last + 1)
+    for step in range(1, len(exponents) + 1):
+        sizes = [10.0**exponent for exponent in exponents[::-step]]
+        ticks = [tick for size in sizes for tick in (-size, size) if low <= tick <= high]
+        if len(ticks) < MOST_TICKS:
+            break
+    return sorted([0.0, *ticks])
 
 
 def learning_curve(

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from fabmesh import __version__
 from fabmesh.agents.evaluation.comparison import Comparison
 from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.evaluation.measures import BY_NAME, MEASURES
@@ -31,6 +32,11 @@ PAIRED_MEASURES = (
 )
 COLUMNS = ("network_cost", "controllable_cost", "mission_cost", "deadstock")
 UNDEFINED = "n/a"
+MISSION_NOTE = "mission cost must be read beside the fill rate: who serves nobody has the lowest"
+CHOSEN_NOTE = (
+    "trained: each run's checkpoint was chosen on these validation seeds; "
+    "fabmesh-evaluate --seeds test uses untouched ones"
+)
 SHARES = {
     "fill_rate": "fill\nrate",
     "on_time_share": "on\ntime",
@@ -85,7 +91,15 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
                 }
             )
     seeds = {"space": comparison.seeds.space, "count": comparison.seeds.count}
-    return {"scenario": comparison.scenario, "seeds": seeds, "policies": policies, "paired": paired}
+    return {
+        "scenario": comparison.scenario,
+        "seeds": seeds,
+        "policies": policies,
+        "paired": paired,
+        "first_seed": comparison.seeds.first,
+        "version": __version__,
+        "scenario_hash": comparison.scenario_hash,
+    }
 
 
 def write_json(comparison: Comparison, path: Path) -> None:
@@ -128,6 +142,11 @@ def _percent(value: float) -> str:
     return UNDEFINED if math.isnan(value) else f"{100 * value:.1f}"
 
 
+def words_of_saving(share: float) -> str:
+    """Say what a share saved means: "saves 8.6 %", or "costs 8.6 % more" where it is negative."""
+    return f"saves {100 * share:.1f} %" if share >= 0 else f"costs {-100 * share:.1f} % more"
+
+
 def _table(title: str, caption: str | None = None) -> Table:
     return Table(
         title=title, caption=caption, box=None, padding=(0, 2, 0, 0), title_justify="left", caption_justify="left"
@@ -137,7 +156,7 @@ def _table(title: str, caption: str | None = None) -> Table:
 def _costs_table(comparison: Comparison) -> Table:
     table = _table(
         f"{comparison.scenario}: {comparison.seeds.count} {comparison.seeds.space} seeds, kEUR per episode",
-        "mean ± half of the 95 % bootstrap interval; sees = what the policy may read",
+        f"mean ± half of the 95 % bootstrap interval; sees = what the policy may read\n{MISSION_NOTE}",
     )
     table.add_column("policy", no_wrap=True)
     table.add_column("sees", no_wrap=True)
@@ -164,11 +183,11 @@ def _service_table(comparison: Comparison) -> Table:
 def _paired_table(comparison: Comparison) -> Table:
     table = _table(
         "network cost, seed by seed: a - b, kEUR per episode",
-        "interval: 95 % bootstrap; below 0: a is cheaper; %: of b's controllable cost",
+        "interval: 95 % bootstrap; a against b: in % of b's controllable cost",
     )
     table.add_column("a", no_wrap=True)
     table.add_column("b", no_wrap=True)
-    for column in ("difference", "interval", "%", "won by\na, %"):
+    for column in ("difference", "interval", "a against b", "won by\na, %"):
         table.add_column(column, justify="right", no_wrap=True)
     for a, b in comparison.pairs():
         result = _compare(a, b, "network_cost")
@@ -177,7 +196,7 @@ def _paired_table(comparison: Comparison) -> Table:
             value / 1e3 for value in (result.difference.mean, result.difference.low, result.difference.high)
         )
         interval = UNDEFINED if math.isnan(low) else f"[{low:+,.1f}, {high:+,.1f}]"
-        share = UNDEFINED if base <= 0 else f"{1e5 * mean / base:+.1f}"
+        share = UNDEFINED if base <= 0 else words_of_saving(-1e3 * mean / base)
         table.add_row(a.policy, b.policy, f"{mean:+,.1f}", interval, share, _percent(result.share_won))
     return table
 
