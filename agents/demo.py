@@ -50,7 +50,7 @@ class DemoConfig:
     seed: int = 1
     """Training seed."""
     episodes: int = 64
-    """Validation seeds to compare on, one episode each, at most 64."""
+    """Validation seeds to compare on, one episode each, at most 64; training chooses its checkpoint on them as well."""
     threads: int = 2
     """Threads that step the worlds of the comparison; results do not depend on it."""
     directory: Path = Path("runs/demo")
@@ -134,6 +134,7 @@ def run(config: DemoConfig, console: Console) -> None:
     console.print(f"\nComparing with the baselines on {seeds.count} validation worlds:")
     comparison = compare_policies([make_policy(name, scenario) for name in names], scenario, seeds, config.threads)
     report.print_tables(comparison, console)
+    console.print("", report.CHOSEN_NOTE, sep="\n", highlight=False, soft_wrap=True)
     figures = plots.comparison_figures(comparison)
     curve = learning_curve(run_dir, comparison, training)
     if curve is not None:

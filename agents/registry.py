@@ -39,6 +39,11 @@ def make_policy(name_or_path: str, scenario: Scenario) -> Policy:
     raise FabmeshError(_unknown(plain))
 
 
+def is_trained(name_or_path: str) -> bool:
+    """Say whether what a user types names a trained policy, whose checkpoint was chosen on validation seeds."""
+    return name_or_path.removesuffix(SAMPLE_SUFFIX) not in heuristics.NAMES
+
+
 def _unknown(name: str) -> str:
     known = ", ".join(heuristics.NAMES)
     if "/" in name or name.endswith(".pt"):

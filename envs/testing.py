@@ -43,9 +43,11 @@ def check_scenario(scenario: str | Path | Scenario, seed: int = 0) -> list[str]:
         What was checked, one line each.
 
     Raises:
-        ScenarioError: If the scenario cannot be loaded.
+        FabmeshError: If the scenario cannot be loaded, or there is no such seed.
         CheckFailed: If a promise is broken; the message says which, when and where.
     """
+    if not 0 <= seed <= 2**64 - _COPIES:
+        raise FabmeshError(f"seed {seed}: must be from 0 to 2**64 - {_COPIES}")
     loaded = load_scenario(scenario)
     worlds = [seed + 1, seed, seed + 2]
     batch = HubNetworkVector(loaded, num_envs=_COPIES, autoreset=False)

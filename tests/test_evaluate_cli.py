@@ -14,6 +14,7 @@ import fabmesh
 from fabmesh.agents.learning import checkpoint
 from fabmesh.agents.learning.config import TrainConfig
 from fabmesh.agents.learning.ppo import make_policies
+from fabmesh.envs import testing
 from fabmesh.envs.vector import HubNetworkVector
 from fabmesh.evaluate import main
 
@@ -102,6 +103,8 @@ def test_results_do_not_depend_on_threads_or_company(capsys, tmp_path):
         (["--policies", "idle", "--json", "."], "is a directory"),
         (["--policies", "idle", "--json", "file/out.json"], "cannot write in file"),
         (["--policies", "idle", "--figures", "file"], "is a file"),
+        (["--policies", "idle", "--csv", "new/../new/out.json"], "is the path of --json as well"),
+        (["--policies", "idle", "--seeds", "train", "--episodes", "100000000"], "at most 4096"),
     ],
 )
 def test_wrong_input_is_one_clear_line_and_exit_code_2(capsys, tmp_path, monkeypatch, arguments, message):
@@ -132,7 +135,9 @@ def run_dir(tmp_path):
 def test_checkpoints_are_judged_by_their_likeliest_and_by_sampled_actions(capsys, tmp_path, run_dir):
     out = tmp_path / "out.json"
     policies = ["--policies", str(run_dir), f"{run_dir}:sample", "idle"]
-    assert run(capsys, "--scenario", "pocket", *policies, "--episodes", "3", "--json", str(out))[0] == 0
+    code, printed, _ = run(capsys, "--scenario", "pocket", *policies, "--episodes", "3", "--json", str(out))
+    assert code == 0
+    assert "chosen on these validation seeds" in printed
     mode, sampled, _ = json.loads(out.read_text())["policies"]
     assert [(p["name"], p["sees"]) for p in (mode, sampled)] == [("a", "local"), ("a:sample", "local")]
     assert mode["network_cost"] != sampled["network_cost"]
@@ -146,6 +151,27 @@ def test_a_checkpoint_of_another_scenario_is_refused(capsys, tmp_path, run_dir):
     assert "pocket" in err
     assert "rotterdam" in err
     assert not out.exists()
+
+
+def test_stopping_says_what_may_have_been_written(capsys, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    arguments = ["--scenario", "pocket", "--policies", "idle", "--episodes", "1", "--json", str(tmp_path / "out.json")]
+    with monkeypatch.context() as patch:
+        patch.setattr("fabmesh.evaluate.compare_policies", stop)
+        code, _, err = run(capsys, *arguments)
+        assert (code, err) == (130, "stopped; nothing has been written\n")
+    monkeypatch.setattr("fabmesh.evaluate.report.write_json", stop)
+    code, _, err = run(capsys, *arguments)
+    assert code == 130
+    assert "while writing" in err
+    assert "out.json" in err
+
+
+def test_checks_of_a_scenario_refuse_an_impossible_seed(capsys):
+    assert testing.main(["pocket", "--seed", "-1"]) == 2
+    assert capsys.readouterr().err == "error: seed -1: must be from 0 to 2**64 - 3\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--policies", "idle", "--episodes", "many"], ["--polices", "idle"]])
