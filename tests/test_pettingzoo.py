@@ -344,7 +344,9 @@ def test_render_modes(capsys):
 
     human = hub_network_v0.parallel_env(scenario="pocket", render_mode="human", max_cycles=2)
     play(human, seed=1)
-    assert capsys.readouterr().out.count("network cost") == 3  # after the reset and after each of two days
+    pages = capsys.readouterr().out
+    assert pages.count("network cost") == 3  # after the reset and after each of two days
+    assert pages.count("settlement at the end") == 1  # a line of its own, not part of the last day
 
     picture = hub_network_v0.parallel_env(scenario="rotterdam", render_mode="rgb_array")
     _, infos = picture.reset(seed=1)

@@ -22,9 +22,11 @@ def show_page(page: str) -> None:
 
 
 def _head(reading: Reading) -> list[str]:
+    over = reading.day >= reading.days or reading.settlement_eur != 0.0
     return [
         f"{reading.scenario}  world {reading.world}  day {reading.day} of {reading.days}",
         f"network cost {reading.total_day_eur:,.0f} EUR yesterday, {reading.total_eur:,.0f} EUR so far",
+        *([f"settlement at the end of the episode {reading.settlement_eur:,.0f} EUR, part of the sum"] if over else []),
     ]
 
 

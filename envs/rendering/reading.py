@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # The observation's scales (see the feature table): 1.0 of a feature is that many days.
 HUB_COVER_D = 10.0
 DEPOT_COVER_D = 20.0
+SETTLEMENT = "settlement"  # the line that is charged once, after the last day
 NOT_COST = ("revenue", "transfers")  # lines of the ledger that are no cost to the network
 
 
@@ -61,8 +62,13 @@ class Reading:
 
     @property
     def total_day_eur(self) -> float:
-        """Network cost of the last day."""
-        return sum(self.cost_day.values())
+        """Network cost of the last day, without the settlement at the end of the episode."""
+        return sum(eur for line, eur in self.cost_day.items() if line != SETTLEMENT)
+
+    @property
+    def settlement_eur(self) -> float:
+        """What settling the episode cost; 0 before its end."""
+        return self.cost.get(SETTLEMENT, 0.0)
 
     @property
     def total_eur(self) -> float:
