@@ -239,7 +239,7 @@ def test_a_checkpoint_of_another_shape_is_refused_in_one_line(tmp_path):
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "x.pt").write_text("no")
-    with pytest.raises(FabmeshError, match="not a checkpoint"):
+    with pytest.raises(FabmeshError, match="is not a fabmesh checkpoint, or is damaged"):
         checkpoint.read(tmp_path / "x.pt")
     with pytest.raises(FabmeshError, match="train there first"):
         checkpoint.read(tmp_path)
@@ -251,9 +251,111 @@ def test_a_checkpoint_cannot_execute_anything(tmp_path):
             return (os.mkdir, (str(tmp_path / "sprung"),))
 
     torch.save({"format": checkpoint.FORMAT, "weights": Trap()}, tmp_path / "x.pt")
-    with pytest.raises(FabmeshError, match="not a checkpoint"):
+    with pytest.raises(FabmeshError, match="is not a fabmesh checkpoint, or is damaged"):
         checkpoint.read(tmp_path / "x.pt")
     assert not (tmp_path / "sprung").exists()
+
+
+def broken(content, what):
+    """A checkpoint's content with one thing wrong."""
+    weights = {name: value.clone() for name, value in content["weights"]["hub"].items()}
+    first = next(iter(weights))
+    if what == "infinite":
+        weights[first].flatten()[0] = float("nan")
+    elif what == "shape":
+        weights[first] = weights[first][..., :1]
+    elif what == "number":
+        weights[first] = 3
+    else:
+        return {name: value for name, value in content.items() if name != what} | {
+            "kind!": {"kind": "dqn"}, "signature!": {"signature": {"hub": {}, "depot": {}}}, "state!": {"state": {}},
+        }.get(what, {})  # fmt: skip
+    return content | {"weights": content["weights"] | {"hub": weights}}
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        *((name, f"{name} is missing") for name in ("signature", "config", "weights", "kind", "state")),
+        ("kind!", "unknown kind 'dqn', known are mappo, ippo, sb3_ppo"),
+        ("signature!", "its signature: 'features'"),
+        ("state!", "'inner'"),
+        ("infinite", "weights.hub.first.weight holds numbers that are not finite"),
+        ("shape", "size mismatch for first.weight"),
+        ("number", "weights.hub.first.weight is not a tensor"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_in_one_line_with_the_remedy(tmp_path, what, why):
+    training = Training(settings(), task())
+    training.start()
+    path = tmp_path / "last.pt"
+    checkpoint.write(path, broken({**training.content(), "state": training.state()}, what))
+    with pytest.raises(FabmeshError) as error:
+        Training(settings(), task()).restore(checkpoint.read_whole(path, resumable=True), path)
+    said = str(error.value)
+    assert said.startswith(f"{path}: is not a fabmesh checkpoint, or is damaged (")
+    assert why in said
+    assert said.endswith("): train again or give another file")
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"PK\x03\x04 cut", bytes(range(256)) * 4, b"\x80\x02}q\x00."])
+def test_garbage_is_refused_without_advice_to_execute_it(tmp_path, data):
+    (tmp_path / "x.pt").write_bytes(data)
+    with pytest.raises(FabmeshError, match="is not a fabmesh checkpoint, or is damaged") as error:
+        checkpoint.read_whole(tmp_path / "x.pt")
+    assert "weights_only" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_checkpoints_have_the_mode_of_other_files(tmp_path):
+    before = os.umask(0o027)
+    try:
+        checkpoint.write(tmp_path / "last.pt", {"value": 1})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "last.pt").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_run_that_is_over_or_stopped_again_still_knows_its_last_validation(tmp_path):
+    config = settings(steps=4 * 256)
+    part = Training(config, task(validated=True))
+    stop_after(part, 3)
+    run(part, tmp_path, quiet=True)
+    assert (part.stopped, part.found_at, part.steps) == (True, 2 * 256, 3 * 256)
+    again = Training(replace(config, total_steps=6 * 256), task(validated=True))
+    iterate = again.iterate
+
+    def interrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        return iterate()
+
+    again.iterate, again.judge = interrupted, dict
+    again.config = replace(again.config, validation=ValidationConfig(validation_every=100))
+    assert run(again, tmp_path, resume=True, quiet=True) == part.found
+    assert (again.stopped, again.found_at) == (True, 2 * 256)
+    whole = Training(config, task(validated=True))
+    kept = run(whole, tmp_path, resume=True, quiet=True)
+    over = Training(config, task(validated=True))
+    assert run(over, tmp_path, resume=True, quiet=True) == kept
+    assert not over.stopped
+
+
+def test_a_run_stopped_while_it_imitates_leaves_nothing_for_the_next_to_mix_with(tmp_path):
+    first = Training(settings(steps=256), task(teacher=True, validated=True))
+
+    def stopped(_):
+        raise KeyboardInterrupt
+
+    first._begin = stopped
+    with pytest.raises(KeyboardInterrupt):
+        run(first, tmp_path, quiet=True)
+    (tmp_path / "notes.txt").write_text("mine")
+    left = {path.name for path in tmp_path.glob("events.*")}
+    (tmp_path / left.pop()).rename(tmp_path / "events.out.tfevents.1.old")
+    run(Training(settings(steps=256), task(teacher=True, validated=True)), tmp_path, quiet=True)
+    assert not (tmp_path / "events.out.tfevents.1.old").exists()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_sampled_actions_follow_the_seed_of_reset():

@@ -126,6 +126,28 @@ def test_the_central_view_passes_the_checkers():
     made.close()
 
 
+def test_the_central_view_plays_one_world_after_another_and_shows_its_end():
+    made, batch = CentralControlEnv("pocket"), HubNetworkVector("pocket", autoreset=False)
+    made.reset(seed=3)
+    batch.reset(seed=3)
+    action = np.zeros(made.action_space.shape, np.int64)
+    with pytest.raises(ValueError, match="must be integers"):
+        made.step(action + 0.5)
+    parts = {name: np.zeros((1, len(role.agents), len(role.nvec)), np.int64) for name, role in batch.spec.items()}
+    ended = False
+    while not ended:
+        shown, _, _, ended, info = made.step(action)
+        obs, _, _, _, books = batch.step(parts)
+        assert info["cost"] == books["cost"][0]
+        assert ("settlement" in info) == ended
+    assert info["settlement"] == books["settlement"][0]
+    assert np.array_equal(shown, np.concatenate([obs[name].reshape(-1) for name in batch.spec]))
+    made.reset()
+    batch.reset()
+    assert np.array_equal(made.batch.seeds, batch.seeds)
+    made.close()
+
+
 def settings(steps):
     return TrainConfig(
         algo="sb3_ppo",
@@ -159,6 +181,15 @@ def test_a_resumed_sb3_run_equals_an_uninterrupted_one(tmp_path):
     assert resumed.steps == whole.steps
     for name, value in whole.weights().items():
         assert torch.equal(value, resumed.weights()[name]), name
+
+
+def test_an_sb3_run_is_kept_before_its_first_rollout_too(tmp_path):
+    fresh = Sb3Training(settings(256), Task("toy", IdentityBatch))
+    path = tmp_path / checkpoint.LAST
+    checkpoint.write(path, {**fresh.content(), "state": fresh.state()})
+    resumed = Sb3Training(settings(256), Task("toy", IdentityBatch))
+    run(resumed, tmp_path, resume=True, quiet=True)
+    assert resumed.steps == 256
 
 
 def test_a_model_of_sb3_acts_the_same_from_our_checkpoint_and_its_own_file(tmp_path):

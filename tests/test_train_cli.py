@@ -56,6 +56,10 @@ def test_a_run_its_refusal_to_be_overwritten_and_its_resumption(tmp_path):
     assert status == 0, err
     assert len((tmp_path / "a" / "progress.csv").read_text().splitlines()) == 1 + 1 + 3
 
+    status, out, err = train("--resume", "--run-dir", "a", cwd=tmp_path)  # nothing is left to do
+    assert status == 0, err
+    assert "network cost on validation worlds at the end" in out
+
     status, out, err = train("--resume", "--run-dir", "a", "--gamma", "0.5", cwd=tmp_path)
     assert status == 2
     assert "--gamma: the run was started with 0.99, not 0.5" in err
@@ -82,6 +86,28 @@ def test_what_cannot_be_is_refused_in_one_line_with_nothing_written(tmp_path, mo
     assert message in errors[0]
     assert said.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("directory", "message"),
+    [
+        ("file", "--run-dir file: is a file, give the path of a directory"),
+        ("file/a", "--run-dir file/a: cannot write in file (Not a directory)"),
+        ("/proc/a", "--run-dir /proc/a: cannot write in /proc"),
+        (
+            "kept",
+            "--run-dir kept: holds best.pt of another run, but no last.pt to go on with; choose another directory",
+        ),
+    ],
+)
+def test_a_run_directory_that_cannot_be_is_refused_before_any_work(tmp_path, monkeypatch, capsys, directory, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "best.pt").touch()
+    assert main(["--run-dir", directory]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {message}")
 
 
 def test_a_flag_that_does_not_exist_is_refused_with_what_is_alike(tmp_path):

@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-import os
-import pickle
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.learning.batch import RoleSpec
-from fabmesh.agents.learning.config import TrainConfig
+from fabmesh.agents.learning.config import ConfigError, TrainConfig
 from fabmesh.agents.learning.learned import LearnedPolicy
 from fabmesh.agents.learning.settings import as_plain, from_plain
 from fabmesh.agents.policy import Policy
@@ -26,6 +24,10 @@ from fabmesh.envs.network.scenario import Scenario
 
 FORMAT = 1
 BEST, LAST = "best.pt", "last.pt"
+KINDS = ("mappo", "ippo", "sb3_ppo")
+REMEDY = "train again or give another file"
+UNUSABLE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What PyTorch, NumPy and Python raise when content read from a file is not what it should be."""
 
 Signature = dict[str, dict[str, list[list[Any]]]]
 
@@ -50,36 +52,95 @@ def signature(spec: Mapping[str, RoleSpec]) -> Signature:
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint so that the path always holds a whole one: to a file beside it, then in its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
+
+    def save(draft: Path) -> None:
+        with draft.open("wb") as file:
             torch.save({"format": FORMAT, **content}, file)
-        os.replace(temporary, path)  # noqa: PTH105  # the atomic call by its name
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+
+    write_whole(path, save)
+
+
+def damaged(path: Path, why: str) -> CheckpointError:
+    """The error that says so of a file, in one line."""
+    return CheckpointError(f"{path}: is not a fabmesh checkpoint, or is damaged ({why}): {REMEDY}")
+
+
+def first_line(error: Exception) -> str:
+    """The error in one line; PyTorch's list what is wrong below a headline."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    headline = len(lines) > 1 and lines[0].endswith(":")
+    return lines[headline].rstrip(".") if lines else type(error).__name__
+
+
+def locate(path: Path) -> Path:
+    """The file that is meant: of a run directory the best checkpoint, else the last."""
+    if not path.is_dir():
+        return path
+    found = next((path / name for name in (BEST, LAST) if (path / name).is_file()), None)
+    if found is None:
+        raise CheckpointError(f"{path}: no {BEST} or {LAST} in this directory; train there first (--run-dir {path})")
+    return found
 
 
 def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint file, or of the best one of a run directory."""
-    if path.is_dir():
-        found = next((path / name for name in (BEST, LAST) if (path / name).is_file()), None)
-        if found is None:
-            raise CheckpointError(
-                f"{path}: no {BEST} or {LAST} in this directory; train there first (--run-dir {path})"
-            )
-        path = found
+    path = locate(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint; give a run directory or a .pt file") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a checkpoint of this project ({reason})") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not a checkpoint of format {FORMAT}; train again with this version")
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); {REMEDY}") from None
+    except Exception:  # anything, from garbage; PyTorch's advice would be to execute the file
+        raise damaged(path, "PyTorch cannot read it as plain tensors and numbers") from None
+    if not isinstance(content, dict) or "format" not in content:
+        raise damaged(path, "it names no format")
+    if content["format"] != FORMAT:
+        raise CheckpointError(f"{path}: a checkpoint of format {content['format']}, not {FORMAT}: {REMEDY}")
     return content
+
+
+def read_whole(path: Path, resumable: bool = False) -> dict[str, Any]:
+    """The content of a checkpoint with all that a policy is made from.
+
+    Args:
+        path: File or run directory.
+        resumable: It must also hold what a resumed run needs.
+
+    Raises:
+        CheckpointError: If something is missing, is of another kind than it should be, or is not finite.
+    """
+    path = locate(path)
+    content = read(path)
+    wanted = {"kind": str, "scenario": str, "signature": dict, "agents": dict, "config": dict, "weights": dict}
+    for name, kind in (wanted | ({"state": dict} if resumable else {})).items():
+        if name not in content:
+            raise damaged(path, f"{name} is missing")
+        if not isinstance(content[name], kind):
+            raise damaged(path, f"{name} is not what it should be")
+    if content["kind"] not in KINDS:
+        raise damaged(path, f"unknown kind {content['kind']!r}, known are {', '.join(KINDS)}")
+    for name, value in _leaves(content["weights"], "weights"):
+        if not isinstance(value, torch.Tensor):
+            raise damaged(path, f"{name} is not a tensor")
+        if not torch.isfinite(value).all():
+            raise damaged(path, f"{name} holds numbers that are not finite")
+    try:
+        from_plain(content["config"])
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}: {REMEDY}") from None
+    except UNUSABLE as error:
+        raise damaged(path, f"its settings: {first_line(error)}") from None
+    return content
+
+
+def _leaves(tree: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:
+    """What nested mappings hold, by dotted name."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{name}.{key}")
+        else:
+            yield f"{name}.{key}", value
 
 
 def policy_content(
@@ -99,7 +160,10 @@ def policy_content(
 def require_fit(content: Mapping[str, Any], path: Path, scenario: str, spec: Mapping[str, RoleSpec]) -> None:
     """Refuse a checkpoint whose policies do not fit the scenario, naming the first difference."""
     there, here = content["signature"], signature(spec)
-    difference = _first_difference(there, here)
+    try:
+        difference = _first_difference(there, here)
+    except UNUSABLE as error:
+        raise damaged(path, f"its signature: {first_line(error)}") from None
     counts = {role: len(layout.agents) for role, layout in spec.items()}
     if difference is None and content["config"].get("agent_embedding") and content["agents"] != counts:
         difference = f"agents {content['agents']}, not {counts}, and its policies know each agent by its number"
@@ -164,7 +228,8 @@ def _dtype(described: str | dict[str, Any]) -> np.dtype[Any]:
     if isinstance(described, str):
         return np.dtype(described)
     formats = [(kind, tuple(shape)) for kind, shape in described["formats"]]
-    return np.dtype(cast(Any, {**described, "formats": formats}))
+    dtype: np.dtype[Any] = np.dtype(cast(Any, {**described, "formats": formats}))
+    return dtype
 
 
 def load_policy(path: Path, scenario: Scenario, sample: bool = False) -> Policy:
@@ -188,9 +253,13 @@ def load_policy(path: Path, scenario: Scenario, sample: bool = False) -> Policy:
         from fabmesh.agents.learning.sb3 import load_zip
 
         return load_zip(path, spec, sample)
-    content = read(path)
-    require_fit(content, path, scenario.name, spec)
-    return policy_from(content, spec, name=_name_of(path, sample), sample=sample)
+    file = locate(path)
+    content = read_whole(file)
+    require_fit(content, file, scenario.name, spec)
+    try:
+        return policy_from(content, spec, name=_name_of(path, sample), sample=sample)
+    except UNUSABLE as error:
+        raise damaged(file, first_line(error)) from None
 
 
 def policy_from(content: Mapping[str, Any], spec: Mapping[str, RoleSpec], name: str, sample: bool) -> Policy:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fabmesh.agents.evaluation.files import check_writable
 from fabmesh.agents.learning.config import ConfigError, TrainConfig
 from fabmesh.agents.learning.settings import from_plain, parse
 from fabmesh.envs.errors import FabmeshError
@@ -17,29 +18,46 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train from the command line; returns the exit status: 0, or 2 for what a user can put right."""
+    """Train from the command line; returns the exit status: 0, 2 for what a user can put right, 130 when stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        config = _settings(given)
-        _train(config)
+        return _train(_settings(given))
     except FabmeshError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    return 0
 
 
 def _settings(arguments: list[str]) -> TrainConfig:
     """The settings; those of the run in the directory if it is resumed."""
     config = parse(arguments) if "--resume" not in arguments else _peek_resumed(arguments)
     directory = config.directory
-    if not config.resume and (directory / "last.pt").exists():
+    try:
+        check_writable(directory, "--run-dir", directory=True)
+        if not config.resume:
+            _require_free(directory)
+    except OSError as error:
+        raise ConfigError(f"--run-dir {directory}: cannot be used ({error.strerror}); choose another place") from None
+    return config
+
+
+def _require_free(directory: Path) -> None:
+    """Refuse a directory in which a new run would overwrite another."""
+    from fabmesh.agents.learning import checkpoint
+    from fabmesh.agents.learning.reporting import CSV_NAME, holds_rows
+
+    if (directory / checkpoint.LAST).exists():
         raise ConfigError(
             f"--run-dir {directory}: holds a run already; add --resume to go on with it, or choose another directory"
         )
-    return config
+    kept = checkpoint.BEST if (directory / checkpoint.BEST).exists() else CSV_NAME if holds_rows(directory) else None
+    if kept is not None:
+        raise ConfigError(
+            f"--run-dir {directory}: holds {kept} of another run, but no {checkpoint.LAST} to go on with; "
+            "choose another directory"
+        )
 
 
 def _peek_resumed(arguments: list[str]) -> TrainConfig:
@@ -52,19 +70,21 @@ def _peek_resumed(arguments: list[str]) -> TrainConfig:
         raise ConfigError(
             f"--resume: nothing to go on with in {first.directory} (no {checkpoint.LAST}); leave --resume out"
         )
-    return parse(arguments, stored=from_plain(checkpoint.read(last)["config"]))
+    return parse(arguments, stored=from_plain(checkpoint.read_whole(last, resumable=True)["config"]))
 
 
-def _train(config: TrainConfig) -> None:
-    """Build the task, run it, say what came out."""
+def _train(config: TrainConfig) -> int:
+    """Build the task, run it, say what came out; returns the exit status."""
     print("loading; the simulation is compiled on its first use on a machine (up to a minute)", file=sys.stderr)
     from fabmesh.agents.learning.session import run
     from fabmesh.envs.network.loading import load_scenario
 
     scenario = load_scenario(config.scenario)
     task = _task(config, scenario)
-    found = run(_session(config, task), config.directory, config.resume)
-    _summarise(config.directory, found, config.validation.opponents[0])
+    session = _session(config, task)
+    run(session, config.directory, config.resume)
+    _summarise(session, config.directory, config.validation.opponents[0])
+    return 130 if session.stopped else 0
 
 
 def _task(config: TrainConfig, scenario: Scenario) -> Task:
@@ -105,10 +125,11 @@ def _session(config: TrainConfig, task: Task) -> Session:
     return Sb3Training(config, task)
 
 
-def _summarise(directory: Path, found: dict[str, float], opponent: str) -> None:
+def _summarise(session: Session, directory: Path, opponent: str) -> None:
     """One line on the result and where it lies."""
-    saving, low = found["validation/saving_mode"], found["validation/saving_mode_low"]
+    saving, low = session.found["validation/saving_mode"], session.found["validation/saving_mode_low"]
+    when = "at the end" if not session.stopped else f"at step {session.found_at} (stopped at step {session.steps})"
     print(
-        f"network cost on validation worlds at the end: {saving:+.2%} saved against {opponent} "
+        f"network cost on validation worlds {when}: {saving:+.2%} saved against {opponent} "
         f"(95 % interval from {low:+.2%})\nrun: {directory}  (tensorboard --logdir {directory})"
     )

@@ -57,18 +57,32 @@ def episode_metrics(episodes: Sequence[Mapping[str, Any]], books: Books) -> dict
     return metrics
 
 
+def holds_rows(directory: Path) -> bool:
+    """Whether progress.csv tells of an iteration."""
+    path = directory / CSV_NAME
+    return path.is_file() and len(path.read_bytes().split()) > 1
+
+
+def clear_abandoned(directory: Path) -> None:
+    """Remove the logs of a run that was stopped before its first iteration, so that the next one starts clean."""
+    if (directory / CSV_NAME).is_file() and not holds_rows(directory):
+        for path in [directory / CSV_NAME, *directory.glob("events.out.tfevents.*")]:
+            path.unlink()
+
+
 class ProgressFile:
     """progress.csv: one row per iteration, rewritten as a whole when new columns appear, so it is always readable.
 
     Args:
         path: The file.
-        steps: Rows of a resumed run beyond this many environment steps are dropped: they will be made again.
+        steps: Rows of a resumed run beyond this many environment steps are dropped: they will be made again. None
+            for a new run.
     """
 
-    def __init__(self, path: Path, steps: int) -> None:
+    def __init__(self, path: Path, steps: int | None) -> None:
         self.path = path
         self.rows: list[dict[str, Any]] = []
-        if path.is_file() and steps > 0:
+        if path.is_file() and steps is not None:
             with path.open(newline="", encoding="utf-8") as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row["steps"]) <= steps]
         self.columns = list(self.rows[0]) if self.rows else []
@@ -101,22 +115,22 @@ class Reporter:
         directory: Of the run.
         config: Its settings, shown as a table and as hparams.
         opponents: Names whose scores are drawn as horizontal lines beside the learner's.
-        steps: Environment steps already done by the run that is resumed.
+        steps: Environment steps already done by the run that is resumed; None for a new run.
         quiet: No progress bar and no messages.
     """
 
     def __init__(
-        self, directory: Path, config: TrainConfig, opponents: Sequence[str], steps: int = 0, quiet: bool = False
+        self, directory: Path, config: TrainConfig, opponents: Sequence[str], steps: int | None, quiet: bool = False
     ) -> None:
         self.quiet = quiet
         self._config = config
-        self.writer = SummaryWriter(str(directory), purge_step=steps + 1 if steps else None)
+        self.writer = SummaryWriter(str(directory), purge_step=None if steps is None else steps + 1)
         self.file = ProgressFile(directory / CSV_NAME, steps)
         self.bar = tqdm(
-            total=config.total_steps, initial=steps, unit=" steps", unit_scale=True, disable=quiet, file=sys.stderr,
-            desc=f"{config.algo} on {Path(config.scenario).stem}",
+            total=config.total_steps, initial=steps or 0, unit=" steps", unit_scale=True, disable=quiet,
+            file=sys.stderr, desc=f"{config.algo} on {Path(config.scenario).stem}",
         )  # fmt: skip
-        if steps == 0:
+        if steps is None:
             rows = "\n".join(f"|{name}|{value}|" for name, value in as_flat(config).items())
             self.writer.add_text("hyperparameters", f"|setting|value|\n|-|-|\n{rows}")
         curves = [f"validation/{MEASURE}_{kind}" for kind in ("mode", "sample", *opponents)]

@@ -161,10 +161,11 @@ class Sb3Training(Session):
     def inner_state(self) -> dict[str, Any]:
         """Optimiser, counters, worlds, global generators, and where the next rollout starts."""
         drawn = np.random.get_state(legacy=False)  # noqa: NPY002  # SB3 draws from it
-        arrays = {f"world.{name}": value for name, value in self.batch.save_state().items()}
-        arrays["last_obs"] = cast(NDArray[Any], self.model._last_obs)
-        arrays["last_starts"] = cast(NDArray[Any], self.model._last_episode_starts)
-        arrays["numpy_keys"] = drawn["state"]["key"]
+        arrays = {"numpy_keys": drawn["state"]["key"]}
+        if self.model._last_obs is not None:  # the worlds have been started
+            arrays |= {f"world.{name}": value for name, value in self.batch.save_state().items()}
+            arrays["last_obs"] = cast(NDArray[Any], self.model._last_obs)
+            arrays["last_starts"] = cast(NDArray[Any], self.model._last_episode_starts)
         return {
             "optimiser": self.model.policy.optimizer.state_dict(),
             "arrays": checkpoint.pack(arrays),
@@ -179,10 +180,11 @@ class Sb3Training(Session):
         self.model.policy.load_state_dict(dict(weights))
         self.model.policy.optimizer.load_state_dict(state["optimiser"])
         arrays = checkpoint.unpack(state["arrays"])
-        self.env.reset()
-        world = {name.removeprefix("world."): value for name, value in arrays.items() if name.startswith("world.")}
-        self.batch.load_state(world)
-        self.model._last_obs, self.model._last_episode_starts = arrays["last_obs"], arrays["last_starts"]
+        if "last_obs" in arrays:
+            self.env.reset()
+            world = {name.removeprefix("world."): value for name, value in arrays.items() if name.startswith("world.")}
+            self.batch.load_state(world)
+            self.model._last_obs, self.model._last_episode_starts = arrays["last_obs"], arrays["last_starts"]
         self.model.num_timesteps, self.model._n_updates = state["timesteps"], state["updates"]
         np.random.set_state(("MT19937", arrays["numpy_keys"], *state["numpy"]))  # noqa: NPY002  # SB3 draws from it
         torch.set_rng_state(state["torch"])

@@ -17,7 +17,7 @@ import torch
 from fabmesh.agents.learning import checkpoint
 from fabmesh.agents.learning.batch import Batch, BatchFactory
 from fabmesh.agents.learning.config import TrainConfig, validate
-from fabmesh.agents.learning.reporting import Reporter
+from fabmesh.agents.learning.reporting import Reporter, clear_abandoned
 from fabmesh.agents.learning.settings import to_yaml
 from fabmesh.agents.learning.validation import Best, Validator, judgement
 from fabmesh.agents.policy import Policy
@@ -80,6 +80,9 @@ class Session(ABC):
         iteration: Iterations done.
         steps: Environment steps done.
         seconds: Time spent, over all sittings.
+        found: What the last validation said, by name; empty before the first.
+        found_at: Environment steps at that validation.
+        stopped: Ctrl-C has ended the run before its end.
     """
 
     def __init__(self, config: TrainConfig, task: Task) -> None:
@@ -91,6 +94,9 @@ class Session(ABC):
         self.iteration = 0
         self.steps = 0
         self.seconds = 0.0
+        self.found: dict[str, float] = {}
+        self.found_at = 0
+        self.stopped = False
 
     @abstractmethod
     def _begin(self, say: Say) -> None:
@@ -165,6 +171,8 @@ class Session(ABC):
         return {
             "inner": self.inner_state(),
             "best": [self.best.cost, self.best.steps],
+            "found": self.found,
+            "found_at": self.found_at,
             "iteration": self.iteration,
             "steps": self.steps,
             "seconds": self.seconds,
@@ -174,9 +182,13 @@ class Session(ABC):
         """Go back to where a checkpoint stands."""
         checkpoint.require_fit(content, path, self.task.name, self.batch.spec)
         state = content["state"]
-        self.restore_inner(content["weights"], state["inner"])
-        self.best = Best(*state["best"])
-        self.iteration, self.steps, self.seconds = state["iteration"], state["steps"], state["seconds"]
+        try:
+            self.restore_inner(content["weights"], state["inner"])
+            self.best = Best(*state["best"])
+            self.iteration, self.steps, self.seconds = state["iteration"], state["steps"], state["seconds"]
+            self.found, self.found_at = dict(state.get("found", {})), state.get("found_at", 0)
+        except checkpoint.UNUSABLE as error:
+            raise checkpoint.damaged(path, checkpoint.first_line(error)) from None
 
 
 def run(session: Session, directory: Path, resume: bool = False, quiet: bool = False) -> dict[str, float]:
@@ -195,38 +207,43 @@ def run(session: Session, directory: Path, resume: bool = False, quiet: bool = F
     directory.mkdir(parents=True, exist_ok=True)
     if resume:
         last = directory / checkpoint.LAST
-        session.restore(checkpoint.read(last), last)
+        session.restore(checkpoint.read_whole(last, resumable=True), last)
+    else:
+        clear_abandoned(directory)
     opponents = list(session.task.validator.opponents) if session.task.validator else []
-    reporter = Reporter(directory, config, opponents, session.steps, quiet)
-    found: dict[str, float] = {}
+    reporter = Reporter(directory, config, opponents, session.steps if resume else None, quiet)
     try:
+        if not resume:
+            (directory / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+            session.start(reporter.say)  # Ctrl-C stops it at once: there is nothing to keep yet
         with Interrupt().listening() as interrupt:
             if not resume:
-                (directory / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-                session.start(reporter.say)
-                found = _validate(session, directory, reporter)
-                reporter.iteration(0, 0, found)
+                reporter.iteration(0, 0, _validate(session, directory))
+                _save(session, directory)
             while session.progress < 1.0 and not interrupt.requested:
                 metrics = session.iterate()
                 due = session.iteration % config.validation.validation_every == 0
                 if due or session.progress >= 1.0:
-                    found = _validate(session, directory, reporter)
-                    metrics |= found
+                    metrics |= _validate(session, directory)
                 reporter.iteration(session.iteration, session.steps, metrics)
                 if due:
                     _save(session, directory)
+            if not session.found:  # of a version that did not keep it
+                _validate(session, directory)
             _save(session, directory)
-            if interrupt.requested:
+            session.stopped = session.progress < 1.0
+            if session.stopped:
                 reporter.say(f"stopped at {session.steps} steps; go on with --resume --run-dir {directory}")
-        reporter.hparams(found)
+        reporter.hparams(session.found)
     finally:
         reporter.close()
-    return found
+    return session.found
 
 
-def _validate(session: Session, directory: Path, reporter: Reporter) -> dict[str, float]:
+def _validate(session: Session, directory: Path) -> dict[str, float]:
     """Validate, and keep the policies if none cost less before."""
     found = session.judge()
+    session.found, session.found_at = found, session.steps
     cost = found.get("validation/network_cost_mode", float("-inf"))
     if cost <= session.best.cost:
         session.best.cost, session.best.steps = cost, session.steps

@@ -32,7 +32,7 @@ class CentralControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # declared so by gymnasium.Env
 
     def __init__(self, scenario: str | Path | Scenario = "rotterdam") -> None:
-        self.batch = HubNetworkVector(scenario, num_envs=1)
+        self.batch = HubNetworkVector(scenario, num_envs=1, autoreset=False)
         spec = self.batch.spec
         features = sum(len(role.agents) * role.num_features for role in spec.values())
         self.observation_space = gymnasium.spaces.Box(-10.0, 10.0, (features,), np.float32)
@@ -51,13 +51,28 @@ class CentralControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
         return self._joined(obs), self._info(info)
 
     def step(self, action: NDArray[np.int64]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """One day; the reward is the mean of the agents', in the team game the same number for each."""
-        parts = np.split(np.asarray(action, np.int64), self._edges)
+        """One day; the reward is the mean of the agents', in the team game the same number for each.
+
+        Args:
+            action: Levels of all components of all agents, whole numbers [sum of components].
+
+        Returns:
+            Observation, reward, terminated, truncated and info: "action_mask", "cost" (network cost of the day, EUR)
+            and, on the last day, "settlement" (EUR).
+
+        Raises:
+            ValueError: If the action has another shape or type, or a value that is no level.
+        """
+        given = np.asarray(action)
+        if given.dtype.kind not in "iu" or given.shape != self.action_space.shape:
+            raise ValueError(
+                f"the action must be integers of shape {self.action_space.shape}, got {given.dtype} {given.shape}"
+            )
+        parts = np.split(given, self._edges)
         chosen = {name: part.reshape(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
         obs, reward, terminated, truncated, info = self.batch.step(chosen)
-        shown = self._joined(info["final_obs"] if truncated[0] or terminated[0] else obs)
         paid = float(np.concatenate([reward[name][0] for name in self._shapes]).mean())
-        return shown, paid, bool(terminated[0]), bool(truncated[0]), self._info(info)
+        return self._joined(obs), paid, bool(terminated[0]), bool(truncated[0]), self._info(info)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Legal levels, bool [sum(nvec)], as MaskablePPO asks for them."""
@@ -75,4 +90,6 @@ class CentralControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
 
     def _info(self, info: dict[str, Any]) -> dict[str, Any]:
         self._masks = info["action_mask"]
-        return {"action_mask": self._flat_mask()}
+        shown: dict[str, Any] = {"action_mask": self._flat_mask()}
+        shown |= {name: float(info[name][0]) for name in ("cost", "settlement") if name in info}
+        return shown
