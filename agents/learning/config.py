@@ -76,6 +76,9 @@ class PpoConfig:
     baseline: Literal["critic", "group"] = "critic"
     """what returns are compared with: a critic and the group's mean; or, without a critic, the group's mean alone.
     With lasting exploration a critic reads the draw off the state it led to, and takes its effect for the state's"""
+    credit: Literal["day", "episode"] = "day"
+    """what an action is judged by: what followed it; or the whole episode, for draws that last as long (a group's copy
+    that has bought much has paid its freight before today). Needs days to be the episode's"""
     settlement: bool = False
     """at the end of an episode, count its settlement instead of the value of a network that goes on"""
     stock_charge: float = 0.0

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fabmesh.agents.learning import fused
 from fabmesh.agents.learning.batch import Batch
-from fabmesh.agents.learning.config import PpoConfig, TrainConfig
+from fabmesh.agents.learning.config import ConfigError, PpoConfig, TrainConfig
 from fabmesh.agents.learning.networks import Critic, RolePolicy
 from fabmesh.agents.learning.returns import gae, subtract_group_mean
 from fabmesh.agents.learning.rollout import Collector
@@ -134,6 +134,9 @@ class Learner:
             if self.config.settlement:
                 following = rollout.settle(following)
             advantage, target = gae(rewards, values, following, ended, gamma, lam)
+            if self.config.credit == "episode":
+                _require_whole_episodes(rollout.ended)
+                advantage = advantage[:1].expand_as(advantage)
             residual = float((target - values).var())
             metrics[f"value/explained_variance_{name}"] = 1.0 - residual / max(float(target.var()), 1e-12)
             raw = float(advantage.std())
@@ -213,6 +216,14 @@ class Learner:
             optimiser.load_state_dict(state["policy_optimisers"][role])
         for name, optimiser in self.critic_optimisers.items():
             optimiser.load_state_dict(state["critic_optimisers"][name])
+
+
+def _require_whole_episodes(ended: Tensor) -> None:
+    """Refuse rollouts [T, B] that are anything but one episode of each copy."""
+    if not bool(ended[-1].all()) or bool(ended[:-1].any()):
+        raise ConfigError(
+            f"--credit episode: needs --days to be the episode of the scenario, not {len(ended)}", "credit"
+        )
 
 
 def _descend(loss: Tensor, module: nn.Module, optimiser: torch.optim.Optimizer, max_norm: float) -> float:
