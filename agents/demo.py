@@ -90,7 +90,10 @@ def _train(config: DemoConfig, arguments: list[str], run_dir: Path, training: Tr
     else:
         console.print(f"Training {config.algo} on {config.scenario} for at most {config.minutes:g} minutes:")
     console.print(f"  python train.py {' '.join(arguments)}", highlight=False, soft_wrap=True)
-    if cli.main(arguments) != 0:
+    code = cli.main(arguments)
+    if code == 130:
+        raise KeyboardInterrupt
+    if code != 0:
         raise FabmeshError(f"training in {run_dir} did not finish: see the message above")
 
 

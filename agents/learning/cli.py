@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fabmesh.agents.evaluation.files import check_writable
+from fabmesh.agents.evaluation.report import words_of_saving
 from fabmesh.agents.learning.config import ConfigError, TrainConfig
 from fabmesh.agents.learning.settings import from_plain, parse
 from fabmesh.envs.errors import FabmeshError
@@ -130,6 +131,6 @@ def _summarise(session: Session, directory: Path, opponent: str) -> None:
     saving, low = session.found["validation/saving_mode"], session.found["validation/saving_mode_low"]
     when = "at the end" if not session.stopped else f"at step {session.found_at} (stopped at step {session.steps})"
     print(
-        f"network cost on validation worlds {when}: {saving:+.2%} saved against {opponent} "
-        f"(95 % interval from {low:+.2%})\nrun: {directory}  (tensorboard --logdir {directory})"
+        f"network cost on validation worlds {when}: the policy {words_of_saving(saving)} against {opponent} "
+        f"(95 % interval from {low:+.2%} saved)\nrun: {directory}  (tensorboard --logdir {directory})"
     )
