@@ -62,7 +62,7 @@ def test_a_run_its_refusal_to_be_overwritten_and_its_resumption(tmp_path):
 
     status, out, err = train("--resume", "--run-dir", "a", "--gamma", "0.5", cwd=tmp_path)
     assert status == 2
-    assert "--gamma: the run was started with 0.99, not 0.5" in err
+    assert "--gamma: the run was started with 1.0, not 0.5" in err
 
 
 @pytest.mark.parametrize(
