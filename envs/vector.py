@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
 from fabmesh.envs.network.actions import component_blocks, first_illegal
-from fabmesh.envs.network.block import Block
+from fabmesh.envs.network.block import Block, Blocks
 from fabmesh.envs.network.day import Buffers, reset_copies, step_copies
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.observation import CLIP, state_blocks
@@ -73,7 +73,7 @@ class HubNetworkVector:
         self._state = make_state(self.scenario, self._tables, num_envs)
         self._scratch = make_scratch(self.scenario, self._tables, self.threads)
         self._buffers = self._make_buffers()
-        self._handles = tuple(Block(a) for a in (self._tables, self._state, self._scratch, self._buffers))
+        self._handles = (Block(self._tables), *(Blocks(a) for a in (self._state, self._scratch, self._buffers)))
         self._bounds = [int(n) for n in np.linspace(0, num_envs, self.threads + 1)]
         self._pool = ThreadPoolExecutor(self.threads - 1, "fabmesh") if self.threads > 1 else None
         self._started = False
@@ -83,7 +83,7 @@ class HubNetworkVector:
         self._obs = {"hub": io.hub_obs, "depot": io.depot_obs}
         self._masks = {"hub": io.hub_mask, "depot": io.depot_mask}
         self._actions = {"hub": io.hub_action, "depot": io.depot_action}
-        self._levels = {"hub": io.hub_levels, "depot": io.depot_levels}
+        self._levels = {role: self.spec[role].nvec for role in ROLES}
         self._rewards = {
             role: np.broadcast_to(io.reward[:, None], (num_envs, len(self.agents[role]))) for role in ROLES
         }
@@ -98,8 +98,6 @@ class HubNetworkVector:
         return Buffers(
             hub_action=np.zeros((b, hubs, len(spec["hub"].nvec)), np.int32),
             depot_action=np.zeros((b, depots, len(spec["depot"].nvec)), np.int32),
-            hub_levels=spec["hub"].nvec,
-            depot_levels=spec["depot"].nvec,
             hub_obs=np.zeros((b, hubs, features["hub"]), np.float32),
             depot_obs=np.zeros((b, depots, features["depot"]), np.float32),
             state=np.zeros((b, size), np.float32),

@@ -6,6 +6,7 @@ One table describes the action space; the kernels, the spaces, the documentation
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,20 @@ class ComponentBlock:
     doc: str
 
 
+class Slots(NamedTuple):
+    """Where the blocks of the model are in a role's action vector.
+
+    Attributes:
+        first: First column of each block, -1 = switched off.
+        fixed: Level each block takes when switched off.
+        levels: Number of levels of each column.
+    """
+
+    first: list[int]
+    fixed: list[int]
+    levels: list[int]
+
+
 def _pick(
     values: tuple[float, ...], unit: str, first: str | None, last: str | None = None
 ) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -46,8 +61,8 @@ def _pick(
     return tuple(labels), tuple(numbers)
 
 
-def component_blocks(scenario: Scenario, role: str) -> tuple[tuple[ComponentBlock, ...], tuple[list[int], list[int]]]:
-    """The blocks an agent of the role owns, and (first column or -1, fixed level) of every block of the model."""
+def component_blocks(scenario: Scenario, role: str) -> tuple[tuple[ComponentBlock, ...], Slots]:
+    """The blocks an agent of the role owns, and where every block of the model is found in its action vector."""
     a = scenario.actions
     lanes = tuple(t.name for t in scenario.technologies)
     materials = tuple(m.name for m in scenario.materials)
@@ -83,7 +98,7 @@ def component_blocks(scenario: Scenario, role: str) -> tuple[tuple[ComponentBloc
         if off is None and items:
             blocks.append(ComponentBlock(name, column, len(items), items, labels, values, doc))
             column += len(items)
-    return tuple(blocks), (first, fixed)
+    return tuple(blocks), Slots(first, fixed, [len(block.labels) for block in blocks for _ in block.items])
 
 
 def levels_of(blocks: tuple[ComponentBlock, ...]) -> NDArray[np.int64]:
@@ -104,32 +119,32 @@ def first_illegal(action: NDArray[np.int32], levels: NDArray[np.int64]) -> int:
 
 
 @kernel
-def screen(s: State, b: int, action: NDArray[np.int32], mask: NDArray[np.int8], levels: NDArray[np.int64]) -> None:
-    """Turns masked choices of copy b into level 0, which does nothing, and counts them. In place."""
-    agents, components = action.shape[1], action.shape[2]
+def screen(w: Tables, s: State, action: NDArray[np.int32], mask: NDArray[np.int8]) -> None:
+    """Turns masked choices into level 0, which does nothing, and counts them. In place."""
+    agents, components = action.shape[0], action.shape[1]
     for i in range(agents):
         offset = 0
         for j in range(components):
-            if mask[b, i, offset + action[b, i, j]] == 0:
-                action[b, i, j] = 0
-                s.events[b, E_MASKED] += 1.0
-            offset += levels[j]
+            if mask[i, offset + action[i, j]] == 0:
+                action[i, j] = 0
+                s.events[E_MASKED] += 1.0
+            offset += w.hub_levels[j]
 
 
 @kernel
-def level(action: NDArray[np.int32], b: int, agent: int, first: int, fixed: int, item: int) -> int:
+def level(action: NDArray[np.int32], agent: int, first: int, fixed: int, item: int) -> int:
     """The level taken in a block: the agent's, or the scenario's where the component is switched off."""
-    return action[b, agent, first + item] if first >= 0 else fixed
+    return action[agent, first + item] if first >= 0 else fixed
 
 
 @kernel
-def write_hub_mask(w: Tables, s: State, b: int, mask: NDArray[np.int8], levels: NDArray[np.int64]) -> None:
+def write_hub_mask(w: Tables, s: State, mask: NDArray[np.int8]) -> None:
     """Masks levels that can have no effect today. A closed hub has only level 0 of everything."""
-    day = s.clock[b].day
+    day = s.clock[0].day
     lanes, materials, products = len(w.tech), len(w.mat), w.par[0].products
-    slots = s.slot.shape[2]
+    slots = s.slot.shape[1]
     for h in range(len(w.hub_town)):
-        up = s.hub[b, h].down_until <= day
+        up = s.hub[h].down_until <= day
         offset = 0
         column = 0
         for block in range(7):
@@ -149,13 +164,13 @@ def write_hub_mask(w: Tables, s: State, b: int, mask: NDArray[np.int8], levels: 
                 if block == BID:
                     useful = up and w.hub_hours[h, i] > 0.0
                 elif block == TENDER_BID:
-                    useful = up and s.slot[b, h, i] >= 0
+                    useful = up and s.slot[h, i] >= 0
                 elif block == COVER:
                     useful = up and w.hub_uses[h, i] == 1
                 elif block == MAKE_TO_STOCK:
                     useful = up and w.hub_can[h, i] == 1
-                mask[b, h, offset] = 1
-                for n in range(1, levels[column]):
-                    mask[b, h, offset + n] = 1 if useful else 0
-                offset += levels[column]
+                mask[h, offset] = 1
+                for n in range(1, w.hub_levels[column]):
+                    mask[h, offset + n] = 1 if useful else 0
+                offset += w.hub_levels[column]
                 column += 1

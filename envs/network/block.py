@@ -2,25 +2,32 @@
 
 A compiled function that takes a named tuple of fifty arrays takes some five hundred machine words, at every call of
 every small function of the day; compiling that takes minutes. A `Block` is the same named tuple behind one pointer:
-`s.hub[b, h]` reads the header of `hub` (address, shape, strides) from the block, where the optimiser may assume that
-headers never change. Blocks hold no references inside compiled code, so threads do not contend for counters; the
-Python object keeps the arrays alive.
+`w.hub_can[h, row]` reads the header of `hub_can` (address, shape, strides) from the block, where the optimiser may
+assume that headers never change. `Blocks` are many of them, one per copy or thread: `states[b]` is the block of the
+slices [b] of all arrays, so that the stages of the day see one network and no batch axis.
+
+Fields are indexed without Python's wrap-around of negative indices, which no stage uses and which would cost two
+instructions for every index. Blocks hold no references inside compiled code, so threads do not contend for counters;
+the Python object keeps the arrays alive.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import llvmlite.ir as ir
 import numba
 import numpy as np
 from numba.core import cgutils, types
-from numba.core.typing.templates import AttributeTemplate
+from numba.core.typing import signature
+from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global
 from numba.extending import (
     NativeValue,
     infer_getattr,
+    lower_builtin,
     lower_getattr_generic,
     models,
     register_model,
@@ -29,6 +36,8 @@ from numba.extending import (
 )
 from numba.np import arrayobj
 from numpy.typing import NDArray
+
+_WORD = ir.IntType(64)
 
 
 class Block:
@@ -39,57 +48,124 @@ class Block:
     """
 
     def __init__(self, arrays: Any) -> None:
-        words: list[int] = []
-        fields = []
-        for name, array in arrays._asdict().items():
-            if not array.flags.c_contiguous:
-                raise ValueError(f"{name} is not C-contiguous")
-            fields.append((name, numba.typeof(array).copy(readonly=False)))
-            words += [array.ctypes.data, *array.shape, *array.strides]
+        fields = tuple((name, _field_type(name, array, array.ndim)) for name, array in arrays._asdict().items())
+        self._keep(arrays, [_header(array) for array in arrays], BlockType(type(arrays).__name__, fields))
+
+    def _keep(self, arrays: Any, headers: Sequence[list[int]], numba_type: types.Type) -> None:
         self.arrays = arrays
-        self.headers: NDArray[np.int64] = np.array(words, np.uint64).view(np.int64)
+        self.headers: NDArray[np.uint64] = np.array([word for header in headers for word in header], np.uint64)
         self.address: int = self.headers.ctypes.data
-        self.numba_type = BlockType(type(arrays).__name__, tuple(fields))
+        self.numba_type = numba_type
 
 
-class BlockType(types.Type):
+class Blocks(Block):
+    """Blocks of the slices of a named tuple of arrays along their common first axis; `blocks[i]` in compiled code.
+
+    A slice of an array of one axis is an array of one element.
+    """
+
+    def __init__(self, arrays: Any) -> None:
+        named = arrays._asdict().items()
+        fields = tuple((name, _field_type(name, array, max(array.ndim - 1, 1))) for name, array in named)
+        headers = [
+            _header(array[i : i + 1] if array.ndim == 1 else array[i])
+            for i in range(len(arrays[0]))
+            for array in arrays
+        ]
+        self._keep(arrays, headers, BlocksType(BlockType(type(arrays).__name__, fields)))
+
+    def __getitem__(self, index: int) -> Block:
+        """One of the blocks, to hand to a stage from Python."""
+        block = Block.__new__(Block)
+        block.arrays, block.headers, block.numba_type = self.arrays, self.headers, self.numba_type.block
+        block.address = self.address + index * block.numba_type.words * self.headers.itemsize
+        return block
+
+
+def _field_type(name: str, array: NDArray[Any], ndim: int) -> FieldType:
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{name} is not C-contiguous")
+    return FieldType(numba.typeof(array).dtype, ndim)
+
+
+def _header(array: NDArray[Any]) -> list[int]:
+    return [array.ctypes.data, *array.shape, *array.strides]
+
+
+class FieldType(types.Array):  # type: ignore[misc]  # Numba has no type hints
+    """Numba's type of an array of a block: contiguous, and indexed from 0 only."""
+
+    def __init__(self, dtype: types.Type, ndim: int) -> None:
+        super().__init__(dtype, ndim, "C", name=f"field({_digest(str(dtype))}, {ndim})")
+
+    def copy(self, dtype: Any = None, ndim: Any = None, layout: Any = None, readonly: Any = None) -> types.Array:
+        """The type of a part of the array; only a contiguous part is a field again."""
+        if layout in (None, "C") and not readonly:
+            return FieldType(dtype or self.dtype, self.ndim if ndim is None else ndim)
+        return super().copy(dtype, ndim, layout, readonly)
+
+
+class BlockType(types.Type):  # type: ignore[misc]
     """Numba's type of a block: a name and the types of the fields, whatever their sizes."""
 
-    def __init__(self, label: str, fields: tuple[tuple[str, types.Array], ...]) -> None:
+    def __init__(self, label: str, fields: tuple[tuple[str, FieldType], ...]) -> None:
         self.label = label
         self.fields = fields
-        # The name goes into every compiled symbol: a digest keeps the symbols short, which halves compile time.
-        digest = hashlib.sha256(repr([(n, str(t)) for n, t in fields]).encode()).hexdigest()
-        super().__init__(name=f"{label}.{digest[:8]}")
+        super().__init__(name=f"{label}.{_digest(repr([(n, str(t.dtype), t.ndim) for n, t in fields]))}")
 
     def offset(self, attribute: str) -> int:
         """Index of the first word of a field's header."""
         return sum(1 + 2 * t.ndim for _, t in self._before(attribute))
 
-    def _before(self, attribute: str) -> Iterator[tuple[str, types.Array]]:
+    @property
+    def words(self) -> int:
+        """Machine words of all headers."""
+        return sum(1 + 2 * t.ndim for _, t in self.fields)
+
+    def _before(self, attribute: str) -> Iterator[tuple[str, FieldType]]:
         for name, kind in self.fields:
             if name == attribute:
                 return
             yield name, kind
 
 
+class BlocksType(types.Type):  # type: ignore[misc]
+    """Numba's type of `Blocks`."""
+
+    def __init__(self, block: BlockType) -> None:
+        self.block = block
+        super().__init__(name=f"{block.name}s")
+
+
+def _digest(text: str) -> str:
+    """The name of a type goes into every compiled symbol: a digest keeps symbols short, which halves compile time."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 @typeof_impl.register(Block)
-def _typeof(value: Block, _context: Any) -> BlockType:
+def _typeof(value: Block, _context: Any) -> types.Type:
     return value.numba_type
 
 
 @register_model(BlockType)
-class _BlockModel(models.PrimitiveModel):  # type: ignore[misc]  # Numba has no type hints
-    def __init__(self, dmm: Any, fe_type: BlockType) -> None:
-        super().__init__(dmm, fe_type, ir.IntType(64).as_pointer())
+@register_model(BlocksType)
+class _BlockModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, dmm: Any, fe_type: types.Type) -> None:
+        super().__init__(dmm, fe_type, _WORD.as_pointer())
+
+
+@register_model(FieldType)
+class _FieldModel(models.ArrayModel):  # type: ignore[misc]
+    pass
 
 
 @unbox(BlockType)
-def _unbox(_typ: BlockType, value: Any, c: Any) -> NativeValue:
+@unbox(BlocksType)
+def _unbox(_typ: types.Type, value: Any, c: Any) -> NativeValue:
     address = c.pyapi.object_getattr_string(value, "address")
     pointer = c.pyapi.long_as_voidptr(address)
     c.pyapi.decref(address)
-    return NativeValue(c.builder.bitcast(pointer, ir.IntType(64).as_pointer()))
+    return NativeValue(c.builder.bitcast(pointer, _WORD.as_pointer()))
 
 
 @infer_getattr
@@ -102,25 +178,81 @@ class _BlockAttributes(AttributeTemplate):  # type: ignore[misc]
 
 @lower_getattr_generic(BlockType)
 def _load_header(context: Any, builder: Any, typ: BlockType, value: Any, attribute: str) -> Any:
-    array_type = dict(typ.fields)[attribute]
+    field = dict(typ.fields)[attribute]
     first = typ.offset(attribute)
     invariant = builder.module.add_metadata([])
 
     def word(index: int) -> Any:
-        load = builder.load(builder.gep(value, [ir.Constant(ir.IntType(64), first + index)]))
+        load = builder.load(builder.gep(value, [ir.Constant(_WORD, first + index)]))
         load.set_metadata("invariant.load", invariant)
         return load
 
-    ndim = array_type.ndim
-    array = arrayobj.make_array(array_type)(context, builder)
-    data = builder.inttoptr(word(0), context.get_data_type(array_type.dtype).as_pointer())
+    array = arrayobj.make_array(field)(context, builder)
     arrayobj.populate_array(
         array,
-        data=data,
-        shape=cgutils.pack_array(builder, [word(1 + i) for i in range(ndim)]),
-        strides=cgutils.pack_array(builder, [word(1 + ndim + i) for i in range(ndim)]),
-        itemsize=context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(array_type.dtype))),
+        data=builder.inttoptr(word(0), context.get_data_type(field.dtype).as_pointer()),
+        shape=cgutils.pack_array(builder, [word(1 + i) for i in range(field.ndim)]),
+        strides=cgutils.pack_array(builder, [word(1 + field.ndim + i) for i in range(field.ndim)]),
+        itemsize=_item_size(context, field),
         meminfo=None,
         parent=None,
     )
     return array._getvalue()
+
+
+@infer_global(operator.getitem)
+class _BlocksGetitem(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, args: Any, kws: Any) -> Any:
+        blocks, index = args
+        if isinstance(blocks, BlocksType) and isinstance(index, types.Integer):
+            return signature(blocks.block, blocks, types.intp)
+        return None
+
+
+@lower_builtin(operator.getitem, BlocksType, types.Integer)
+def _block_at(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.gep(args[0], [builder.mul(args[1], ir.Constant(_WORD, sig.return_type.words))])
+
+
+@lower_builtin(operator.getitem, FieldType, types.Integer)
+@lower_builtin(operator.getitem, FieldType, types.BaseTuple)
+def _get_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    field, index = sig.args
+    if _is_element(field, index):
+        return arrayobj.load_item(context, builder, field, _pointer(context, builder, field, index, args[0], args[1]))
+    generic = arrayobj.getitem_array_tuple if isinstance(index, types.BaseTuple) else arrayobj.getitem_arraynd_intp
+    return generic(context, builder, sig, args)
+
+
+@lower_builtin(operator.setitem, FieldType, types.Any, types.Any)
+def _set_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    field, index, kind = sig.args
+    if not _is_element(field, index) or isinstance(field.dtype, types.Record):
+        return arrayobj.setitem_array(context, builder, sig, args)
+    pointer = _pointer(context, builder, field, index, args[0], args[1])
+    value = context.cast(builder, args[2], kind, field.dtype)
+    arrayobj.store_item(context, builder, field, value, pointer)
+    return context.get_dummy_value()
+
+
+def _is_element(field: FieldType, index: types.Type) -> bool:
+    parts = list(index) if isinstance(index, types.BaseTuple) else [index]
+    return len(parts) == field.ndim and all(isinstance(part, types.Integer) for part in parts)
+
+
+def _pointer(context: Any, builder: Any, field: FieldType, index: types.Type, array: Any, at: Any) -> Any:
+    """Address of an element: data + sum of index x stride."""
+    header = arrayobj.make_array(field)(context, builder, array)
+    parts = list(index) if isinstance(index, types.BaseTuple) else [index]
+    values = cgutils.unpack_tuple(builder, at, len(parts)) if isinstance(index, types.BaseTuple) else [at]
+    strides = [*cgutils.unpack_tuple(builder, header.strides, field.ndim)[:-1], _item_size(context, field)]
+    offset = ir.Constant(_WORD, 0)
+    for kind, value, stride in zip(parts, values, strides, strict=True):
+        step = builder.mul(context.cast(builder, value, kind, types.intp), stride, flags=["nsw"])
+        offset = builder.add(offset, step, flags=["nsw"])
+    data = builder.bitcast(header.data, ir.IntType(8).as_pointer())
+    return builder.bitcast(builder.gep(data, [offset], inbounds=True), header.data.type)
+
+
+def _item_size(context: Any, field: FieldType) -> Any:
+    return context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(field.dtype)))

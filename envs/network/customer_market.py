@@ -79,7 +79,7 @@ def delivery_days(w: Tables, h: int, town: int) -> int:
 
 
 @kernel
-def estimate_costs(w: Tables, s: State, b: int) -> None:
+def estimate_costs(w: Tables, s: State) -> None:
     """Each hub's estimate of a unit's cost: material at the last quoted price, machine and labour hours."""
     for h in range(len(w.hub_town)):
         for r in range(len(w.row)):
@@ -92,11 +92,11 @@ def estimate_costs(w: Tables, s: State, b: int) -> None:
                 constant += row.machine0[i] * rate + row.labour0[i] * w.par[0].wage
                 per_eur += row.machine1[i] * rate + row.labour1[i] * w.par[0].wage
             for i in range(row.bom):
-                quote = s.hub_mat[b, h, row.bom_material[i]].quote
+                quote = s.hub_mat[h, row.bom_material[i]].quote
                 constant += row.bom0[i] * quote
                 per_eur += row.bom1[i] * quote
-            s.unit_cost[b, h, r, 0] = constant
-            s.unit_cost[b, h, r, 1] = per_eur
+            s.unit_cost[h, r, 0] = constant
+            s.unit_cost[h, r, 1] = per_eur
 
 
 @kernel
@@ -107,9 +107,9 @@ def lot_terms(w: Tables, lot: np.void) -> tuple[float, float, float]:
 
 
 @kernel
-def own_cost(s: State, b: int, h: int, lot: np.void, setup_share: float) -> float:
+def own_cost(s: State, h: int, lot: np.void, setup_share: float) -> float:
     """A hub's estimated production cost of a unit of a lot, EUR, set-up share included."""
-    return s.unit_cost[b, h, lot.row, 0] + s.unit_cost[b, h, lot.row, 1] * lot.price + setup_share
+    return s.unit_cost[h, lot.row, 0] + s.unit_cost[h, lot.row, 1] * lot.price + setup_share
 
 
 @kernel
@@ -120,75 +120,75 @@ def stage_offset(w: Tables, row: int, stage: int, days: int) -> int:
 
 
 @kernel
-def free_hours(x: Scratch, t: int, h: int, resource: int) -> None:
+def free_hours(x: Scratch, h: int, resource: int) -> None:
     """Hours that can be promised until a day: the least room of it and of every later day, whose promises count too."""
-    free = x.room[t, h, resource, HORIZON - 1]
-    x.free[t, h, resource, HORIZON - 1] = free
+    free = x.room[h, resource, HORIZON - 1]
+    x.free[h, resource, HORIZON - 1] = free
     for back in range(2, HORIZON + 1):
-        free = min(free, x.room[t, h, resource, HORIZON - back])
-        x.free[t, h, resource, HORIZON - back] = free
+        free = min(free, x.room[h, resource, HORIZON - back])
+        x.free[h, resource, HORIZON - back] = free
 
 
 @kernel
 def commit(
-    w: Tables, x: Scratch, t: int, h: int, row: int, stage: int, days: int, machine: float, labour: float
+    w: Tables, x: Scratch, h: int, row: int, stage: int, days: int, machine: float, labour: float
 ) -> None:
     """Takes hours of a stage from the room of every day from its last day on."""
     k = w.row[row].tech[stage]
     people = len(w.tech)
     first = max(stage_offset(w, row, stage, days), 0)
     for d in range(first, HORIZON):
-        x.room[t, h, k, d] -= machine
+        x.room[h, k, d] -= machine
     for d in range(first, HORIZON):
-        x.room[t, h, people, d] -= labour
-    free_hours(x, t, h, k)
-    free_hours(x, t, h, people)
+        x.room[h, people, d] -= labour
+    free_hours(x, h, k)
+    free_hours(x, h, people)
 
 
 @kernel
-def build_room(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+def build_room(w: Tables, s: State, x: Scratch) -> None:
     """Hours free per hub, resource and day: capacity until the day less hours committed until it.
 
     With them what else is the same for all lots of the day: open orders per row, and each hub's lateness record.
     """
-    day = s.clock[b].day
+    day = s.clock[0].day
     people = len(w.tech)
     for h in range(len(w.hub_town)):
-        x.record[t, h] = lateness_record(w, s, b, h)
+        x.record[h] = lateness_record(w, s, h)
         for r in range(len(w.row)):
-            x.open_rows[t, h, r] = 0
+            x.open_rows[h, r] = 0
         for k in range(people + 1):
             for d in range(HORIZON):
-                x.room[t, h, k, d] = 0.0
-        for i in range(s.hub[b, h].orders):
-            o = s.order[b, h, i]
-            x.open_rows[t, h, o.row] += 1
+                x.room[h, k, d] = 0.0
+        for i in range(s.hub[h].orders):
+            o = s.order[h, i]
+            x.open_rows[h, o.row] += 1
             days = o.due - day - delivery_days(w, h, o.town)
             units = 0
             for stage in range(w.row[o.row].stages):
                 units += o.todo[stage]  # what waits for an earlier stage must also pass this one
                 if units > 0:
                     d = max(stage_offset(w, o.row, stage, days), 0)
-                    x.room[t, h, w.row[o.row].tech[stage], d] += units * machine_h(w, o.row, stage, o.price)
-                    x.room[t, h, people, d] += units * labour_h(w, o.row, stage, o.price)
-        overtime = s.hub[b, h].overtime
+                    x.room[h, w.row[o.row].tech[stage], d] += units * machine_h(w, o.row, stage, o.price)
+                    x.room[h, people, d] += units * labour_h(w, o.row, stage, o.price)
+        overtime = s.hub[h].overtime
         for k in range(people + 1):
             if k < people:
                 capacity = w.hub_hours[h, k]
                 extra = overtime * capacity if w.tech[k].overtime == 1 else 0.0
-                extra += s.hub_tech[b, h, k].carry_h
+                extra += s.hub_tech[h, k].carry_h
             else:
                 capacity = w.hub_people[h] * w.par[0].hours_per_day
-                extra = overtime * capacity + s.hub[b, h].labour_carry_h
+                extra = overtime * capacity + s.hub[h].labour_carry_h
             committed = 0.0
             for d in range(HORIZON):
-                committed += x.room[t, h, k, d]
-                x.room[t, h, k, d] = (d + 1) * capacity + extra - committed
-            free_hours(x, t, h, k)
+                committed += x.room[h, k, d]
+                x.room[h, k, d] = (d + 1) * capacity + extra - committed
+            free_hours(x, h, k)
 
 
 @kernel
-def available_to_promise(w: Tables, x: Scratch, t: int, h: int, row: int, price: float, days: int, wanted: int) -> int:
+def available_to_promise(w: Tables, x: Scratch, h: int, row: int, price: float, days: int, wanted: int) -> int:
     """Units that can ship within `days` days without breaking a promise already given, at most `wanted`.
 
     The least over the technologies and labour the row needs of hours free / hours a unit (model §4).
@@ -202,15 +202,15 @@ def available_to_promise(w: Tables, x: Scratch, t: int, h: int, row: int, price:
         if first < 0:
             return 0
         k = w.row[row].tech[stage]
-        setup = w.tech[k].setup_h if x.open_rows[t, h, row] == 0 else 0.0
+        setup = w.tech[k].setup_h if x.open_rows[h, row] == 0 else 0.0
         setups += setup
         labour += labour_h(w, row, stage, price)
         need = machine_h(w, row, stage, price)
         if need > 0.0:
-            units = min(units, int(max(x.free[t, h, k, first] - setup, 0.0) / need))
+            units = min(units, int(max(x.free[h, k, first] - setup, 0.0) / need))
     if labour > 0.0:
         last = min(days, HORIZON - 1)
-        units = min(units, int(max(x.free[t, h, people, last] - setups, 0.0) / labour))
+        units = min(units, int(max(x.free[h, people, last] - setups, 0.0) / labour))
     return units
 
 
@@ -221,26 +221,26 @@ def lateness_rate(w: Tables, days_late: int) -> float:
 
 
 @kernel
-def lateness_record(w: Tables, s: State, b: int, h: int) -> float:
+def lateness_record(w: Tables, s: State, h: int) -> float:
     """Lateness to expect of a hub, share of price: its smoothed charges per EUR delivered, times the weight."""
-    hub = s.hub[b, h]
+    hub = s.hub[h]
     record = hub.late_eur / hub.price_eur if hub.price_eur > 1.0 else 0.0
     return w.par[0].reputation_weight * min(record, w.par[0].late_cap)
 
 
 @kernel
 def award(
-    w: Tables, s: State, x: Scratch, b: int, t: int, h: int, lot: np.void, units: int, bid: float, days: int
+    w: Tables, s: State, x: Scratch, h: int, lot: np.void, units: int, bid: float, days: int
 ) -> None:
     """The hub owes the units: they enter its order book; finished stock serves first."""
-    day = s.clock[b].day
-    hub = s.hub[b, h]
-    order = s.order[b, h, hub.orders]
+    day = s.clock[0].day
+    hub = s.hub[h]
+    order = s.order[h, hub.orders]
     hub.orders += 1
     row = w.row[lot.row]
     from_stock = 0
     if lot.row < w.par[0].products:
-        goods = s.hub_prod[b, h, lot.row]
+        goods = s.hub_prod[h, lot.row]
         from_stock = min(goods.finished, units)
         goods.awarded += units
     order.row, order.town, order.announced, order.due = lot.row, lot.town, lot.announced, lot.due
@@ -261,14 +261,14 @@ def award(
     for stage in range(row.stages):
         machine = made * machine_h(w, lot.row, stage, lot.price)
         labour = made * labour_h(w, lot.row, stage, lot.price)
-        if x.open_rows[t, h, lot.row] == 0 and made > 0:
+        if x.open_rows[h, lot.row] == 0 and made > 0:
             machine += w.tech[row.tech[stage]].setup_h
             labour += w.tech[row.tech[stage]].setup_h
-        commit(w, x, t, h, lot.row, stage, days, machine, labour)
+        commit(w, x, h, lot.row, stage, days, machine, labour)
     if made > 0:
-        x.open_rows[t, h, lot.row] += 1
+        x.open_rows[h, lot.row] += 1
     if row.kind != TENDER:
-        s.hub_tech[b, h, row.lane].won_h += units * machine_h_longest(w, lot.row, lot.price)
+        s.hub_tech[h, row.lane].won_h += units * machine_h_longest(w, lot.row, lot.price)
 
 
 @kernel
@@ -282,49 +282,49 @@ def machine_h_longest(w: Tables, row: int, price: float) -> float:
 
 
 @kernel
-def announce_again(w: Tables, s: State, b: int, h: int, day: int) -> None:
+def announce_again(w: Tables, s: State, h: int, day: int) -> None:
     """A hub has gone down: its open orders are announced again with their due days, its work in progress is lost.
 
     An order that finds the table of lots full stays with its owner, who owes it as before.
     """
-    clock = s.clock[b]
-    hub = s.hub[b, h]
+    clock = s.clock[0]
+    hub = s.hub[h]
     kept = 0
     again = 0  # the table of lots has room for one full order book of these beside what is new
     for i in range(clock.lots):
-        again += s.lot[b, i].again
+        again += s.lot[i].again
     for i in range(hub.orders):
-        order = s.order[b, h, i]
+        order = s.order[h, i]
         tender = w.row[order.row].kind == TENDER
         table = s.tender if tender else s.lot
         count = clock.tenders if tender else clock.lots
-        full = count == table.shape[1] if tender else again >= s.order.shape[2]
+        full = count == table.shape[0] if tender else again >= s.order.shape[1]
         if order.wip_value > 0.0:
-            write_off(w, s, b, h, order.wip_value)
+            write_off(w, s, h, order.wip_value)
             order.wip_value = 0.0
         if full:
             order.todo[0] = order.open
             for stage in range(1, len(order.todo)):
                 order.todo[stage] = 0
             order.ready = 0
-            s.order[b, h, kept] = order
+            s.order[h, kept] = order
             kept += 1
             continue
-        lot = table[b, count]
+        lot = table[count]
         lot.row, lot.town, lot.announced, lot.due = order.row, order.town, order.announced, order.due
         lot.last_day = day + max(w.row[order.row].patience_d, 2)
         lot.again, lot.units, lot.price, lot.key = 1, order.open, order.price, order.key
-        s.events[b, E_REANNOUNCED] += order.open
+        s.events[E_REANNOUNCED] += order.open
         if tender:
             clock.tenders += 1
         else:
             clock.lots += 1
             again += 1
     hub.orders = kept
-    for p in range(s.hub_prod.shape[2]):
-        goods = s.hub_prod[b, h, p]
+    for p in range(s.hub_prod.shape[1]):
+        goods = s.hub_prod[h, p]
         if goods.wip_value > 0.0:
-            write_off(w, s, b, h, goods.wip_value)
+            write_off(w, s, h, goods.wip_value)
             goods.wip_value = 0.0
         for stage in range(len(goods.wip)):
             goods.wip[stage] = 0
@@ -340,24 +340,24 @@ def promise_days(w: Tables, lot: np.void, h: int, day: int) -> int:
 
 
 @kernel
-def take_in_random_order(s: State, x: Scratch, b: int, t: int, table: np.ndarray, count: int) -> None:
+def take_in_random_order(s: State, x: Scratch, table: np.ndarray, count: int) -> None:
     """Ranks lots by a primitive of (day, order): which is taken first does not depend on how they are stored."""
-    key = day_key(s.clock[b].seed, STREAM_ORDER, s.clock[b].day)
+    key = day_key(s.clock[0].seed, STREAM_ORDER, s.clock[0].day)
     for i in range(count):
-        x.rank_key[t, i] = uniform(key, table[b, i].key)
-        x.rank[t, i] = i
+        x.rank_key[i] = uniform(key, table[i].key)
+        x.rank[i] = i
     gap = 1
     while gap < count // 3:
         gap = 3 * gap + 1
     while gap > 0:  # Shell's sort with Knuth's gaps: in place, no allocation
         for i in range(gap, count):
-            item = x.rank[t, i]
-            value = x.rank_key[t, item]
+            item = x.rank[i]
+            value = x.rank_key[item]
             j = i
-            while j >= gap and x.rank_key[t, x.rank[t, j - gap]] > value:
-                x.rank[t, j] = x.rank[t, j - gap]
+            while j >= gap and x.rank_key[x.rank[j - gap]] > value:
+                x.rank[j] = x.rank[j - gap]
                 j -= gap
-            x.rank[t, j] = item
+            x.rank[j] = item
         gap //= 3
 
 
@@ -366,8 +366,6 @@ def landed_score(
     w: Tables,
     s: State,
     x: Scratch,
-    b: int,
-    t: int,
     h: int,
     lot: np.void,
     terms: tuple[float, float, float],
@@ -375,25 +373,25 @@ def landed_score(
 ) -> tuple[float, float]:
     """(landed score, bid) of a hub for a lot, EUR a unit."""
     setup_share, a_stop, parcel = terms
-    bid = (1.0 + markup) * own_cost(s, b, h, lot, setup_share)
+    bid = (1.0 + markup) * own_cost(s, h, lot, setup_share)
     score = bid + delivery_cost(w, h, lot.town, parcel) / a_stop
-    score += x.record[t, h] * lot.price
+    score += x.record[h] * lot.price
     if lot.again == 1:
-        day = s.clock[b].day
+        day = s.clock[0].day
         ships = promise_days(w, lot, h, day) + day + delivery_days(w, h, lot.town)
         score += lot.price * lateness_rate(w, ships - lot.due)
     return score, bid
 
 
 @kernel
-def auction_lots(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+def auction_lots(w: Tables, s: State, x: Scratch) -> None:
     """Lots are taken in tape-random order and filled by the best standing bids."""
-    day = s.clock[b].day
-    tie_key = day_key(s.clock[b].seed, STREAM_ORDER, -1 - day)
-    book = s.order.shape[2]
-    take_in_random_order(s, x, b, t, s.lot, s.clock[b].lots)
-    for n in range(s.clock[b].lots):
-        lot = s.lot[b, x.rank[t, n]]
+    day = s.clock[0].day
+    tie_key = day_key(s.clock[0].seed, STREAM_ORDER, -1 - day)
+    book = s.order.shape[1]
+    take_in_random_order(s, x, s.lot, s.clock[0].lots)
+    for n in range(s.clock[0].lots):
+        lot = s.lot[x.rank[n]]
         lane = w.row[lot.row].lane
         ceiling = w.row[lot.row].ceiling * lot.price
         terms = lot_terms(w, lot)
@@ -402,119 +400,119 @@ def auction_lots(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
             h = w.reach[lot.town, i]
             if h < 0:
                 break
-            markup = s.hub_tech[b, h, lane].bid
-            if markup == 0 or w.hub_can[h, lot.row] == 0 or s.hub[b, h].down_until > day:
+            markup = s.hub_tech[h, lane].bid
+            if markup == 0 or w.hub_can[h, lot.row] == 0 or s.hub[h].down_until > day:
                 continue
-            score, bid = landed_score(w, s, x, b, t, h, lot, terms, w.bid_level[markup])
+            score, bid = landed_score(w, s, x, h, lot, terms, w.bid_level[markup])
             if score <= ceiling:
-                x.bidder[t, offers], x.score[t, offers], x.bid[t, offers] = h, score, bid
+                x.bidder[offers], x.score[offers], x.bid[offers] = h, score, bid
                 offers += 1
         while lot.units > 0 and offers > 0:
             best = 0
             for i in range(1, offers):
-                better = x.score[t, i] < x.score[t, best]
-                if x.score[t, i] == x.score[t, best]:
-                    one, other = w.hub_key[x.bidder[t, i]], w.hub_key[x.bidder[t, best]]
+                better = x.score[i] < x.score[best]
+                if x.score[i] == x.score[best]:
+                    one, other = w.hub_key[x.bidder[i]], w.hub_key[x.bidder[best]]
                     better = uniform(tie_key, combine(lot.key, one)) < uniform(tie_key, combine(lot.key, other))
                 if better:
                     best = i
-            h, bid = x.bidder[t, best], x.bid[t, best]
+            h, bid = x.bidder[best], x.bid[best]
             offers -= 1
-            x.bidder[t, best], x.score[t, best] = x.bidder[t, offers], x.score[t, offers]
-            x.bid[t, best] = x.bid[t, offers]
-            if s.hub[b, h].orders == book:
+            x.bidder[best], x.score[best] = x.bidder[offers], x.score[offers]
+            x.bid[best] = x.bid[offers]
+            if s.hub[h].orders == book:
                 continue
             days = promise_days(w, lot, h, day)
             units = 0
             if lot.row < w.par[0].products and days >= 0:
-                units = min(lot.units, s.hub_prod[b, h, lot.row].finished)
-            units += available_to_promise(w, x, t, h, lot.row, lot.price, days, lot.units - units)
+                units = min(lot.units, s.hub_prod[h, lot.row].finished)
+            units += available_to_promise(w, x, h, lot.row, lot.price, days, lot.units - units)
             if units > 0:
-                award(w, s, x, b, t, h, lot, units, bid, days)
+                award(w, s, x, h, lot, units, bid, days)
                 lot.units -= units
 
 
 @kernel
-def auction_tenders(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.ndarray) -> None:
+def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
     """Tenders after the lots: one winner takes the whole; its hours fall before the next tender is decided."""
-    day = s.clock[b].day
-    tie_key = day_key(s.clock[b].seed, STREAM_ORDER, -1 - day)
-    book = s.order.shape[2]
-    take_in_random_order(s, x, b, t, s.tender, s.clock[b].tenders)
-    for n in range(s.clock[b].tenders):
-        index = x.rank[t, n]
-        tender = s.tender[b, index]
+    day = s.clock[0].day
+    tie_key = day_key(s.clock[0].seed, STREAM_ORDER, -1 - day)
+    book = s.order.shape[1]
+    take_in_random_order(s, x, s.tender, s.clock[0].tenders)
+    for n in range(s.clock[0].tenders):
+        index = x.rank[n]
+        tender = s.tender[index]
         terms = lot_terms(w, tender)
         best = -1
         best_score = w.row[tender.row].ceiling * tender.price
         best_bid = 0.0
         best_tie = 0.0
         for h in range(len(w.hub_town)):
-            if s.hub[b, h].down_until > day or s.hub[b, h].orders == book:
+            if s.hub[h].down_until > day or s.hub[h].orders == book:
                 continue
             markup = 0
-            for i in range(s.slot.shape[2]):
-                if s.slot[b, h, i] == index:
-                    markup = level(action, b, h, w.hub_slot[TENDER_BID], w.hub_fixed[TENDER_BID], i)
+            for i in range(s.slot.shape[1]):
+                if s.slot[h, i] == index:
+                    markup = level(action, h, w.hub_slot[TENDER_BID], w.hub_fixed[TENDER_BID], i)
             if markup == 0:
                 continue
-            score, bid = landed_score(w, s, x, b, t, h, tender, terms, w.bid_level[markup])
+            score, bid = landed_score(w, s, x, h, tender, terms, w.bid_level[markup])
             tie = uniform(tie_key, combine(tender.key, w.hub_key[h]))
             if score > best_score or (score == best_score and best >= 0 and tie >= best_tie):
                 continue
             days = promise_days(w, tender, h, day)
-            if available_to_promise(w, x, t, h, tender.row, tender.price, days, tender.units) == tender.units:
+            if available_to_promise(w, x, h, tender.row, tender.price, days, tender.units) == tender.units:
                 best, best_score, best_bid, best_tie = h, score, bid, tie
         if best >= 0:
-            award(w, s, x, b, t, best, tender, tender.units, best_bid, promise_days(w, tender, best, day))
+            award(w, s, x, best, tender, tender.units, best_bid, promise_days(w, tender, best, day))
             if tender.again == 0:
-                s.events[b, E_TENDERS_WON] += 1.0
+                s.events[E_TENDERS_WON] += 1.0
             tender.units = 0
 
 
 @kernel
-def lose_or_keep(w: Tables, s: State, b: int, table: np.ndarray, count: int) -> int:
+def lose_or_keep(w: Tables, s: State, table: np.ndarray, count: int) -> int:
     """Unserved lots wait for the customer's patience, then go to the centralised channel. Returns how many stay."""
-    day = s.clock[b].day
-    platform = s.ledger.shape[1] - 1
+    day = s.clock[0].day
+    platform = s.ledger.shape[0] - 1
     kept = 0
     for i in range(count):
-        lot = table[b, i]
+        lot = table[i]
         if lot.units == 0:
             continue
         if day >= lot.last_day:
-            post(s, b, platform, LOST, lot.units * lot.price * (1.0 + w.par[0].goodwill))
-            s.events[b, E_LOST] += lot.units
+            post(s, platform, LOST, lot.units * lot.price * (1.0 + w.par[0].goodwill))
+            s.events[E_LOST] += lot.units
             if w.row[lot.row].kind == TENDER:
-                s.events[b, E_TENDERS_LOST] += 1.0
+                s.events[E_TENDERS_LOST] += 1.0
             continue
         if kept != i:
-            table[b, kept] = lot
+            table[kept] = lot
         kept += 1
     return kept
 
 
 @kernel
-def customer_market(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.ndarray) -> None:
+def customer_market(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
     """All of stage 3."""
     smoothing = w.par[0].smoothing
     for h in range(len(w.hub_town)):
         for k in range(len(w.tech)):
-            lane = s.hub_tech[b, h, k]
-            lane.bid = level(action, b, h, w.hub_slot[BID], w.hub_fixed[BID], k)
+            lane = s.hub_tech[h, k]
+            lane.bid = level(action, h, w.hub_slot[BID], w.hub_fixed[BID], k)
             lane.won_h *= 1.0 - smoothing
             lane.offered_h *= 1.0 - smoothing
-    for i in range(s.clock[b].lots):
-        lot = s.lot[b, i]
+    for i in range(s.clock[0].lots):
+        lot = s.lot[i]
         hours = lot.units * machine_h_longest(w, lot.row, lot.price)
         for n in range(w.reach.shape[1]):
             h = w.reach[lot.town, n]
             if h < 0:
                 break
             if w.hub_can[h, lot.row] == 1:
-                s.hub_tech[b, h, w.row[lot.row].lane].offered_h += hours
-    build_room(w, s, x, b, t)
-    auction_lots(w, s, x, b, t)
-    auction_tenders(w, s, x, b, t, action)
-    s.clock[b].lots = lose_or_keep(w, s, b, s.lot, s.clock[b].lots)
-    s.clock[b].tenders = lose_or_keep(w, s, b, s.tender, s.clock[b].tenders)
+                s.hub_tech[h, w.row[lot.row].lane].offered_h += hours
+    build_room(w, s, x)
+    auction_lots(w, s, x)
+    auction_tenders(w, s, x, action)
+    s.clock[0].lots = lose_or_keep(w, s, s.lot, s.clock[0].lots)
+    s.clock[0].tenders = lose_or_keep(w, s, s.tender, s.clock[0].tenders)

@@ -28,8 +28,6 @@ class Buffers(NamedTuple):
 
     hub_action: NDArray[np.int32]  # [b, h, components]
     depot_action: NDArray[np.int32]  # [b, d, components]
-    hub_levels: NDArray[np.int64]  # [components]
-    depot_levels: NDArray[np.int64]
     hub_obs: NDArray[np.float32]  # [b, h, features]
     depot_obs: NDArray[np.float32]  # [b, d, features]
     state: NDArray[np.float32]  # [b, state features]
@@ -48,73 +46,73 @@ class Buffers(NamedTuple):
 
 
 @kernel
-def morning(w: Tables, s: State, x: Scratch, b: int, t: int, counted: bool) -> None:
+def morning(w: Tables, s: State, x: Scratch, counted: bool) -> None:
     """Stage 1 and what the agents read of it."""
-    news(w, s, b, counted)
-    fill_slots(w, s, x, b, t)
-    book_needs(w, s, b)
-    estimate_costs(w, s, b)
+    news(w, s, counted)
+    fill_slots(w, s, x)
+    book_needs(w, s)
+    estimate_costs(w, s)
 
 
 @kernel
-def reset_copy(w: Tables, s: State, x: Scratch, io: Buffers, b: int, t: int, seed: np.uint64) -> None:
-    """Starts the world of a seed in copy b."""
-    clear(s, b)
-    s.clock[b].seed = seed
-    draw_start(w, s, b)
-    morning(w, s, x, b, t, True)
-    observe(w, s, x, b, t, io.hub_obs, io.depot_obs, io.state)
-    write_hub_mask(w, s, b, io.hub_mask, io.hub_levels)
+def reset_copy(w: Tables, s: State, x: Scratch, io: Buffers, seed: np.uint64) -> None:
+    """Starts the world of a seed."""
+    clear(s)
+    s.clock[0].seed = seed
+    draw_start(w, s)
+    morning(w, s, x, True)
+    observe(w, s, x, io.hub_obs, io.depot_obs, io.state)
+    write_hub_mask(w, s, io.hub_mask)
 
 
 @kernel
-def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, b: int, t: int, autoreset: bool) -> None:
-    """One day of copy b on the working memory of thread t."""
-    clock = s.clock[b]
-    screen(s, b, io.hub_action, io.hub_mask, io.hub_levels)
-    for h in range(s.hub.shape[1]):
-        chosen = level(io.hub_action, b, h, w.hub_slot[OVERTIME_LEVEL], w.hub_fixed[OVERTIME_LEVEL], 0)
-        s.hub[b, h].overtime = w.overtime_level[chosen]
-    customer_market(w, s, x, b, t, io.hub_action)
-    material_market(w, s, x, b, t, io.hub_action, io.depot_action)
-    depots_buy(w, s, b, io.depot_action)
-    hubs_work(w, s, x, b, t, io.hub_action)
-    goods_move(w, s, b)
-    io.cost[b] = network_cost_of_day(s, b)
-    io.reward[b] = np.float32(-io.cost[b] / (w.par[0].number_of_agents * w.par[0].reward_scale))
-    for n in range(s.day_cost.shape[1]):
-        s.day_cost[b, n] = 0.0
+def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> None:
+    """One day of one network."""
+    clock = s.clock[0]
+    screen(w, s, io.hub_action, io.hub_mask)
+    for h in range(s.hub.shape[0]):
+        chosen = level(io.hub_action, h, w.hub_slot[OVERTIME_LEVEL], w.hub_fixed[OVERTIME_LEVEL], 0)
+        s.hub[h].overtime = w.overtime_level[chosen]
+    customer_market(w, s, x, io.hub_action)
+    material_market(w, s, x, io.hub_action, io.depot_action)
+    depots_buy(w, s, io.depot_action)
+    hubs_work(w, s, x, io.hub_action)
+    goods_move(w, s)
+    io.cost[0] = network_cost_of_day(s)
+    io.reward[0] = np.float32(-io.cost[0] / (w.par[0].number_of_agents * w.par[0].reward_scale))
+    for n in range(s.day_cost.shape[0]):
+        s.day_cost[n] = 0.0
     clock.day += 1
     ends = clock.day >= w.par[0].episode_d
-    io.truncated[b] = ends
+    io.truncated[0] = ends
     if not ends:
-        morning(w, s, x, b, t, True)
-        observe(w, s, x, b, t, io.hub_obs, io.depot_obs, io.state)
-        write_hub_mask(w, s, b, io.hub_mask, io.hub_levels)
+        morning(w, s, x, True)
+        observe(w, s, x, io.hub_obs, io.depot_obs, io.state)
+        write_hub_mask(w, s, io.hub_mask)
         return
-    book_needs(w, s, b)
-    settle(w, s, x, b, t)
-    io.settlement[b] = clock.settlement
-    for n in range(s.ledger.shape[1]):
-        for line in range(s.ledger.shape[2]):
-            io.final_ledger[b, n, line] = s.ledger[b, n, line]
-    for i in range(s.events.shape[1]):
-        io.final_events[b, i] = s.events[b, i]
-    io.final_standard[b] = clock.standard_cost
-    morning(w, s, x, b, t, False)
+    book_needs(w, s)
+    settle(w, s, x)
+    io.settlement[0] = clock.settlement
+    for n in range(s.ledger.shape[0]):
+        for line in range(s.ledger.shape[1]):
+            io.final_ledger[n, line] = s.ledger[n, line]
+    for i in range(s.events.shape[0]):
+        io.final_events[i] = s.events[i]
+    io.final_standard[0] = clock.standard_cost
+    morning(w, s, x, False)
     if autoreset:
-        observe(w, s, x, b, t, io.final_hub_obs, io.final_depot_obs, io.final_state)
-        reset_copy(w, s, x, io, b, t, next_seed(clock.seed))
+        observe(w, s, x, io.final_hub_obs, io.final_depot_obs, io.final_state)
+        reset_copy(w, s, x, io, next_seed(clock.seed))
     else:
-        observe(w, s, x, b, t, io.hub_obs, io.depot_obs, io.state)
-        write_hub_mask(w, s, b, io.hub_mask, io.hub_levels)
+        observe(w, s, x, io.hub_obs, io.depot_obs, io.state)
+        write_hub_mask(w, s, io.hub_mask)
 
 
 @kernel
 def step_copies(w: Tables, s: State, x: Scratch, io: Buffers, first: int, last: int, t: int, autoreset: bool) -> None:
-    """One day of the copies from first to last - 1: a thread's share of a batch."""
+    """One day of the copies from first to last - 1, on the working memory of thread t: its share of a batch."""
     for b in range(first, last):
-        step_copy(w, s, x, io, b, t, autoreset)
+        step_copy(w, s[b], x[t], io[b], autoreset)
 
 
 @kernel
@@ -123,4 +121,4 @@ def reset_copies(
 ) -> None:
     """Starts the worlds of the seeds in the copies from first to last - 1."""
     for b in range(first, last):
-        reset_copy(w, s, x, io, b, t, seeds[b])
+        reset_copy(w, s[b], x[t], io[b], seeds[b])

@@ -62,16 +62,16 @@ def oldest_class(w: Tables, m: int, day: int) -> int:
 
 
 @kernel
-def draw(w: Tables, s: State, b: int, h: int, m: int, quantity: float, flow: int) -> float:
+def draw(w: Tables, s: State, h: int, m: int, quantity: float, flow: int) -> float:
     """Takes material that is there from a hub's stock, opening packs oldest first. Returns its book value.
 
     The floor life of what is left in a pack starts when the pack is opened (model §5). What is left of the pack
     before it has then been used up, so the remainder always has one age.
     """
-    material = s.hub_mat[b, h, m]
+    material = s.hub_mat[h, m]
     total = on_hand(material)
     value = material.value * min(quantity / total, 1.0) if total > 0.0 else 0.0
-    day = s.clock[b].day
+    day = s.clock[0].day
     oldest = oldest_class(w, m, day)
     if material.opened < quantity:
         short = quantity - material.opened
@@ -92,60 +92,60 @@ def draw(w: Tables, s: State, b: int, h: int, m: int, quantity: float, flow: int
         material.opened = 0.0
     material.value -= value
     material.used += quantity
-    s.flow[b, h, m, flow, 0] += quantity
-    s.flow[b, h, m, flow, 1] += value
+    s.flow[h, m, flow, 0] += quantity
+    s.flow[h, m, flow, 1] += value
     return value
 
 
 @kernel
-def expire_at_hub(w: Tables, s: State, b: int, h: int, m: int, quantity: float) -> None:
+def expire_at_hub(w: Tables, s: State, h: int, m: int, quantity: float) -> None:
     """Writes off part of a hub's stock that has already left its age class."""
-    material = s.hub_mat[b, h, m]
+    material = s.hub_mat[h, m]
     total = on_hand(material) + quantity
     value = material.value * quantity / total
     material.value -= value
-    s.flow[b, h, m, F_EXPIRED, 0] += quantity
-    s.flow[b, h, m, F_EXPIRED, 1] += value
-    write_off(w, s, b, h, value)
+    s.flow[h, m, F_EXPIRED, 0] += quantity
+    s.flow[h, m, F_EXPIRED, 1] += value
+    write_off(w, s, h, value)
 
 
 @kernel
-def expire_at_depot(w: Tables, s: State, b: int, d: int, m: int, quantity: float) -> None:
+def expire_at_depot(w: Tables, s: State, d: int, m: int, quantity: float) -> None:
     """Writes off part of a depot's stock that has already left its age class."""
-    material = s.depot_mat[b, d, m]
+    material = s.depot_mat[d, m]
     total = in_depot(material) + quantity
     value = material.value * quantity / total
     material.value -= value
-    node = s.hub.shape[1] + d
-    s.flow[b, node, m, F_EXPIRED, 0] += quantity
-    s.flow[b, node, m, F_EXPIRED, 1] += value
-    write_off(w, s, b, node, value)
+    node = s.hub.shape[0] + d
+    s.flow[node, m, F_EXPIRED, 0] += quantity
+    s.flow[node, m, F_EXPIRED, 1] += value
+    write_off(w, s, node, value)
 
 
 @kernel
-def ship_orders(w: Tables, s: State, b: int) -> None:
+def ship_orders(w: Tables, s: State) -> None:
     """What was finished is delivered next day at the earliest; what is late is charged day by day."""
-    day = s.clock[b].day
+    day = s.clock[0].day
     smoothing = w.par[0].smoothing
-    for h in range(s.hub.shape[1]):
-        hub = s.hub[b, h]
+    for h in range(s.hub.shape[0]):
+        hub = s.hub[h]
         late_eur = 0.0
         price_eur = 0.0
         kept = 0
         hub.late_units = 0
         hub.open_units = 0
         for i in range(hub.orders):
-            o = s.order[b, h, i]
+            o = s.order[h, i]
             transit = delivery_days(w, h, o.town)
             if o.ready > 0 and hub.down_until <= day:
                 late = day + transit - o.due
                 a_stop = units_per_stop(w, o.row, o.units)
                 stops = o.ready / a_stop
-                post(s, b, h, LAST_MILE, stops * stop_cost(w, h, o.town, o.row, o.price, a_stop))
-                earn(s, b, h, o.ready * o.bid + stops * stop_cost(w, h, o.town, o.row, o.price, a_stop))
+                post(s, h, LAST_MILE, stops * stop_cost(w, h, o.town, o.row, o.price, a_stop))
+                earn(s, h, o.ready * o.bid + stops * stop_cost(w, h, o.town, o.row, o.price, a_stop))
                 value = o.wip_value * o.ready / (o.ready + units_in_progress(o))
                 o.wip_value -= value
-                post(s, b, h, STOCK_CHANGE, value)
+                post(s, h, STOCK_CHANGE, value)
                 extra = transit - 1  # a two-day delivery is one day later than the daily charge has seen
                 if extra > 0:
                     charge = (
@@ -153,16 +153,16 @@ def ship_orders(w: Tables, s: State, b: int) -> None:
                         * o.price
                         * max(lateness_rate(w, late - o.inherited) - lateness_rate(w, late - extra - o.inherited), 0.0)
                     )
-                    post(s, b, h, LATENESS, charge)
+                    post(s, h, LATENESS, charge)
                     late_eur += charge
                 price_eur += o.ready * o.price
-                s.events[b, E_STOPS] += stops
-                s.events[b, E_DELIVERED] += o.ready
-                s.events[b, E_LEAD_DAYS] += o.ready * (day + transit - o.announced)
+                s.events[E_STOPS] += stops
+                s.events[E_DELIVERED] += o.ready
+                s.events[E_LEAD_DAYS] += o.ready * (day + transit - o.announced)
                 if late <= 0:
-                    s.events[b, E_ON_TIME] += o.ready
+                    s.events[E_ON_TIME] += o.ready
                 else:
-                    s.events[b, E_LATE] += o.ready
+                    s.events[E_LATE] += o.ready
                 o.open -= o.ready
                 o.ready = 0
             if o.open > 0:
@@ -170,19 +170,19 @@ def ship_orders(w: Tables, s: State, b: int) -> None:
                 days_late = day + 2 - o.due - o.inherited
                 charge = o.open * o.price * (lateness_rate(w, days_late) - lateness_rate(w, days_late - 1))
                 if charge > 0.0:
-                    post(s, b, h, LATENESS, charge)
+                    post(s, h, LATENESS, charge)
                     late_eur += charge
                 if day + 1 - o.due - o.inherited >= w.par[0].cancel_d:
-                    post(s, b, h, LOST, o.open * o.price * (1.0 + w.par[0].goodwill))
-                    s.events[b, E_CANCELLED] += o.open
+                    post(s, h, LOST, o.open * o.price * (1.0 + w.par[0].goodwill))
+                    s.events[E_CANCELLED] += o.open
                     if o.wip_value > 0.0:
-                        write_off(w, s, b, h, o.wip_value)
+                        write_off(w, s, h, o.wip_value)
                     continue
                 hub.open_units += o.open
                 if day + 1 > o.due:
                     hub.late_units += o.open
                 if kept != i:
-                    s.order[b, h, kept] = o
+                    s.order[h, kept] = o
                 kept += 1
         hub.orders = kept
         hub.late_eur += smoothing * (late_eur - hub.late_eur)
@@ -199,174 +199,174 @@ def units_in_progress(o: np.void) -> int:
 
 
 @kernel
-def receive(w: Tables, s: State, b: int) -> None:
+def receive(w: Tables, s: State) -> None:
     """What arrives tomorrow morning goes on the shelf."""
-    tomorrow = s.clock[b].day + 1
+    tomorrow = s.clock[0].day + 1
     ring = tomorrow % INBOUND_DAYS
-    hubs = s.hub.shape[1]
+    hubs = s.hub.shape[0]
     for h in range(hubs):
         for m in range(len(w.mat)):
-            material = s.hub_mat[b, h, m]
+            material = s.hub_mat[h, m]
             if material.inbound_value[ring] == 0.0:
                 continue
             for a in range(AGES):
                 material.sealed[a] += material.inbound[ring, a]
-                s.flow[b, h, m, F_RECEIVED, 0] += material.inbound[ring, a]
+                s.flow[h, m, F_RECEIVED, 0] += material.inbound[ring, a]
                 material.inbound[ring, a] = 0.0
             material.value += material.inbound_value[ring]
-            s.flow[b, h, m, F_RECEIVED, 1] += material.inbound_value[ring]
+            s.flow[h, m, F_RECEIVED, 1] += material.inbound_value[ring]
             material.inbound_value[ring] = 0.0
-    for d in range(s.depot_mat.shape[1]):
+    for d in range(s.depot_mat.shape[0]):
         for m in range(len(w.mat)):
-            material = s.depot_mat[b, d, m]
+            material = s.depot_mat[d, m]
             kept = 0
             for i in range(material.orders):
-                order = s.supplier_order[b, d, m, i]
+                order = s.supplier_order[d, m, i]
                 if order.arrives > tomorrow:
                     if kept != i:
-                        s.supplier_order[b, d, m, kept] = order
+                        s.supplier_order[d, m, kept] = order
                     kept += 1
                     continue
                 before = in_depot(material)
-                expiry = tomorrow + remaining_life(w, s, b, d, m, order.placed)
+                expiry = tomorrow + remaining_life(w, s, d, m, order.placed)
                 material.stock[age_class(w, m, expiry)] += order.quantity
                 material.value += order.quantity * order.price
                 material.landed = (before * material.landed + order.quantity * order.landed) / (before + order.quantity)
                 material.on_order -= order.quantity
                 node = hubs + d
-                s.flow[b, node, m, F_RECEIVED, 0] += order.quantity
-                s.flow[b, node, m, F_RECEIVED, 1] += order.quantity * order.price
-                s.events[b, E_PURCHASES] += order.quantity * order.price
+                s.flow[node, m, F_RECEIVED, 0] += order.quantity
+                s.flow[node, m, F_RECEIVED, 1] += order.quantity * order.price
+                s.events[E_PURCHASES] += order.quantity * order.price
             material.orders = kept
 
 
 @kernel
-def remaining_life(w: Tables, s: State, b: int, d: int, m: int, placed: int) -> float:
+def remaining_life(w: Tables, s: State, d: int, m: int, placed: int) -> float:
     """Days of sealed life left at receipt: U(low, high) of the sealed life, drawn for the day the order was placed."""
-    key = day_key(s.clock[b].seed, STREAM_LIFE, placed)
+    key = day_key(s.clock[0].seed, STREAM_LIFE, placed)
     u = uniform(key, combine(w.depot_key[d], w.mat[m].key))
     return w.mat[m].life_d * (w.par[0].life_low + u * (w.par[0].life_high - w.par[0].life_low))
 
 
 @kernel
-def age(w: Tables, s: State, b: int) -> None:
+def age(w: Tables, s: State) -> None:
     """What is too old tomorrow is written off: whole age classes, and opened packs at the end of their floor life."""
-    tomorrow = s.clock[b].day + 1
+    tomorrow = s.clock[0].day + 1
     for m in range(len(w.mat)):
         width = w.mat[m].class_d
         over = width > 0 and tomorrow % width == 0
         a = (tomorrow // width - 1) % AGES if over else 0
-        for h in range(s.hub.shape[1]):
-            material = s.hub_mat[b, h, m]
+        for h in range(s.hub.shape[0]):
+            material = s.hub_mat[h, m]
             if over:
                 quantity = material.sealed[a]
                 if quantity > 0.0:
                     material.sealed[a] = 0.0
-                    expire_at_hub(w, s, b, h, m, quantity)
+                    expire_at_hub(w, s, h, m, quantity)
             if w.mat[m].floor_d > 0 and material.opened > 0.0 and material.opened_until < tomorrow:
                 quantity = material.opened
                 material.opened = 0.0
-                expire_at_hub(w, s, b, h, m, quantity)
+                expire_at_hub(w, s, h, m, quantity)
         if over:
-            for d in range(s.depot_mat.shape[1]):
-                depot = s.depot_mat[b, d, m]
+            for d in range(s.depot_mat.shape[0]):
+                depot = s.depot_mat[d, m]
                 quantity = depot.stock[a]
                 if quantity > 0.0:
                     depot.stock[a] = 0.0
-                    expire_at_depot(w, s, b, d, m, quantity)
+                    expire_at_depot(w, s, d, m, quantity)
 
 
 @kernel
-def revise_designs(w: Tables, s: State, b: int) -> None:
+def revise_designs(w: Tables, s: State) -> None:
     """A revised design makes finished goods, make-to-stock work in progress and its kits deadstock.
 
     Kits on a shelf or between a depot and a hub are of the old version; what a supplier still has to deliver comes
     in the new one.
     """
-    tomorrow = s.clock[b].day + 1
+    tomorrow = s.clock[0].day + 1
     for p in range(w.par[0].products):
-        if s.revision[b, p] != tomorrow:
+        if s.revision[p] != tomorrow:
             continue
-        for h in range(s.hub.shape[1]):
-            goods = s.hub_prod[b, h, p]
+        for h in range(s.hub.shape[0]):
+            goods = s.hub_prod[h, p]
             if goods.value + goods.wip_value > 0.0:
-                write_off(w, s, b, h, goods.value + goods.wip_value)
+                write_off(w, s, h, goods.value + goods.wip_value)
             goods.finished, goods.value, goods.wip_value = 0, 0.0, 0.0
             for stage in range(len(goods.wip)):
                 goods.wip[stage] = 0
         for m in range(len(w.mat)):
             if w.mat[m].design != p:
                 continue
-            for h in range(s.hub.shape[1]):
-                material = s.hub_mat[b, h, m]
+            for h in range(s.hub.shape[0]):
+                material = s.hub_mat[h, m]
                 for ring in range(INBOUND_DAYS):  # received in the old version and written off at once
                     for a in range(AGES):
                         material.sealed[a] += material.inbound[ring, a]
-                        s.flow[b, h, m, F_RECEIVED, 0] += material.inbound[ring, a]
+                        s.flow[h, m, F_RECEIVED, 0] += material.inbound[ring, a]
                         material.inbound[ring, a] = 0.0
                     material.value += material.inbound_value[ring]
-                    s.flow[b, h, m, F_RECEIVED, 1] += material.inbound_value[ring]
+                    s.flow[h, m, F_RECEIVED, 1] += material.inbound_value[ring]
                     material.inbound_value[ring] = 0.0
                 quantity = on_hand(material)
                 if quantity > 0.0:
                     material.opened = 0.0
                     for a in range(AGES):
                         material.sealed[a] = 0.0
-                    expire_at_hub(w, s, b, h, m, quantity)
+                    expire_at_hub(w, s, h, m, quantity)
                     material.value = 0.0
-            for d in range(s.depot_mat.shape[1]):
-                depot = s.depot_mat[b, d, m]
+            for d in range(s.depot_mat.shape[0]):
+                depot = s.depot_mat[d, m]
                 quantity = in_depot(depot)
                 if quantity > 0.0:
                     for a in range(AGES):
                         depot.stock[a] = 0.0
-                    expire_at_depot(w, s, b, d, m, quantity)
+                    expire_at_depot(w, s, d, m, quantity)
                     depot.value = 0.0
 
 
 @kernel
-def hold(w: Tables, s: State, b: int) -> None:
+def hold(w: Tables, s: State) -> None:
     """Holding cost of a day on the book value of raw material, finished goods and work in progress."""
-    hubs = s.hub.shape[1]
+    hubs = s.hub.shape[0]
     for h in range(hubs):
         material = 0.0
         goods = 0.0
         for m in range(len(w.mat)):
-            item = s.hub_mat[b, h, m]
+            item = s.hub_mat[h, m]
             material += item.value
             for ring in range(INBOUND_DAYS):
                 material += item.inbound_value[ring]
         for p in range(w.par[0].products):
-            goods += s.hub_prod[b, h, p].value + s.hub_prod[b, h, p].wip_value
-        s.events[b, E_INVENTORY] += material + goods
-        post(s, b, h, HOLDING, material * w.par[0].holding_material_d + goods * w.par[0].holding_finished_d)
-    for d in range(s.depot_mat.shape[1]):
+            goods += s.hub_prod[h, p].value + s.hub_prod[h, p].wip_value
+        s.events[E_INVENTORY] += material + goods
+        post(s, h, HOLDING, material * w.par[0].holding_material_d + goods * w.par[0].holding_finished_d)
+    for d in range(s.depot_mat.shape[0]):
         value = 0.0
         for m in range(len(w.mat)):
-            value += s.depot_mat[b, d, m].value
-        s.events[b, E_INVENTORY] += value
-        post(s, b, hubs + d, HOLDING, value * w.par[0].holding_material_d)
+            value += s.depot_mat[d, m].value
+        s.events[E_INVENTORY] += value
+        post(s, hubs + d, HOLDING, value * w.par[0].holding_material_d)
 
 
 @kernel
-def smooth_rates(w: Tables, s: State, b: int) -> None:
+def smooth_rates(w: Tables, s: State) -> None:
     """Exponential smoothing of use, awards and requests; a day's counters are cleared."""
     a = w.par[0].smoothing
-    day = s.clock[b].day
-    for h in range(s.hub.shape[1]):
-        if s.hub[b, h].down_until > day:  # a closed hub learns nothing about its use
+    day = s.clock[0].day
+    for h in range(s.hub.shape[0]):
+        if s.hub[h].down_until > day:  # a closed hub learns nothing about its use
             continue
         for m in range(len(w.mat)):
-            material = s.hub_mat[b, h, m]
+            material = s.hub_mat[h, m]
             material.use_rate += a * (material.used - material.use_rate)
             material.used = 0.0
         for p in range(w.par[0].products):
-            goods = s.hub_prod[b, h, p]
+            goods = s.hub_prod[h, p]
             goods.rate += a * (goods.awarded - goods.rate)
             goods.awarded = 0.0
-    for d in range(s.depot_mat.shape[1]):
+    for d in range(s.depot_mat.shape[0]):
         for m in range(len(w.mat)):
-            depot = s.depot_mat[b, d, m]
+            depot = s.depot_mat[d, m]
             depot.request_rate += a * (depot.requested - depot.request_rate)
             if depot.requested > 0.0:
                 depot.fill += a * (min(depot.filled / depot.requested, 1.0) - depot.fill)
@@ -374,11 +374,11 @@ def smooth_rates(w: Tables, s: State, b: int) -> None:
 
 
 @kernel
-def goods_move(w: Tables, s: State, b: int) -> None:
+def goods_move(w: Tables, s: State) -> None:
     """All of stage 7, and the holding cost of the day."""
-    ship_orders(w, s, b)
-    receive(w, s, b)
-    age(w, s, b)
-    revise_designs(w, s, b)
-    hold(w, s, b)
-    smooth_rates(w, s, b)
+    ship_orders(w, s)
+    receive(w, s)
+    age(w, s)
+    revise_designs(w, s)
+    hold(w, s)
+    smooth_rates(w, s)

@@ -16,39 +16,39 @@ from fabmesh.envs.network.tables import Tables
 
 
 @kernel
-def post(s: State, b: int, node: int, line: int, eur: float) -> None:
+def post(s: State, node: int, line: int, eur: float) -> None:
     """Posts an amount to a line of a node's ledger; costs also count in the cost of the day."""
-    s.ledger[b, node, line] += eur
+    s.ledger[node, line] += eur
     if line < COST_LINES:
-        s.day_cost[b, node] += eur
+        s.day_cost[node] += eur
 
 
 @kernel
-def transfer(s: State, b: int, payer: int, payee: int, eur: float) -> None:
+def transfer(s: State, payer: int, payee: int, eur: float) -> None:
     """Money from one agent to another: sums to zero over the network (model §10)."""
-    s.ledger[b, payer, TRANSFERS] -= eur
-    s.ledger[b, payee, TRANSFERS] += eur
+    s.ledger[payer, TRANSFERS] -= eur
+    s.ledger[payee, TRANSFERS] += eur
 
 
 @kernel
-def earn(s: State, b: int, node: int, eur: float) -> None:
+def earn(s: State, node: int, eur: float) -> None:
     """Revenue from customers."""
-    s.ledger[b, node, REVENUE] += eur
+    s.ledger[node, REVENUE] += eur
 
 
 @kernel
-def write_off(w: Tables, s: State, b: int, node: int, book_value: float) -> None:
+def write_off(w: Tables, s: State, node: int, book_value: float) -> None:
     """Deadstock: book value less salvage."""
     salvage = w.par[0].salvage * book_value
-    s.events[b, E_DEADSTOCK] += book_value
-    s.events[b, E_SALVAGE] += salvage
-    post(s, b, node, DEADSTOCK, book_value - salvage)
+    s.events[E_DEADSTOCK] += book_value
+    s.events[E_SALVAGE] += salvage
+    post(s, node, DEADSTOCK, book_value - salvage)
 
 
 @kernel
-def network_cost_of_day(s: State, b: int) -> float:
+def network_cost_of_day(s: State) -> float:
     """Cost of the day of all agents and the platform, in the fixed order of the nodes."""
     total = 0.0
-    for n in range(s.day_cost.shape[1]):
-        total += s.day_cost[b, n]
+    for n in range(s.day_cost.shape[0]):
+        total += s.day_cost[n]
     return total

@@ -28,24 +28,24 @@ from fabmesh.envs.network.tables import AGES, INBOUND_DAYS, Tables
 
 
 @kernel
-def book_needs(w: Tables, s: State, b: int) -> None:
+def book_needs(w: Tables, s: State) -> None:
     """Material that the open orders of each hub still need."""
-    for h in range(s.hub.shape[1]):
+    for h in range(s.hub.shape[0]):
         for m in range(len(w.mat)):
-            s.hub_mat[b, h, m].need = 0.0
-        for i in range(s.hub[b, h].orders):
-            o = s.order[b, h, i]
+            s.hub_mat[h, m].need = 0.0
+        for i in range(s.hub[h].orders):
+            o = s.order[h, i]
             for line in range(w.row[o.row].bom):
                 units = 0
                 for stage in range(w.row[o.row].bom_stage[line] + 1):
                     units += o.todo[stage]
-                s.hub_mat[b, h, w.row[o.row].bom_material[line]].need += units * bom_quantity(w, o.row, line, o.price)
+                s.hub_mat[h, w.row[o.row].bom_material[line]].need += units * bom_quantity(w, o.row, line, o.price)
 
 
 @kernel
-def base_rate(w: Tables, s: State, b: int, h: int, m: int) -> float:
+def base_rate(w: Tables, s: State, h: int, m: int) -> float:
     """Use a day that covers are multiples of: smoothed use, but at least a share of the catchment's expected use."""
-    return max(s.hub_mat[b, h, m].use_rate, w.par[0].catchment_floor * w.hub_use[h, m])
+    return max(s.hub_mat[h, m].use_rate, w.par[0].catchment_floor * w.hub_use[h, m])
 
 
 @kernel
@@ -59,9 +59,9 @@ def inbound(material: np.void) -> float:
 
 
 @kernel
-def depot_price(w: Tables, s: State, b: int, d: int, m: int) -> float:
+def depot_price(w: Tables, s: State, d: int, m: int) -> float:
     """A depot's price of a unit: its average landed cost and its mark-up."""
-    depot = s.depot_mat[b, d, m]
+    depot = s.depot_mat[d, m]
     return depot.landed * (1.0 + w.quote_level[depot.quote])
 
 
@@ -79,98 +79,98 @@ def road_freight(w: Tables, km: float, kg: float, litres: float) -> float:
 
 
 @kernel
-def write_quotes(w: Tables, s: State, b: int) -> None:
+def write_quotes(w: Tables, s: State) -> None:
     """What each hub reads of the depots' quotes: the least landed price of a unit, and whether it could be had."""
-    for h in range(s.hub.shape[1]):
+    for h in range(s.hub.shape[0]):
         for m in range(len(w.mat)):
             best = retail_price(w, m)
             available = 0.0
-            for d in range(s.depot_mat.shape[1]):
-                if s.depot_mat[b, d, m].quote == 0:
+            for d in range(s.depot_mat.shape[0]):
+                if s.depot_mat[d, m].quote == 0:
                     continue
-                price = depot_price(w, s, b, d, m) + road_freight(w, w.depot_km[d, h], w.mat[m].kg, w.mat[m].litres)
+                price = depot_price(w, s, d, m) + road_freight(w, w.depot_km[d, h], w.mat[m].kg, w.mat[m].litres)
                 best = min(best, price)
-                if in_depot(s.depot_mat[b, d, m]) >= w.mat[m].pack:
+                if in_depot(s.depot_mat[d, m]) >= w.mat[m].pack:
                     available = 1.0
-            s.hub_mat[b, h, m].quote = best
-            s.hub_mat[b, h, m].in_stock = available
+            s.hub_mat[h, m].quote = best
+            s.hub_mat[h, m].in_stock = available
 
 
 @kernel
-def write_requests(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.ndarray) -> None:
+def write_requests(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
     """The (s, c, S) rule of joint replenishment at each hub (Balintfy 1964): whole packs up to the level S.
 
     Position = on hand + under way - need of the open orders. Something below trigger x S starts a consignment;
     whatever is below c x S joins it.
     """
-    day = s.clock[b].day
-    for h in range(s.hub.shape[1]):
-        trigger = w.trigger_level[level(action, b, h, w.hub_slot[TRIGGER], w.hub_fixed[TRIGGER], 0)]
-        join = level(action, b, h, w.hub_slot[CAN_ORDER], w.hub_fixed[CAN_ORDER], 0) * 0.5
+    day = s.clock[0].day
+    for h in range(s.hub.shape[0]):
+        trigger = w.trigger_level[level(action, h, w.hub_slot[TRIGGER], w.hub_fixed[TRIGGER], 0)]
+        join = level(action, h, w.hub_slot[CAN_ORDER], w.hub_fixed[CAN_ORDER], 0) * 0.5
         can = trigger + join * (1.0 - trigger)
         start = False
         for m in range(len(w.mat)):
-            x.request[t, h, m] = 0.0
-            cover = w.cover_level[level(action, b, h, w.hub_slot[COVER], w.hub_fixed[COVER], m)]
-            if cover <= 0.0 or w.hub_uses[h, m] == 0 or s.hub[b, h].down_until > day:
+            x.request[h, m] = 0.0
+            cover = w.cover_level[level(action, h, w.hub_slot[COVER], w.hub_fixed[COVER], m)]
+            if cover <= 0.0 or w.hub_uses[h, m] == 0 or s.hub[h].down_until > day:
                 continue
-            material = s.hub_mat[b, h, m]
-            target = cover * base_rate(w, s, b, h, m)
+            material = s.hub_mat[h, m]
+            target = cover * base_rate(w, s, h, m)
             position = on_hand(material) + inbound(material) - material.need
             if position < trigger * target:
                 start = True
             if position < can * target:
-                x.request[t, h, m] = np.ceil((target - position) / w.mat[m].pack - 1e-9) * w.mat[m].pack
+                x.request[h, m] = np.ceil((target - position) / w.mat[m].pack - 1e-9) * w.mat[m].pack
         if not start:
             for m in range(len(w.mat)):
-                x.request[t, h, m] = 0.0
+                x.request[h, m] = 0.0
 
 
 @kernel
-def choose_depots(w: Tables, s: State, x: Scratch, b: int, t: int) -> bool:
+def choose_depots(w: Tables, s: State, x: Scratch) -> bool:
     """Each open request goes to the untried depot of least landed cost, if that beats retail. Returns if any did.
 
     Landed cost of the whole request: price, freight by weight, and the fixed cost where no consignment goes yet.
     """
     any_choice = False
-    for d in range(s.depot_mat.shape[1]):
+    for d in range(s.depot_mat.shape[0]):
         for m in range(len(w.mat)):
-            x.asked[t, d, m] = 0.0
-    for h in range(s.hub.shape[1]):
+            x.asked[d, m] = 0.0
+    for h in range(s.hub.shape[0]):
         for m in range(len(w.mat)):
-            x.choice[t, h, m] = -1
-            quantity = x.request[t, h, m]
+            x.choice[h, m] = -1
+            quantity = x.request[h, m]
             if quantity <= 0.0:
                 continue
             best = quantity * retail_price(w, m)
-            if x.consignment[t, h, s.depot_mat.shape[1], 0] == 0.0:
+            if x.consignment[h, s.depot_mat.shape[0], 0] == 0.0:
                 best += w.par[0].parcel
-            for d in range(s.depot_mat.shape[1]):
-                depot = s.depot_mat[b, d, m]
-                if x.tried[t, h, d, m] == 1 or depot.quote == 0 or in_depot(depot) < w.mat[m].pack:
+            for d in range(s.depot_mat.shape[0]):
+                depot = s.depot_mat[d, m]
+                if x.tried[h, d, m] == 1 or depot.quote == 0 or in_depot(depot) < w.mat[m].pack:
                     continue
-                cost = quantity * depot_price(w, s, b, d, m)
+                cost = quantity * depot_price(w, s, d, m)
                 cost += road_freight(w, w.depot_km[d, h], quantity * w.mat[m].kg, quantity * w.mat[m].litres)
-                if x.sent[t, h, d] == 0:
+                if x.sent[h, d] == 0:
                     cost += w.par[0].freight_fixed
                 if cost < best:
                     best = cost
-                    x.choice[t, h, m] = d
-            if x.choice[t, h, m] >= 0:
+                    x.choice[h, m] = d
+            if x.choice[h, m] >= 0:
                 any_choice = True
-                x.asked[t, x.choice[t, h, m], m] += quantity
+                x.asked[x.choice[h, m], m] += quantity
     return any_choice
 
 
 @kernel
-def ship_to_hub(w: Tables, s: State, x: Scratch, b: int, t: int, d: int, h: int, m: int, quantity: float) -> None:
+def ship_to_hub(w: Tables, s: State, x: Scratch, d: int, h: int, m: int, quantity: float) -> None:
     """A depot sends stock, oldest first, for its price; the stock keeps its age and its book value on the way."""
-    day = s.clock[b].day
-    depot = s.depot_mat[b, d, m]
-    hub = s.hub_mat[b, h, m]
-    hubs = s.hub.shape[1]
+    day = s.clock[0].day
+    depot = s.depot_mat[d, m]
+    hub = s.hub_mat[h, m]
+    hubs = s.hub.shape[0]
     value = depot.value * quantity / in_depot(depot)
-    transfer(s, b, h, hubs + d, quantity * depot_price(w, s, b, d, m) - value)
+    transfer(s, h, hubs + d, quantity * depot_price(w, s, d, m) - value)
     days = 2 if w.depot_km[d, h] > w.par[0].depot_two_days_km else 1
     ring = (day + days) % INBOUND_DAYS
     left = quantity
@@ -186,94 +186,94 @@ def ship_to_hub(w: Tables, s: State, x: Scratch, b: int, t: int, d: int, h: int,
         left -= taken
     depot.value -= value
     hub.inbound_value[ring] += value
-    s.flow[b, hubs + d, m, F_SHIPPED, 0] += quantity
-    s.flow[b, hubs + d, m, F_SHIPPED, 1] += value
-    x.sent[t, h, d] = 1
-    x.consignment[t, h, d, 0] += quantity * w.mat[m].kg
-    x.consignment[t, h, d, 1] += quantity * w.mat[m].litres
+    s.flow[hubs + d, m, F_SHIPPED, 0] += quantity
+    s.flow[hubs + d, m, F_SHIPPED, 1] += value
+    x.sent[h, d] = 1
+    x.consignment[h, d, 0] += quantity * w.mat[m].kg
+    x.consignment[h, d, 1] += quantity * w.mat[m].litres
 
 
 @kernel
-def grant(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+def grant(w: Tables, s: State, x: Scratch) -> None:
     """Competing requests share short stock pro rata, in whole packs."""
     for m in range(len(w.mat)):
-        for d in range(s.depot_mat.shape[1]):
-            if x.asked[t, d, m] <= 0.0:
+        for d in range(s.depot_mat.shape[0]):
+            if x.asked[d, m] <= 0.0:
                 continue
-            depot = s.depot_mat[b, d, m]
+            depot = s.depot_mat[d, m]
             stock = in_depot(depot)
-            depot.requested += x.asked[t, d, m]
-            share = min(stock / x.asked[t, d, m], 1.0)
-            for h in range(s.hub.shape[1]):
-                if x.choice[t, h, m] != d:
+            depot.requested += x.asked[d, m]
+            share = min(stock / x.asked[d, m], 1.0)
+            for h in range(s.hub.shape[0]):
+                if x.choice[h, m] != d:
                     continue
-                x.tried[t, h, d, m] = 1
+                x.tried[h, d, m] = 1
                 pack = w.mat[m].pack
-                quantity = np.floor(x.request[t, h, m] * share / pack + 1e-9) * pack
+                quantity = np.floor(x.request[h, m] * share / pack + 1e-9) * pack
                 quantity = min(quantity, in_depot(depot))
                 if quantity > 0.0:
-                    ship_to_hub(w, s, x, b, t, d, h, m, quantity)
+                    ship_to_hub(w, s, x, d, h, m, quantity)
                     depot.filled += quantity
-                    x.request[t, h, m] -= quantity
+                    x.request[h, m] -= quantity
 
 
 @kernel
-def buy_retail(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+def buy_retail(w: Tables, s: State, x: Scratch) -> None:
     """The last resort: single-unit price and parcel freight, three days."""
-    day = s.clock[b].day
-    retail = s.depot_mat.shape[1]
-    life_key = day_key(s.clock[b].seed, STREAM_LIFE, day)
-    for h in range(s.hub.shape[1]):
+    day = s.clock[0].day
+    retail = s.depot_mat.shape[0]
+    life_key = day_key(s.clock[0].seed, STREAM_LIFE, day)
+    for h in range(s.hub.shape[0]):
         for m in range(len(w.mat)):
-            quantity = x.request[t, h, m]
+            quantity = x.request[h, m]
             if quantity <= 0.0:
                 continue
             mat = w.mat[m]
-            hub = s.hub_mat[b, h, m]
+            hub = s.hub_mat[h, m]
             ring = (day + w.par[0].retail_lead_d) % INBOUND_DAYS
             u = uniform(life_key, combine(w.hub_key[h], mat.key))
             life = mat.life_d * (w.par[0].life_low + u * (w.par[0].life_high - w.par[0].life_low))
             hub.inbound[ring, age_class(w, m, day + w.par[0].retail_lead_d + life)] += quantity
             hub.inbound_value[ring] += quantity * mat.retail
-            s.events[b, E_RETAIL] += quantity * mat.retail
-            x.consignment[t, h, retail, 0] += quantity * mat.kg
-            x.consignment[t, h, retail, 1] += quantity * mat.litres
-        kg, litres = x.consignment[t, h, retail, 0], x.consignment[t, h, retail, 1]
+            s.events[E_RETAIL] += quantity * mat.retail
+            x.consignment[h, retail, 0] += quantity * mat.kg
+            x.consignment[h, retail, 1] += quantity * mat.litres
+        kg, litres = x.consignment[h, retail, 0], x.consignment[h, retail, 1]
         if kg > 0.0:
             weight = max(kg, litres / w.par[0].parcel_litres_per_kg)
-            post(s, b, h, FIRST_MILE, w.par[0].parcel + w.par[0].parcel_kg * weight)
+            post(s, h, FIRST_MILE, w.par[0].parcel + w.par[0].parcel_kg * weight)
 
 
 @kernel
 def material_market(
-    w: Tables, s: State, x: Scratch, b: int, t: int, hub_action: np.ndarray, depot_action: np.ndarray
+    w: Tables, s: State, x: Scratch, hub_action: np.ndarray, depot_action: np.ndarray
 ) -> None:
     """All of stage 4."""
-    depots = s.depot_mat.shape[1]
-    hubs = s.hub.shape[1]
+    depots = s.depot_mat.shape[0]
+    hubs = s.hub.shape[0]
     for d in range(depots):
         for m in range(len(w.mat)):
-            quote = level(depot_action, b, d, w.depot_slot[DEPOT_QUOTE], w.depot_fixed[DEPOT_QUOTE], m)
-            s.depot_mat[b, d, m].quote = quote
-    book_needs(w, s, b)
-    write_requests(w, s, x, b, t, hub_action)
+            quote = level(depot_action, d, w.depot_slot[DEPOT_QUOTE], w.depot_fixed[DEPOT_QUOTE], m)
+            s.depot_mat[d, m].quote = quote
+    book_needs(w, s)
+    write_requests(w, s, x, hub_action)
     for h in range(hubs):
         for d in range(depots + 1):
-            x.consignment[t, h, d, 0] = 0.0
-            x.consignment[t, h, d, 1] = 0.0
+            x.consignment[h, d, 0] = 0.0
+            x.consignment[h, d, 1] = 0.0
         for d in range(depots):
-            x.sent[t, h, d] = 0
+            x.sent[h, d] = 0
             for m in range(len(w.mat)):
-                x.tried[t, h, d, m] = 0
+                x.tried[h, d, m] = 0
     for _ in range(depots):
-        if not choose_depots(w, s, x, b, t):
+        if not choose_depots(w, s, x):
             break
-        grant(w, s, x, b, t)
-    buy_retail(w, s, x, b, t)
+        grant(w, s, x)
+    buy_retail(w, s, x)
     for h in range(hubs):
         for d in range(depots):
-            if x.sent[t, h, d] == 1:
-                kg, litres = x.consignment[t, h, d, 0], x.consignment[t, h, d, 1]
-                post(s, b, h, FIRST_MILE, w.par[0].freight_fixed + road_freight(w, w.depot_km[d, h], kg, litres))
-                s.events[b, E_CONSIGNMENTS] += 1.0
-    write_quotes(w, s, b)
+            if x.sent[h, d] == 1:
+                kg, litres = x.consignment[h, d, 0], x.consignment[h, d, 1]
+                post(s, h, FIRST_MILE, w.par[0].freight_fixed + road_freight(w, w.depot_km[d, h], kg, litres))
+                s.events[E_CONSIGNMENTS] += 1.0
+    write_quotes(w, s)

@@ -153,39 +153,39 @@ def ratio(numerator: float, denominator: float) -> float:
 
 
 @kernel
-def notice_share(w: Tables, s: State, b: int, product: int) -> float:
+def notice_share(w: Tables, s: State, product: int) -> float:
     """1 - days to an announced revision / notice; 0 when none is announced."""
-    if product < 0 or s.revision[b, product] <= s.clock[b].day:
+    if product < 0 or s.revision[product] <= s.clock[0].day:
         return 0.0
-    return 1.0 - (s.revision[b, product] - s.clock[b].day) / (w.par[0].revision_notice_d + 1.0)
+    return 1.0 - (s.revision[product] - s.clock[0].day) / (w.par[0].revision_notice_d + 1.0)
 
 
 @kernel
-def fill_slots(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+def fill_slots(w: Tables, s: State, x: Scratch) -> None:
     """Up to so many tenders per hub: what it can make and still ship in time, soonest due first, then nearest."""
-    day = s.clock[b].day
-    slots = s.slot.shape[2]
+    day = s.clock[0].day
+    slots = s.slot.shape[1]
     for h in range(len(w.hub_town)):
         for i in range(slots):
-            s.slot[b, h, i] = -1
-        if s.hub[b, h].down_until > day:
+            s.slot[h, i] = -1
+        if s.hub[h].down_until > day:
             continue
         found = 0
-        for n in range(s.clock[b].tenders):
-            tender = s.tender[b, n]
+        for n in range(s.clock[0].tenders):
+            tender = s.tender[n]
             days = tender.due - day - delivery_days(w, h, tender.town)
             late = days < w.row[tender.row].stages - 1 and tender.again == 0
             if late or w.hub_can[h, tender.row] == 0 or not in_reach(w, tender.town, h):
                 continue
             place = found
-            while place > 0 and comes_before(w, s, b, h, n, s.slot[b, h, place - 1]):
+            while place > 0 and comes_before(w, s, h, n, s.slot[h, place - 1]):
                 place -= 1
             if place >= slots:
                 continue
             last = min(found, slots - 1)
             for i in range(last, place, -1):
-                s.slot[b, h, i] = s.slot[b, h, i - 1]
-            s.slot[b, h, place] = n
+                s.slot[h, i] = s.slot[h, i - 1]
+            s.slot[h, place] = n
             found = min(found + 1, slots)
 
 
@@ -201,9 +201,9 @@ def in_reach(w: Tables, town: int, h: int) -> bool:
 
 
 @kernel
-def comes_before(w: Tables, s: State, b: int, h: int, one: int, other: int) -> bool:
+def comes_before(w: Tables, s: State, h: int, one: int, other: int) -> bool:
     """Soonest due, then nearest, then by name."""
-    first, second = s.tender[b, one], s.tender[b, other]
+    first, second = s.tender[one], s.tender[other]
     if first.due != second.due:
         return first.due < second.due
     near, far = w.town_km[h, first.town], w.town_km[h, second.town]
@@ -213,24 +213,24 @@ def comes_before(w: Tables, s: State, b: int, h: int, one: int, other: int) -> b
 
 
 @kernel
-def own_margin(w: Tables, s: State, b: int, h: int, lot: np.void, terms: tuple[float, float, float]) -> float:
+def own_margin(w: Tables, s: State, h: int, lot: np.void, terms: tuple[float, float, float]) -> float:
     """(Ceiling - delivery) / own production cost - 1: the mark-up at which a lot just breaks its ceiling."""
     setup_share, a_stop, parcel = terms
     room = w.row[lot.row].ceiling * lot.price - delivery_cost(w, h, lot.town, parcel) / a_stop
-    return ratio(room, own_cost(s, b, h, lot, setup_share)) - 1.0
+    return ratio(room, own_cost(s, h, lot, setup_share)) - 1.0
 
 
 @kernel
-def write_loads(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+def write_loads(w: Tables, s: State, x: Scratch) -> None:
     """Committed hours per hub and resource into `x.room[.., 0]` (all) and `x.room[.., 1]` (due within two days)."""
-    day = s.clock[b].day
+    day = s.clock[0].day
     people = len(w.tech)
     for h in range(len(w.hub_town)):
         for k in range(people + 1):
-            x.room[t, h, k, 0] = 0.0
-            x.room[t, h, k, 1] = 0.0
-        for i in range(s.hub[b, h].orders):
-            o = s.order[b, h, i]
+            x.room[h, k, 0] = 0.0
+            x.room[h, k, 1] = 0.0
+        for i in range(s.hub[h].orders):
+            o = s.order[h, i]
             near = o.due - day <= 2
             units = 0
             for stage in range(w.row[o.row].stages):
@@ -238,15 +238,15 @@ def write_loads(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
                 k = w.row[o.row].tech[stage]
                 machine = units * machine_h(w, o.row, stage, o.price)
                 labour = units * labour_h(w, o.row, stage, o.price)
-                x.room[t, h, k, 0] += machine
-                x.room[t, h, people, 0] += labour
+                x.room[h, k, 0] += machine
+                x.room[h, people, 0] += labour
                 if near:
-                    x.room[t, h, k, 1] += machine
-                    x.room[t, h, people, 1] += labour
+                    x.room[h, k, 1] += machine
+                    x.room[h, people, 1] += labour
 
 
 @kernel
-def write_offers(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+def write_offers(w: Tables, s: State, x: Scratch) -> None:
     """Open lots per hub and lane into `x.room`: [.., 2] hours, [.., 3] own-town hours, [.., 4] hours x margin.
 
     And the hours of all open lots per lane into `x.lane_h`.
@@ -254,14 +254,14 @@ def write_offers(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
     for h in range(len(w.hub_town)):
         for k in range(len(w.tech)):
             for i in range(2, 5):
-                x.room[t, h, k, i] = 0.0
+                x.room[h, k, i] = 0.0
     for k in range(len(w.tech)):
-        x.lane_h[t, k] = 0.0
-    for i in range(s.clock[b].lots):
-        lot = s.lot[b, i]
+        x.lane_h[k] = 0.0
+    for i in range(s.clock[0].lots):
+        lot = s.lot[i]
         hours = lot.units * machine_h_longest(w, lot.row, lot.price)
         k = w.row[lot.row].lane
-        x.lane_h[t, k] += hours
+        x.lane_h[k] += hours
         terms = lot_terms(w, lot)
         for n in range(w.reach.shape[1]):
             h = w.reach[lot.town, n]
@@ -269,20 +269,20 @@ def write_offers(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
                 break
             if w.hub_can[h, lot.row] == 0:
                 continue
-            x.room[t, h, k, 2] += hours
+            x.room[h, k, 2] += hours
             if w.hub_town[h] == lot.town:
-                x.room[t, h, k, 3] += hours
-            x.room[t, h, k, 4] += hours * own_margin(w, s, b, h, lot, terms)
+                x.room[h, k, 3] += hours
+            x.room[h, k, 4] += hours * own_margin(w, s, h, lot, terms)
 
 
 @kernel
-def observe_hub(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, out: NDArray[np.float32]) -> None:
+def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32]) -> None:
     """Writes a hub's features in the order of `feature_blocks(scenario, "hub")`."""
-    clock = s.clock[b]
+    clock = s.clock[0]
     day = clock.day
-    lanes, materials, products, slots = len(w.tech), len(w.mat), w.par[0].products, s.slot.shape[2]
-    hub = s.hub[b, h]
-    i = write_calendar(w, s, b, out)
+    lanes, materials, products, slots = len(w.tech), len(w.mat), w.par[0].products, s.slot.shape[1]
+    hub = s.hub[h]
+    i = write_calendar(w, s, out)
     out[i] = 1.0 if hub.down_until <= day else 0.0
     out[i + 1] = clip(w.hub_people[h] / 10.0)
     out[i + 2] = w.population[w.hub_town[h]] / w.par[0].population
@@ -293,27 +293,27 @@ def observe_hub(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, out: ND
     i += 4
     for k in range(lanes):
         capacity = w.hub_hours[h, k]
-        lane = s.hub_tech[b, h, k]
-        offered = x.room[t, h, k, 2]
+        lane = s.hub_tech[h, k]
+        offered = x.room[h, k, 2]
         out[i + k] = 1.0 if capacity > 0.0 else 0.0
-        out[i + lanes + k] = ratio(x.room[t, h, k, 0], 5.0 * capacity)
-        out[i + 2 * lanes + k] = ratio(x.room[t, h, k, 1], 2.0 * capacity)
+        out[i + lanes + k] = ratio(x.room[h, k, 0], 5.0 * capacity)
+        out[i + 2 * lanes + k] = ratio(x.room[h, k, 1], 2.0 * capacity)
         out[i + 3 * lanes + 2 + k] = ratio(offered, capacity)
-        out[i + 4 * lanes + 2 + k] = ratio(x.room[t, h, k, 3], offered)
-        out[i + 5 * lanes + 2 + k] = ratio(x.room[t, h, k, 4], offered)
+        out[i + 4 * lanes + 2 + k] = ratio(x.room[h, k, 3], offered)
+        out[i + 5 * lanes + 2 + k] = ratio(x.room[h, k, 4], offered)
         out[i + 6 * lanes + 2 + k] = ratio(lane.won_h, lane.offered_h)
     labour = w.hub_people[h] * w.par[0].hours_per_day
-    out[i + 3 * lanes] = ratio(x.room[t, h, lanes, 0], 5.0 * labour)
-    out[i + 3 * lanes + 1] = ratio(x.room[t, h, lanes, 1], 2.0 * labour)
+    out[i + 3 * lanes] = ratio(x.room[h, lanes, 0], 5.0 * labour)
+    out[i + 3 * lanes + 1] = ratio(x.room[h, lanes, 1], 2.0 * labour)
     i += 7 * lanes + 2
     out[i] = ratio(np.float64(hub.late_units), np.float64(hub.open_units))
     out[i + 1] = ratio(10.0 * hub.late_eur, hub.price_eur) if hub.price_eur > 1.0 else 0.0
     i += 2
-    observe_tenders(w, s, b, h, out[i : i + slots * (6 + lanes)])
+    observe_tenders(w, s, h, out[i : i + slots * (6 + lanes)])
     i += slots * (6 + lanes)
     for m in range(materials):
-        material = s.hub_mat[b, h, m]
-        rate = base_rate(w, s, b, h, m)
+        material = s.hub_mat[h, m]
+        rate = base_rate(w, s, h, m)
         stock = on_hand(material)
         old = material.opened if w.mat[m].floor_d > 0 else 0.0
         if w.mat[m].class_d > 0:
@@ -325,21 +325,21 @@ def observe_hub(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, out: ND
         out[i + 4 * materials + m] = clip(ratio(material.use_rate, w.hub_use[h, m]) - 1.0)
         out[i + 5 * materials + m] = clip(ratio(material.quote, w.mat[m].bulk) - 1.0)
         out[i + 6 * materials + m] = material.in_stock
-        out[i + 7 * materials + m] = notice_share(w, s, b, w.mat[m].design)
+        out[i + 7 * materials + m] = notice_share(w, s, w.mat[m].design)
     i += 8 * materials
     for p in range(products):
-        goods = s.hub_prod[b, h, p]
+        goods = s.hub_prod[h, p]
         out[i + p] = ratio(
             np.float64(goods.finished), 5.0 * max(goods.rate, w.par[0].catchment_floor * w.hub_rate[h, p])
         )
-        out[i + products + p] = notice_share(w, s, b, p)
+        out[i + products + p] = notice_share(w, s, p)
         out[i + 2 * products + p] = clip(ratio(goods.rate, w.hub_rate[h, p]) - 1.0)
 
 
 @kernel
-def write_calendar(w: Tables, s: State, b: int, out: NDArray[np.float32]) -> int:
+def write_calendar(w: Tables, s: State, out: NDArray[np.float32]) -> int:
     """Phase of the week and of the year; returns how many features it wrote."""
-    day_of_year = s.clock[b].season_start + s.clock[b].day
+    day_of_year = s.clock[0].season_start + s.clock[0].day
     week = 2.0 * math.pi * (day_of_year % WORKING_DAYS_PER_WEEK) / WORKING_DAYS_PER_WEEK
     year = 2.0 * math.pi * (day_of_year % WORKING_DAYS_PER_YEAR) / WORKING_DAYS_PER_YEAR
     out[0], out[1], out[2], out[3] = math.sin(week), math.cos(week), math.sin(year), math.cos(year)
@@ -347,43 +347,43 @@ def write_calendar(w: Tables, s: State, b: int, out: NDArray[np.float32]) -> int
 
 
 @kernel
-def observe_tenders(w: Tables, s: State, b: int, h: int, out: NDArray[np.float32]) -> None:
+def observe_tenders(w: Tables, s: State, h: int, out: NDArray[np.float32]) -> None:
     """The tender slots: present, work, due, margin, distance, material, then the one-hot lanes."""
-    day = s.clock[b].day
-    slots = s.slot.shape[2]
+    day = s.clock[0].day
+    slots = s.slot.shape[1]
     lanes = len(w.tech)
     for i in range(len(out)):
         out[i] = 0.0
     for i in range(slots):
-        if s.slot[b, h, i] < 0:
+        if s.slot[h, i] < 0:
             continue
-        tender = s.tender[b, s.slot[b, h, i]]
+        tender = s.tender[s.slot[h, i]]
         row = w.row[tender.row]
         days = max(tender.due - day - delivery_days(w, h, tender.town), 0) + 1
         hours = tender.units * machine_h_longest(w, tender.row, tender.price)
         out[i] = 1.0
         out[slots + i] = ratio(hours, days * w.hub_hours[h, row.lane])
         out[2 * slots + i] = clip((tender.due - day) / 15.0)
-        out[3 * slots + i] = clip(own_margin(w, s, b, h, tender, lot_terms(w, tender)))
+        out[3 * slots + i] = clip(own_margin(w, s, h, tender, lot_terms(w, tender)))
         out[4 * slots + i] = clip(w.town_km[h, tender.town] / 100.0)
         there = 1.0
         for line in range(row.bom):
             need = tender.units * bom_quantity(w, tender.row, line, tender.price)
-            material = s.hub_mat[b, h, row.bom_material[line]]
+            material = s.hub_mat[h, row.bom_material[line]]
             there = min(there, max(ratio(on_hand(material) - material.need, need), 0.0))
         out[5 * slots + i] = there
         out[6 * slots + i * lanes + row.lane] = 1.0
 
 
 @kernel
-def observe_depot(w: Tables, s: State, b: int, d: int, out: NDArray[np.float32]) -> None:
+def observe_depot(w: Tables, s: State, d: int, out: NDArray[np.float32]) -> None:
     """Writes a depot's features in the order of `feature_blocks(scenario, "depot")`."""
-    day = s.clock[b].day
+    day = s.clock[0].day
     materials = len(w.mat)
-    i = write_calendar(w, s, b, out)
+    i = write_calendar(w, s, out)
     for m in range(materials):
-        depot = s.depot_mat[b, d, m]
-        rate = depot_base_rate(w, s, b, d, m)
+        depot = s.depot_mat[d, m]
+        rate = depot_base_rate(w, s, d, m)
         stock = in_depot(depot)
         old = depot.stock[oldest_class(w, m, day)] if w.mat[m].class_d > 0 else 0.0
         lot_price = discounted_price(w, m, 20.0 * rate)
@@ -395,16 +395,16 @@ def observe_depot(w: Tables, s: State, b: int, d: int, out: NDArray[np.float32])
         out[i + 5 * materials + m] = depot.fill
         out[i + 6 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
         out[i + 7 * materials + m] = clip(lot_price / w.mat[m].bulk - 1.0)
-        out[i + 8 * materials + m] = notice_share(w, s, b, w.mat[m].design)
+        out[i + 8 * materials + m] = notice_share(w, s, w.mat[m].design)
 
 
 @kernel
-def write_state(w: Tables, s: State, x: Scratch, b: int, t: int, out: NDArray[np.float32]) -> None:
+def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> None:
     """The whole network compactly, in the order of `state_blocks`; uses the loads left in `x.room` and `x.lane_h`."""
     lanes, materials, products = len(w.tech), len(w.mat), w.par[0].products
     hubs, depots = len(w.hub_town), len(w.depot_key)
-    day = s.clock[b].day
-    year = 2.0 * math.pi * ((s.clock[b].season_start + day) % WORKING_DAYS_PER_YEAR) / WORKING_DAYS_PER_YEAR
+    day = s.clock[0].day
+    year = 2.0 * math.pi * ((s.clock[0].season_start + day) % WORKING_DAYS_PER_YEAR) / WORKING_DAYS_PER_YEAR
     out[0], out[1] = math.sin(year), math.cos(year)
     i = 2
     for k in range(2 * lanes):
@@ -413,27 +413,27 @@ def write_state(w: Tables, s: State, x: Scratch, b: int, t: int, out: NDArray[np
         capacity = 0.0
         for h in range(hubs):
             capacity += w.hub_hours[h, k]
-        out[i + k] = ratio(x.lane_h[t, k], capacity)
+        out[i + k] = ratio(x.lane_h[k], capacity)
         hours = 0.0
-        for n in range(s.clock[b].tenders):
-            tender = s.tender[b, n]
+        for n in range(s.clock[0].tenders):
+            tender = s.tender[n]
             if w.row[tender.row].lane == k:
                 hours += tender.units * machine_h_longest(w, tender.row, tender.price)
         out[i + lanes + k] = ratio(hours, capacity)
     i += 2 * lanes
     for p in range(products):
-        out[i + p] = notice_share(w, s, b, p)
+        out[i + p] = notice_share(w, s, p)
     i += products
     for h in range(hubs):
-        hub = s.hub[b, h]
+        hub = s.hub[h]
         out[i] = 1.0 if hub.down_until <= day else 0.0
         for k in range(lanes):
-            out[i + 1 + k] = ratio(x.room[t, h, k, 0], 5.0 * w.hub_hours[h, k])
-        out[i + 1 + lanes] = ratio(x.room[t, h, lanes, 0], 5.0 * w.hub_people[h] * w.par[0].hours_per_day)
+            out[i + 1 + k] = ratio(x.room[h, k, 0], 5.0 * w.hub_hours[h, k])
+        out[i + 1 + lanes] = ratio(x.room[h, lanes, 0], 5.0 * w.hub_people[h] * w.par[0].hours_per_day)
         out[i + 2 + lanes] = ratio(np.float64(hub.late_units), np.float64(hub.open_units))
         i += 3 + lanes
         for m in range(materials):
-            material = s.hub_mat[b, h, m]
+            material = s.hub_mat[h, m]
             stock = on_hand(material)
             old = material.sealed[oldest_class(w, m, day)] if w.mat[m].class_d > 0 else 0.0
             out[i + m] = ratio(stock + inbound(material) - material.need, 10.0 * w.hub_use[h, m])
@@ -441,7 +441,7 @@ def write_state(w: Tables, s: State, x: Scratch, b: int, t: int, out: NDArray[np
         i += 2 * materials
     for d in range(depots):
         for m in range(materials):
-            depot = s.depot_mat[b, d, m]
+            depot = s.depot_mat[d, m]
             out[i + m] = ratio(in_depot(depot), 20.0 * w.depot_use[d, m])
             out[i + materials + m] = ratio(depot.on_order, 20.0 * w.depot_use[d, m])
             out[i + 2 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
@@ -453,17 +453,15 @@ def observe(
     w: Tables,
     s: State,
     x: Scratch,
-    b: int,
-    t: int,
     hub_out: NDArray[np.float32],
     depot_out: NDArray[np.float32],
     state_out: NDArray[np.float32],
 ) -> None:
-    """Writes all observations and the state of copy b."""
-    write_loads(w, s, x, b, t)
-    write_offers(w, s, x, b, t)
-    for h in range(hub_out.shape[1]):
-        observe_hub(w, s, x, b, t, h, hub_out[b, h])
-    for d in range(depot_out.shape[1]):
-        observe_depot(w, s, b, d, depot_out[b, d])
-    write_state(w, s, x, b, t, state_out[b])
+    """Writes all observations and the state of the network."""
+    write_loads(w, s, x)
+    write_offers(w, s, x)
+    for h in range(hub_out.shape[0]):
+        observe_hub(w, s, x, h, hub_out[h])
+    for d in range(depot_out.shape[0]):
+        observe_depot(w, s, d, depot_out[d])
+    write_state(w, s, x, state_out)

@@ -51,61 +51,61 @@ def remaining_h(w: Tables, o: np.void) -> float:
 
 
 @kernel
-def dispatch(w: Tables, s: State, x: Scratch, b: int, t: int, h: int) -> None:
+def dispatch(w: Tables, s: State, x: Scratch, h: int) -> None:
     """Ranks the open orders of a hub by the scenario's rule: EDD, FIFO, SPT or ATC. Ties keep the order of award."""
-    day = s.clock[b].day
-    count = s.hub[b, h].orders
+    day = s.clock[0].day
+    count = s.hub[h].orders
     rule = w.par[0].dispatching
     if rule in (_EDD, _FIFO):
-        buckets = x.bucket.shape[1]
+        buckets = x.bucket.shape[0]
         for i in range(buckets):
-            x.bucket[t, i] = 0
+            x.bucket[i] = 0
         for i in range(count):
-            when = s.order[b, h, i].due if rule == _EDD else s.order[b, h, i].announced
-            x.bucket[t, min(max(when - day + _BUCKETS_BACK, 0), buckets - 1)] += 1
+            when = s.order[h, i].due if rule == _EDD else s.order[h, i].announced
+            x.bucket[min(max(when - day + _BUCKETS_BACK, 0), buckets - 1)] += 1
         total = 0
         for i in range(buckets):
-            here = x.bucket[t, i]
-            x.bucket[t, i] = total
+            here = x.bucket[i]
+            x.bucket[i] = total
             total += here
         for i in range(count):
-            when = s.order[b, h, i].due if rule == _EDD else s.order[b, h, i].announced
+            when = s.order[h, i].due if rule == _EDD else s.order[h, i].announced
             bucket = min(max(when - day + _BUCKETS_BACK, 0), buckets - 1)
-            x.rank[t, x.bucket[t, bucket]] = i
-            x.bucket[t, bucket] += 1
+            x.rank[x.bucket[bucket]] = i
+            x.bucket[bucket] += 1
         return
     mean = 0.0
     for i in range(count):
-        x.rank_key[t, i] = max(remaining_h(w, s.order[b, h, i]), 1e-6)
-        mean += x.rank_key[t, i] / count
+        x.rank_key[i] = max(remaining_h(w, s.order[h, i]), 1e-6)
+        mean += x.rank_key[i] / count
     for i in range(count):
         if rule == _ATC:
-            o = s.order[b, h, i]
+            o = s.order[h, i]
             slack = max(o.due - day - 1.0, 0.0)
-            urgency = o.open * o.price / x.rank_key[t, i] * math.exp(-slack / (_ATC_LOOKAHEAD * max(mean, 1e-6)))
-            x.rank_key[t, i] = -urgency
+            urgency = o.open * o.price / x.rank_key[i] * math.exp(-slack / (_ATC_LOOKAHEAD * max(mean, 1e-6)))
+            x.rank_key[i] = -urgency
     for i in range(count):  # insertion sort: stable, in place
         j = i
-        while j > 0 and x.rank_key[t, x.rank[t, j - 1]] > x.rank_key[t, i]:
-            x.rank[t, j] = x.rank[t, j - 1]
+        while j > 0 and x.rank_key[x.rank[j - 1]] > x.rank_key[i]:
+            x.rank[j] = x.rank[j - 1]
             j -= 1
-        x.rank[t, j] = i
+        x.rank[j] = i
 
 
 @kernel
-def scrap_of(w: Tables, x: Scratch, t: int, row: int, stage: int, units: int) -> int:
+def scrap_of(w: Tables, x: Scratch, row: int, stage: int, units: int) -> int:
     """Units scrapped among the next `units` worked: the rise of the day's binomial quantile (see rng)."""
-    u = uniform(x.scrap_key[t], w.row[row].key + np.uint64(stage))
+    u = uniform(x.scrap_key[0], w.row[row].key + np.uint64(stage))
     rate = w.tech[w.row[row].tech[stage]].scrap
-    x.worked[t, row, stage] += units
-    before = x.scrapped[t, row, stage]
-    x.scrapped[t, row, stage] = binomial_quantile(u, x.worked[t, row, stage], rate)
-    return x.scrapped[t, row, stage] - before
+    x.worked[row, stage] += units
+    before = x.scrapped[row, stage]
+    x.scrapped[row, stage] = binomial_quantile(u, x.worked[row, stage], rate)
+    return x.scrapped[row, stage] - before
 
 
 @kernel
 def workable(
-    w: Tables, s: State, x: Scratch, b: int, t: int, h: int, row: int, stage: int, price: float, units: int
+    w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: float, units: int
 ) -> int:
     """Units of a stage that machine hours, labour and material allow today, at most `units`."""
     k = w.row[row].tech[stage]
@@ -114,28 +114,28 @@ def workable(
         if w.row[row].bom_stage[line] == stage:
             quantity = bom_quantity(w, row, line, price)
             if quantity > 0.0:
-                units = min(units, int(on_hand(s.hub_mat[b, h, w.row[row].bom_material[line]]) / quantity + 1e-9))
+                units = min(units, int(on_hand(s.hub_mat[h, w.row[row].bom_material[line]]) / quantity + 1e-9))
     if units <= 0:
         return 0
-    setup = 0.0 if x.setup[t, row, stage] == 1 else w.tech[k].setup_h
+    setup = 0.0 if x.setup[row, stage] == 1 else w.tech[k].setup_h
     wanted = units
     machine = machine_h(w, row, stage, price)
     labour = labour_h(w, row, stage, price)
     if machine > 0.0:
-        units = min(units, int(max(x.cap[t, k] - setup, 0.0) / machine + 1e-9))
+        units = min(units, int(max(x.cap[k] - setup, 0.0) / machine + 1e-9))
         if units < wanted:
-            x.blocked[t, k] = max(x.blocked[t, k], machine + setup)
+            x.blocked[k] = max(x.blocked[k], machine + setup)
     if labour > 0.0:
-        fits = int(max(x.cap[t, people] - setup, 0.0) / labour + 1e-9)
+        fits = int(max(x.cap[people] - setup, 0.0) / labour + 1e-9)
         if fits < units:
-            x.blocked[t, people] = max(x.blocked[t, people], labour + setup)
+            x.blocked[people] = max(x.blocked[people], labour + setup)
             units = fits
     return units
 
 
 @kernel
 def work(
-    w: Tables, s: State, x: Scratch, b: int, t: int, h: int, row: int, stage: int, price: float, units: int
+    w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: float, units: int
 ) -> tuple[int, float]:
     """Works units at a stage and posts what that costs. Returns (scrapped, book value of the good units).
 
@@ -145,22 +145,22 @@ def work(
     k = w.row[row].tech[stage]
     people = len(w.tech)
     tech = w.tech[k]
-    if x.setup[t, row, stage] == 0:
-        x.setup[t, row, stage] = 1
-        x.cap[t, k] -= tech.setup_h
-        x.cap[t, people] -= tech.setup_h
-        s.events[b, E_MACHINE_H + k] += tech.setup_h
-        s.events[b, E_LABOUR_H] += tech.setup_h
-        post(s, b, h, SETUP, tech.setup_h * (tech.rate + tech.energy + w.par[0].wage))
-    scrapped = scrap_of(w, x, t, row, stage, units)
+    if x.setup[row, stage] == 0:
+        x.setup[row, stage] = 1
+        x.cap[k] -= tech.setup_h
+        x.cap[people] -= tech.setup_h
+        s.events[E_MACHINE_H + k] += tech.setup_h
+        s.events[E_LABOUR_H] += tech.setup_h
+        post(s, h, SETUP, tech.setup_h * (tech.rate + tech.energy + w.par[0].wage))
+    scrapped = scrap_of(w, x, row, stage, units)
     good = units - scrapped
     machine = machine_h(w, row, stage, price)
     labour = labour_h(w, row, stage, price)
-    x.cap[t, k] -= units * machine
-    x.cap[t, people] -= units * labour
-    s.events[b, E_MACHINE_H + k] += units * machine
-    s.events[b, E_LABOUR_H] += units * labour
-    s.events[b, E_SCRAPPED] += scrapped
+    x.cap[k] -= units * machine
+    x.cap[people] -= units * labour
+    s.events[E_MACHINE_H + k] += units * machine
+    s.events[E_LABOUR_H] += units * labour
+    s.events[E_SCRAPPED] += scrapped
     material = 0.0
     lost = 0.0
     for line in range(w.row[row].bom):
@@ -168,48 +168,48 @@ def work(
             m = w.row[row].bom_material[line]
             quantity = bom_quantity(w, row, line, price)
             if quantity > 0.0:
-                material += draw(w, s, b, h, m, min(good * quantity, on_hand(s.hub_mat[b, h, m])), F_USED)
+                material += draw(w, s, h, m, min(good * quantity, on_hand(s.hub_mat[h, m])), F_USED)
                 if scrapped > 0:
-                    lost += draw(w, s, b, h, m, min(scrapped * quantity, on_hand(s.hub_mat[b, h, m])), F_SCRAPPED)
+                    lost += draw(w, s, h, m, min(scrapped * quantity, on_hand(s.hub_mat[h, m])), F_SCRAPPED)
     hour_cost = machine * (tech.rate + tech.energy) + labour * w.par[0].wage
-    post(s, b, h, MATERIAL, material)
-    post(s, b, h, MACHINE, good * machine * tech.rate)
-    post(s, b, h, ENERGY, good * machine * tech.energy)
-    post(s, b, h, LABOUR, good * labour * w.par[0].wage)
-    post(s, b, h, SCRAP, lost + scrapped * hour_cost)
+    post(s, h, MATERIAL, material)
+    post(s, h, MACHINE, good * machine * tech.rate)
+    post(s, h, ENERGY, good * machine * tech.energy)
+    post(s, h, LABOUR, good * labour * w.par[0].wage)
+    post(s, h, SCRAP, lost + scrapped * hour_cost)
     value = material + good * hour_cost
-    post(s, b, h, STOCK_CHANGE, -value)
+    post(s, h, STOCK_CHANGE, -value)
     return scrapped, value
 
 
 @kernel
-def hold_blocked(w: Tables, x: Scratch, t: int) -> None:
+def hold_blocked(w: Tables, x: Scratch) -> None:
     """A unit that does not fit keeps what is left of the day on its machine, or of the people, to itself."""
     for resource in range(len(w.tech) + 1):
-        if x.blocked[t, resource] > 0.0 and x.hold[t, resource] == 0.0:
-            x.hold[t, resource] = max(min(x.cap[t, resource], x.blocked[t, resource]), 0.0)
-            x.cap[t, resource] -= x.hold[t, resource]
+        if x.blocked[resource] > 0.0 and x.hold[resource] == 0.0:
+            x.hold[resource] = max(min(x.cap[resource], x.blocked[resource]), 0.0)
+            x.cap[resource] -= x.hold[resource]
 
 
 @kernel
-def work_order(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, index: int) -> None:
+def work_order(w: Tables, s: State, x: Scratch, h: int, index: int) -> None:
     """Moves one order on: last stage first, so that a unit spends at least a day on each stage."""
-    o = s.order[b, h, index]
+    o = s.order[h, index]
     stages = w.row[o.row].stages
     for back in range(stages):
         stage = stages - 1 - back
         waiting = o.todo[stage]
         if waiting <= 0:
             continue
-        units = workable(w, s, x, b, t, h, o.row, stage, o.price, waiting)
+        units = workable(w, s, x, h, o.row, stage, o.price, waiting)
         if units <= 0:
             continue
         progress = units_in_progress(o) + o.ready
-        scrapped, value = work(w, s, x, b, t, h, o.row, stage, o.price, units)
+        scrapped, value = work(w, s, x, h, o.row, stage, o.price, units)
         if stage > 0 and scrapped > 0:  # what earlier stages put into the scrapped units is lost too
             earlier = o.wip_value * scrapped / progress
             o.wip_value -= earlier
-            post(s, b, h, SCRAP, earlier)
+            post(s, h, SCRAP, earlier)
         o.wip_value += value
         o.todo[stage] -= units
         o.todo[0] += scrapped
@@ -220,9 +220,9 @@ def work_order(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, index: i
 
 
 @kernel
-def make_to_stock(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, product: int, cover: float) -> None:
+def make_to_stock(w: Tables, s: State, x: Scratch, h: int, product: int, cover: float) -> None:
     """Works towards a finished stock of so many days of the product's own sales with what hours are left."""
-    goods = s.hub_prod[b, h, product]
+    goods = s.hub_prod[h, product]
     stages = w.row[product].stages
     price = w.row[product].price
     rate = max(goods.rate, w.par[0].catchment_floor * w.hub_rate[h, product])
@@ -235,13 +235,13 @@ def make_to_stock(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, produ
         waiting = max(target - have, 0) if stage == 0 else goods.wip[stage]
         if waiting <= 0:
             continue
-        units = workable(w, s, x, b, t, h, product, stage, price, waiting)
+        units = workable(w, s, x, h, product, stage, price, waiting)
         if units <= 0:
             continue
         in_progress = 0
         for later in range(1, stages):
             in_progress += goods.wip[later]
-        scrapped, value = work(w, s, x, b, t, h, product, stage, price, units)
+        scrapped, value = work(w, s, x, h, product, stage, price, units)
         good = units - scrapped
         moved = 0.0
         if stage > 0:
@@ -250,7 +250,7 @@ def make_to_stock(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, produ
             goods.wip[stage] -= units
             lost = share * scrapped / units
             if lost > 0.0:
-                post(s, b, h, SCRAP, lost)
+                post(s, h, SCRAP, lost)
             moved = share - lost
         if stage == stages - 1:
             goods.finished += good
@@ -261,46 +261,46 @@ def make_to_stock(w: Tables, s: State, x: Scratch, b: int, t: int, h: int, produ
 
 
 @kernel
-def hubs_work(w: Tables, s: State, x: Scratch, b: int, t: int, action: np.ndarray) -> None:
+def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
     """All of stage 6."""
-    day = s.clock[b].day
+    day = s.clock[0].day
     people = len(w.tech)
-    for h in range(s.hub.shape[1]):
-        hub = s.hub[b, h]
+    for h in range(s.hub.shape[0]):
+        hub = s.hub[h]
         if hub.down_until > day:
             continue
         regular = w.hub_people[h] * w.par[0].hours_per_day + hub.labour_carry_h
         for k in range(people):
             extra = hub.overtime if w.tech[k].overtime == 1 else 0.0
-            x.cap[t, k] = w.hub_hours[h, k] * (1.0 + extra) + s.hub_tech[b, h, k].carry_h
-            x.blocked[t, k], x.hold[t, k] = 0.0, 0.0
-        x.cap[t, people] = regular + hub.overtime * w.hub_people[h] * w.par[0].hours_per_day
-        x.blocked[t, people], x.hold[t, people] = 0.0, 0.0
-        available = x.cap[t, people]
+            x.cap[k] = w.hub_hours[h, k] * (1.0 + extra) + s.hub_tech[h, k].carry_h
+            x.blocked[k], x.hold[k] = 0.0, 0.0
+        x.cap[people] = regular + hub.overtime * w.hub_people[h] * w.par[0].hours_per_day
+        x.blocked[people], x.hold[people] = 0.0, 0.0
+        available = x.cap[people]
         for r in range(len(w.row)):
-            for stage in range(x.setup.shape[2]):
-                x.setup[t, r, stage] = 0
-                x.worked[t, r, stage] = 0
-                x.scrapped[t, r, stage] = 0
-        x.scrap_key[t] = combine(day_key(s.clock[b].seed, STREAM_SCRAP, day), w.hub_key[h])
-        dispatch(w, s, x, b, t, h)
+            for stage in range(x.setup.shape[1]):
+                x.setup[r, stage] = 0
+                x.worked[r, stage] = 0
+                x.scrapped[r, stage] = 0
+        x.scrap_key[0] = combine(day_key(s.clock[0].seed, STREAM_SCRAP, day), w.hub_key[h])
+        dispatch(w, s, x, h)
         for i in range(hub.orders):
-            work_order(w, s, x, b, t, h, x.rank[t, i])
-            hold_blocked(w, x, t)
+            work_order(w, s, x, h, x.rank[i])
+            hold_blocked(w, x)
         for p in range(w.par[0].products):
-            stock = level(action, b, h, w.hub_slot[MAKE_TO_STOCK], w.hub_fixed[MAKE_TO_STOCK], p)
-            if w.hub_can[h, p] == 1 and (stock > 0 or s.hub_prod[b, h, p].wip_value > 0.0):
-                make_to_stock(w, s, x, b, t, h, p, w.stock_level[stock])
-                hold_blocked(w, x, t)
+            stock = level(action, h, w.hub_slot[MAKE_TO_STOCK], w.hub_fixed[MAKE_TO_STOCK], p)
+            if w.hub_can[h, p] == 1 and (stock > 0 or s.hub_prod[h, p].wip_value > 0.0):
+                make_to_stock(w, s, x, h, p, w.stock_level[stock])
+                hold_blocked(w, x)
         for m in range(len(w.mat)):
-            if s.hub_mat[b, h, m].need > s.hub_mat[b, h, m].used + on_hand(s.hub_mat[b, h, m]) + 1e-9:
-                s.events[b, E_SHORTAGE] += 1.0
-        worked = available - x.cap[t, people] - x.hold[t, people]
+            if s.hub_mat[h, m].need > s.hub_mat[h, m].used + on_hand(s.hub_mat[h, m]) + 1e-9:
+                s.events[E_SHORTAGE] += 1.0
+        worked = available - x.cap[people] - x.hold[people]
         overtime = max(worked - regular, 0.0)
         if overtime > 0.0:
-            post(s, b, h, OVERTIME, overtime * w.par[0].wage * w.par[0].overtime_premium)
-            s.events[b, E_OVERTIME_H] += overtime
+            post(s, h, OVERTIME, overtime * w.par[0].wage * w.par[0].overtime_premium)
+            s.events[E_OVERTIME_H] += overtime
         # hours put into a unit that did not fit today count for it tomorrow
         for k in range(people):
-            s.hub_tech[b, h, k].carry_h = x.hold[t, k]
-        hub.labour_carry_h = max(min(regular - worked, x.hold[t, people]), 0.0)
+            s.hub_tech[h, k].carry_h = x.hold[k]
+        hub.labour_carry_h = max(min(regular - worked, x.hold[people]), 0.0)

@@ -44,38 +44,38 @@ _DEPOT_LEVEL_D = 20.0  # days beyond the lead time in a depot's
 
 
 @kernel
-def clear(s: State, b: int) -> None:
+def clear(s: State) -> None:
     """Forgets the last episode of a copy."""
-    s.clock[b].lots = 0
-    s.clock[b].tenders = 0
-    s.clock[b].standard_cost = 0.0
-    for p in range(s.revision.shape[1]):
-        s.revision[b, p] = -1
-    for n in range(s.ledger.shape[1]):
-        s.day_cost[b, n] = 0.0
-        for line in range(s.ledger.shape[2]):
-            s.ledger[b, n, line] = 0.0
-    for i in range(s.events.shape[1]):
-        s.events[b, i] = 0.0
-    for n in range(s.flow.shape[1]):
-        for m in range(s.flow.shape[2]):
-            for i in range(s.flow.shape[3]):
-                s.flow[b, n, m, i, 0] = 0.0
-                s.flow[b, n, m, i, 1] = 0.0
-    for h in range(s.hub.shape[1]):
-        hub = s.hub[b, h]
+    s.clock[0].lots = 0
+    s.clock[0].tenders = 0
+    s.clock[0].standard_cost = 0.0
+    for p in range(s.revision.shape[0]):
+        s.revision[p] = -1
+    for n in range(s.ledger.shape[0]):
+        s.day_cost[n] = 0.0
+        for line in range(s.ledger.shape[1]):
+            s.ledger[n, line] = 0.0
+    for i in range(s.events.shape[0]):
+        s.events[i] = 0.0
+    for n in range(s.flow.shape[0]):
+        for m in range(s.flow.shape[1]):
+            for i in range(s.flow.shape[2]):
+                s.flow[n, m, i, 0] = 0.0
+                s.flow[n, m, i, 1] = 0.0
+    for h in range(s.hub.shape[0]):
+        hub = s.hub[h]
         hub.down_until, hub.orders, hub.overtime, hub.labour_carry_h = 0, 0, 0.0, 0.0
         hub.late_eur, hub.price_eur, hub.late_units, hub.open_units = 0.0, 0.0, 0, 0
-        for k in range(s.hub_tech.shape[2]):
-            tech = s.hub_tech[b, h, k]
+        for k in range(s.hub_tech.shape[1]):
+            tech = s.hub_tech[h, k]
             tech.bid, tech.carry_h, tech.offered_h, tech.won_h = 0, 0.0, 0.0, 0.0
-        for p in range(s.hub_prod.shape[2]):
-            goods = s.hub_prod[b, h, p]
+        for p in range(s.hub_prod.shape[1]):
+            goods = s.hub_prod[h, p]
             goods.finished, goods.value, goods.wip_value, goods.awarded = 0, 0.0, 0.0, 0.0
             for stage in range(len(goods.wip)):
                 goods.wip[stage] = 0
-        for m in range(s.hub_mat.shape[2]):
-            material = s.hub_mat[b, h, m]
+        for m in range(s.hub_mat.shape[1]):
+            material = s.hub_mat[h, m]
             material.opened, material.opened_until, material.value = 0.0, 0, 0.0
             material.used, material.need = 0.0, 0.0
             for a in range(AGES):
@@ -84,9 +84,9 @@ def clear(s: State, b: int) -> None:
                     material.inbound[ring, a] = 0.0
             for ring in range(INBOUND_DAYS):
                 material.inbound_value[ring] = 0.0
-    for d in range(s.depot_mat.shape[1]):
-        for m in range(s.depot_mat.shape[2]):
-            depot = s.depot_mat[b, d, m]
+    for d in range(s.depot_mat.shape[0]):
+        for m in range(s.depot_mat.shape[1]):
+            depot = s.depot_mat[d, m]
             for a in range(AGES):
                 depot.stock[a] = 0.0
             depot.value, depot.requested, depot.filled, depot.fill = 0.0, 0.0, 0.0, 1.0
@@ -94,18 +94,18 @@ def clear(s: State, b: int) -> None:
 
 
 @kernel
-def draw_start(w: Tables, s: State, b: int) -> None:
+def draw_start(w: Tables, s: State) -> None:
     """Opening stock between `opening_low` and `opening_high` of a base-stock level, with ages, and goods under way."""
-    clock = s.clock[b]
+    clock = s.clock[0]
     key = day_key(clock.seed, STREAM_START, 0)
     clock.day = 0
     clock.season_start = season_start(w, clock.seed)
     low, width = w.par[0].opening_low, w.par[0].opening_high - w.par[0].opening_low
     life_low, life_width = w.par[0].life_low, w.par[0].life_high - w.par[0].life_low
-    hubs = s.hub.shape[1]
+    hubs = s.hub.shape[0]
     for h in range(hubs):
         for m in range(len(w.mat)):
-            material = s.hub_mat[b, h, m]
+            material = s.hub_mat[h, m]
             mat = w.mat[m]
             name = combine(w.hub_key[h], mat.key)
             material.use_rate = w.hub_use[h, m]
@@ -116,13 +116,13 @@ def draw_start(w: Tables, s: State, b: int) -> None:
             life = mat.life_d * (life_low + life_width * uniform(key, combine(name, _AGE)))
             material.sealed[age_class(w, m, life)] = packs * mat.pack
             material.value = packs * mat.pack * mat.opening_price
-            s.flow[b, h, m, F_OPENING, 0] = packs * mat.pack
-            s.flow[b, h, m, F_OPENING, 1] = material.value
+            s.flow[h, m, F_OPENING, 0] = packs * mat.pack
+            s.flow[h, m, F_OPENING, 1] = material.value
         for p in range(w.par[0].products):
-            s.hub_prod[b, h, p].rate = w.hub_rate[h, p]
-    for d in range(s.depot_mat.shape[1]):
+            s.hub_prod[h, p].rate = w.hub_rate[h, p]
+    for d in range(s.depot_mat.shape[0]):
         for m in range(len(w.mat)):
-            depot = s.depot_mat[b, d, m]
+            depot = s.depot_mat[d, m]
             mat = w.mat[m]
             name = combine(w.depot_key[d], mat.key)
             use = w.depot_use[d, m]
@@ -134,15 +134,15 @@ def draw_start(w: Tables, s: State, b: int) -> None:
             life = mat.life_d * (life_low + life_width * uniform(key, combine(name, _AGE)))
             depot.stock[age_class(w, m, life)] = packs * mat.pack
             depot.value = packs * mat.pack * mat.opening_price
-            s.flow[b, hubs + d, m, F_OPENING, 0] = packs * mat.pack
-            s.flow[b, hubs + d, m, F_OPENING, 1] = depot.value
+            s.flow[hubs + d, m, F_OPENING, 0] = packs * mat.pack
+            s.flow[hubs + d, m, F_OPENING, 1] = depot.value
             # one order under way, placed some days ago
             quantity = math.ceil(_DEPOT_LEVEL_D * use / mat.pack - 1e-9) * mat.pack
             if quantity > 0.0:
                 placed = -int(uniform(key, combine(name, _WAY)) * mat.lead_mean_d)
-                order = s.supplier_order[b, d, m, 0]
+                order = s.supplier_order[d, m, 0]
                 order.placed = placed
-                order.arrives = max(placed + lead_time(w, s, b, d, m, placed), 1)
+                order.arrives = max(placed + lead_time(w, s, d, m, placed), 1)
                 order.quantity = quantity
                 order.price = discounted_price(w, m, quantity)
                 order.landed = order.price
@@ -153,29 +153,29 @@ def draw_start(w: Tables, s: State, b: int) -> None:
         day = ago - notice
         revision_key = day_key(clock.seed, STREAM_REVISION, day)
         for p in range(w.par[0].products):
-            if s.revision[b, p] < 0 and uniform(revision_key, w.row[p].key) < w.par[0].revision_rate_d:
-                s.revision[b, p] = day + notice
-    write_quotes(w, s, b)
-    estimate_costs(w, s, b)
+            if s.revision[p] < 0 and uniform(revision_key, w.row[p].key) < w.par[0].revision_rate_d:
+                s.revision[p] = day + notice
+    write_quotes(w, s)
+    estimate_costs(w, s)
 
 
 @kernel
-def revision_ahead(s: State, b: int, product: int) -> bool:
+def revision_ahead(s: State, product: int) -> bool:
     """Whether a revision of the product's design has been announced that has not taken effect yet."""
-    return product >= 0 and s.revision[b, product] > s.clock[b].day
+    return product >= 0 and s.revision[product] > s.clock[0].day
 
 
 @kernel
-def need_on_tape(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+def need_on_tape(w: Tables, s: State, x: Scratch) -> None:
     """What the tape asks for after the end: material into `x.need`, units per row into `x.row_units`.
 
     Kits and finished goods whose design is about to be revised are needed until then only.
     """
-    clock = s.clock[b]
+    clock = s.clock[0]
     for m in range(len(w.mat)):
-        x.need[t, m] = 0.0
+        x.need[m] = 0.0
     for r in range(len(w.row)):
-        x.row_units[t, r] = 0.0
+        x.row_units[r] = 0.0
     for ahead in range(w.par[0].closing_cover_d):
         day = clock.day + ahead
         day_of_year = (clock.season_start + day) % WORKING_DAYS_PER_YEAR
@@ -188,13 +188,13 @@ def need_on_tape(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
                 units = lot_units(w, units_key, c, r, season)
                 if units > 0:
                     price = lot_price(w, price_key, c, r, units)
-                    revised = r < w.par[0].products and revision_ahead(s, b, r) and day >= s.revision[b, r]
+                    revised = r < w.par[0].products and revision_ahead(s, r) and day >= s.revision[r]
                     if not revised:
-                        x.row_units[t, r] += units
+                        x.row_units[r] += units
                     for line in range(w.row[r].bom):
                         m = w.row[r].bom_material[line]
                         if not (revised and w.mat[m].design == r):
-                            x.need[t, m] += units * bom_quantity(w, r, line, price)
+                            x.need[m] += units * bom_quantity(w, r, line, price)
         for i in range(len(w.stream)):
             for c in range(len(w.population)):
                 for number in range(tenders_of_town(w, tender_key, i, c)):
@@ -203,69 +203,69 @@ def need_on_tape(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
                     units = tender_units(w, name, i)
                     price = tender_price(w, name, i) / units
                     for line in range(w.row[r].bom):
-                        x.need[t, w.row[r].bom_material[line]] += units * bom_quantity(w, r, line, price)
+                        x.need[w.row[r].bom_material[line]] += units * bom_quantity(w, r, line, price)
 
 
 @kernel
-def settle(w: Tables, s: State, x: Scratch, b: int, t: int) -> None:
+def settle(w: Tables, s: State, x: Scratch) -> None:
     """Posts the settlement: standard cost of what is still owed, and closing stock beyond need down to salvage.
 
     Lateness of open orders has been charged day by day. Stock counts with what is under way and on order; what
     exceeds the network's need of the next `closing_cover_d` days on the tape is written down by (1 - salvage).
     """
-    clock = s.clock[b]
-    platform = s.ledger.shape[1] - 1
-    hubs = s.hub.shape[1]
-    before = s.ledger[b, platform, SETTLEMENT]
+    clock = s.clock[0]
+    platform = s.ledger.shape[0] - 1
+    hubs = s.hub.shape[0]
+    before = s.ledger[platform, SETTLEMENT]
     open_units = 0.0
     for h in range(hubs):
-        for i in range(s.hub[b, h].orders):
-            o = s.order[b, h, i]
+        for i in range(s.hub[h].orders):
+            o = s.order[h, i]
             open_units += o.open
-            post(s, b, platform, SETTLEMENT, o.open * unit_standard_cost(w, o.row, o.price))
+            post(s, platform, SETTLEMENT, o.open * unit_standard_cost(w, o.row, o.price))
     for i in range(clock.lots):
-        lot = s.lot[b, i]
+        lot = s.lot[i]
         open_units += lot.units
-        post(s, b, platform, SETTLEMENT, lot.units * unit_standard_cost(w, lot.row, lot.price))
+        post(s, platform, SETTLEMENT, lot.units * unit_standard_cost(w, lot.row, lot.price))
     for i in range(clock.tenders):
-        tender = s.tender[b, i]
+        tender = s.tender[i]
         open_units += tender.units
-        post(s, b, platform, SETTLEMENT, tender.units * unit_standard_cost(w, tender.row, tender.price))
-    s.events[b, E_OPEN] = open_units
-    need_on_tape(w, s, x, b, t)
+        post(s, platform, SETTLEMENT, tender.units * unit_standard_cost(w, tender.row, tender.price))
+    s.events[E_OPEN] = open_units
+    need_on_tape(w, s, x)
     for m in range(len(w.mat)):
         quantity = 0.0
         value = 0.0
         for h in range(hubs):
-            material = s.hub_mat[b, h, m]
+            material = s.hub_mat[h, m]
             quantity += on_hand(material) + inbound(material) - material.need
             value += material.value
             for ring in range(INBOUND_DAYS):
                 value += material.inbound_value[ring]
-        for d in range(s.depot_mat.shape[1]):
-            depot = s.depot_mat[b, d, m]
+        for d in range(s.depot_mat.shape[0]):
+            depot = s.depot_mat[d, m]
             quantity += in_depot(depot)
             value += depot.value
-            if revision_ahead(s, b, w.mat[m].design):
+            if revision_ahead(s, w.mat[m].design):
                 continue  # what the supplier still has to deliver comes in the new design
             quantity += depot.on_order
             for i in range(depot.orders):
-                order = s.supplier_order[b, d, m, i]
+                order = s.supplier_order[d, m, i]
                 value += order.quantity * order.price
-        if quantity > x.need[t, m] and quantity > 0.0:
-            beyond = value * (quantity - x.need[t, m]) / quantity
-            post(s, b, platform, SETTLEMENT, beyond * (1.0 - w.par[0].salvage))
+        if quantity > x.need[m] and quantity > 0.0:
+            beyond = value * (quantity - x.need[m]) / quantity
+            post(s, platform, SETTLEMENT, beyond * (1.0 - w.par[0].salvage))
     for p in range(w.par[0].products):
         units = 0.0
         value = 0.0
         for h in range(hubs):
-            goods = s.hub_prod[b, h, p]
+            goods = s.hub_prod[h, p]
             units += goods.finished
             value += goods.value
             for stage in range(len(goods.wip)):
                 units += goods.wip[stage]
             value += goods.wip_value
-        if units > x.row_units[t, p]:
-            beyond = value * (units - x.row_units[t, p]) / units
-            post(s, b, platform, SETTLEMENT, beyond * (1.0 - w.par[0].salvage))
-    clock.settlement = s.ledger[b, platform, SETTLEMENT] - before
+        if units > x.row_units[p]:
+            beyond = value * (units - x.row_units[p]) / units
+            post(s, platform, SETTLEMENT, beyond * (1.0 - w.par[0].salvage))
+    clock.settlement = s.ledger[platform, SETTLEMENT] - before

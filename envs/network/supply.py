@@ -44,32 +44,32 @@ def next_break(w: Tables, m: int, quantity: float) -> float:
 
 
 @kernel
-def depot_base_rate(w: Tables, s: State, b: int, d: int, m: int) -> float:
+def depot_base_rate(w: Tables, s: State, d: int, m: int) -> float:
     """Requests a day that triggers and lots are multiples of: smoothed, but at least a share of what is expected."""
-    return max(s.depot_mat[b, d, m].request_rate, w.par[0].catchment_floor * w.depot_use[d, m])
+    return max(s.depot_mat[d, m].request_rate, w.par[0].catchment_floor * w.depot_use[d, m])
 
 
 @kernel
-def lead_time(w: Tables, s: State, b: int, d: int, m: int, day: int) -> int:
+def lead_time(w: Tables, s: State, d: int, m: int, day: int) -> int:
     """Working days to deliver an order placed today: lognormal, at least one, a primitive of (day, depot, material)."""
-    z = normal(day_key(s.clock[b].seed, STREAM_LEAD, day), combine(w.depot_key[d], w.mat[m].key))
+    z = normal(day_key(s.clock[0].seed, STREAM_LEAD, day), combine(w.depot_key[d], w.mat[m].key))
     return max(math.floor(math.exp(w.mat[m].lead_mu + w.mat[m].lead_sigma * z) + 0.5), 1)
 
 
 @kernel
-def place_order(w: Tables, s: State, b: int, d: int, m: int, quantity: float, day: int) -> None:
+def place_order(w: Tables, s: State, d: int, m: int, quantity: float, day: int) -> None:
     """Buys from the supplier: order cost and freight now, the purchase price when it arrives."""
-    depot = s.depot_mat[b, d, m]
-    node = s.hub.shape[1] + d
+    depot = s.depot_mat[d, m]
+    node = s.hub.shape[0] + d
     freight = w.par[0].freight_fixed + road_freight(
         w, w.par[0].supplier_km, quantity * w.mat[m].kg, quantity * w.mat[m].litres
     )
-    post(s, b, node, ORDER_COST, w.par[0].order_eur)
-    post(s, b, node, SUPPLIER_FREIGHT, freight)
-    s.events[b, E_SUPPLIER_ORDERS] += 1.0
-    order = s.supplier_order[b, d, m, depot.orders]
+    post(s, node, ORDER_COST, w.par[0].order_eur)
+    post(s, node, SUPPLIER_FREIGHT, freight)
+    s.events[E_SUPPLIER_ORDERS] += 1.0
+    order = s.supplier_order[d, m, depot.orders]
     order.placed = day
-    order.arrives = day + lead_time(w, s, b, d, m, day)
+    order.arrives = day + lead_time(w, s, d, m, day)
     order.quantity = quantity
     order.price = discounted_price(w, m, quantity)
     order.landed = order.price + (freight + w.par[0].order_eur) / quantity
@@ -78,21 +78,21 @@ def place_order(w: Tables, s: State, b: int, d: int, m: int, quantity: float, da
 
 
 @kernel
-def depots_buy(w: Tables, s: State, b: int, action: np.ndarray) -> None:
+def depots_buy(w: Tables, s: State, action: np.ndarray) -> None:
     """All of stage 5. Position = stock + on order; below the trigger, order up to trigger + lot."""
-    day = s.clock[b].day
-    for d in range(s.depot_mat.shape[1]):
+    day = s.clock[0].day
+    for d in range(s.depot_mat.shape[0]):
         for m in range(len(w.mat)):
-            trigger = level(action, b, d, w.depot_slot[DEPOT_TRIGGER], w.depot_fixed[DEPOT_TRIGGER], m)
+            trigger = level(action, d, w.depot_slot[DEPOT_TRIGGER], w.depot_fixed[DEPOT_TRIGGER], m)
             if trigger == 0:
                 continue
-            depot = s.depot_mat[b, d, m]
-            rate = depot_base_rate(w, s, b, d, m)
+            depot = s.depot_mat[d, m]
+            rate = depot_base_rate(w, s, d, m)
             reorder_point = w.depot_trigger_level[trigger] * rate * w.mat[m].lead_mean_d
             position = in_depot(depot) + depot.on_order
             if position >= reorder_point:
                 continue
-            lot = level(action, b, d, w.depot_slot[DEPOT_LOT], w.depot_fixed[DEPOT_LOT], m)
+            lot = level(action, d, w.depot_slot[DEPOT_LOT], w.depot_fixed[DEPOT_LOT], m)
             days = w.depot_lot_level[lot] if lot < len(w.depot_lot_level) else w.depot_lot_level[0]
             quantity = reorder_point + days * rate - position
             if lot == len(w.depot_lot_level):
@@ -100,7 +100,7 @@ def depots_buy(w: Tables, s: State, b: int, action: np.ndarray) -> None:
             quantity = np.ceil(quantity / w.mat[m].pack - 1e-9) * w.mat[m].pack
             if quantity <= 0.0:
                 continue
-            if depot.orders == s.supplier_order.shape[3]:
-                s.events[b, E_ORDERS_REFUSED] += 1.0
+            if depot.orders == s.supplier_order.shape[2]:
+                s.events[E_ORDERS_REFUSED] += 1.0
                 continue
-            place_order(w, s, b, d, m, quantity, day)
+            place_order(w, s, d, m, quantity, day)

@@ -197,6 +197,7 @@ class Tables(NamedTuple):
     quote_level: NDArray[np.float64]  # level 0 = decline
     hub_slot: NDArray[np.int32]  # [components of a hub] first column of the action, -1 = switched off
     hub_fixed: NDArray[np.int32]  # level taken when switched off
+    hub_levels: NDArray[np.int32]  # [columns] levels of every column of a hub's action
     depot_slot: NDArray[np.int32]
     depot_fixed: NDArray[np.int32]
     lot_key: NDArray[np.uint64]  # [c, r]
@@ -231,9 +232,9 @@ def lot_mean_units(scenario: Scenario) -> NDArray[np.float64]:
 
 
 def build_tables(
-    scenario: Scenario, hub_slots: tuple[list[int], list[int]], depot_slots: tuple[list[int], list[int]]
+    scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slots: tuple[list[int], ...]
 ) -> Tables:
-    """Compiles a validated scenario. The slots (first column, fixed level per component) come from `actions`."""
+    """Compiles a validated scenario. The slots come from `actions.component_blocks`."""
     technologies = {t.name: k for k, t in enumerate(scenario.technologies)}
     materials = {m.name: i for i, m in enumerate(scenario.materials)}
     products = {p.name: i for i, p in enumerate(scenario.products)}
@@ -354,6 +355,7 @@ def build_tables(
         quote_level=levels(0.0, actions.depot_quote),
         hub_slot=np.array(hub_slots[0], np.int32),
         hub_fixed=np.array(hub_slots[1], np.int32),
+        hub_levels=np.array(hub_slots[2], np.int32),
         depot_slot=np.array(depot_slots[0], np.int32),
         depot_fixed=np.array(depot_slots[1], np.int32),
         lot_key=lot_key,

@@ -126,39 +126,39 @@ def tender_price(w: Tables, key: np.uint64, stream: int) -> float:
 
 
 @kernel
-def announce_revisions(w: Tables, s: State, b: int, day: int, counted: bool) -> None:
+def announce_revisions(w: Tables, s: State, day: int, counted: bool) -> None:
     """A revision is announced when none is pending; it takes effect `revision_notice_d` days later."""
-    key = day_key(s.clock[b].seed, STREAM_REVISION, day)
+    key = day_key(s.clock[0].seed, STREAM_REVISION, day)
     for p in range(w.par[0].products):
-        if s.revision[b, p] >= 0 and s.revision[b, p] < day:
-            s.revision[b, p] = -1
-        if s.revision[b, p] < 0 and uniform(key, w.row[p].key) < w.par[0].revision_rate_d:
-            s.revision[b, p] = day + w.par[0].revision_notice_d
+        if s.revision[p] >= 0 and s.revision[p] < day:
+            s.revision[p] = -1
+        if s.revision[p] < 0 and uniform(key, w.row[p].key) < w.par[0].revision_rate_d:
+            s.revision[p] = day + w.par[0].revision_notice_d
             if counted:
-                s.events[b, E_REVISIONS] += 1.0
+                s.events[E_REVISIONS] += 1.0
 
 
 @kernel
-def outages(w: Tables, s: State, b: int, day: int) -> None:
+def outages(w: Tables, s: State, day: int) -> None:
     """Hub outages begin (F§6.2): a closed hub's open orders are announced again, its work in progress is deadstock."""
-    key = day_key(s.clock[b].seed, STREAM_OUTAGE, day)
+    key = day_key(s.clock[0].seed, STREAM_OUTAGE, day)
     for h in range(len(w.hub_town)):
         if uniform(key, w.hub_key[h]) < w.par[0].outage_rate_d:
             z = normal(key, combine(w.hub_key[h], _FOURTH))
             duration = math.ceil(math.exp(w.par[0].outage_mu + w.par[0].outage_sigma * z))
             duration = min(max(duration, 1), w.par[0].outage_max_d)
-            was_up = s.hub[b, h].down_until <= day
-            s.hub[b, h].down_until = max(s.hub[b, h].down_until, day + duration)
+            was_up = s.hub[h].down_until <= day
+            s.hub[h].down_until = max(s.hub[h].down_until, day + duration)
             if was_up:
-                announce_again(w, s, b, h, day)
-        if s.hub[b, h].down_until > day:
-            s.events[b, E_OUTAGE_DAYS] += 1.0
+                announce_again(w, s, h, day)
+        if s.hub[h].down_until > day:
+            s.events[E_OUTAGE_DAYS] += 1.0
 
 
 @kernel
-def post_lots(w: Tables, s: State, b: int, day: int, counted: bool) -> None:
+def post_lots(w: Tables, s: State, day: int, counted: bool) -> None:
     """The day's demand arrives as lots. `counted` is False after the last day of an episode."""
-    clock = s.clock[b]
+    clock = s.clock[0]
     units_key = day_key(clock.seed, STREAM_UNITS, day)
     price_key = day_key(clock.seed, STREAM_PRICE, day)
     day_of_year = (clock.season_start + day) % WORKING_DAYS_PER_YEAR
@@ -169,7 +169,7 @@ def post_lots(w: Tables, s: State, b: int, day: int, counted: bool) -> None:
             if units == 0:
                 continue
             price = lot_price(w, price_key, c, r, units)
-            lot = s.lot[b, clock.lots]
+            lot = s.lot[clock.lots]
             lot.row, lot.town, lot.announced = r, c, day
             lot.due = day + w.row[r].due_d
             lot.last_day = day + w.row[r].patience_d
@@ -178,15 +178,15 @@ def post_lots(w: Tables, s: State, b: int, day: int, counted: bool) -> None:
             clock.lots += 1
             if counted:
                 clock.standard_cost += units * unit_standard_cost(w, r, price)
-                s.events[b, E_ORDERED] += units
+                s.events[E_ORDERED] += units
 
 
 @kernel
-def post_tenders(w: Tables, s: State, b: int, day: int, counted: bool) -> None:
+def post_tenders(w: Tables, s: State, day: int, counted: bool) -> None:
     """Tenders are posted; one that finds the table full goes to the centralised channel at once."""
-    clock = s.clock[b]
+    clock = s.clock[0]
     key = day_key(clock.seed, STREAM_TENDER, day)
-    platform = s.ledger.shape[1] - 1
+    platform = s.ledger.shape[0] - 1
     for i in range(len(w.stream)):
         for c in range(len(w.population)):
             for number in range(tenders_of_town(w, key, i, c)):
@@ -196,16 +196,16 @@ def post_tenders(w: Tables, s: State, b: int, day: int, counted: bool) -> None:
                 row = tender_row(w, name, i)
                 if counted:
                     clock.standard_cost += units * unit_standard_cost(w, row, price)
-                    s.events[b, E_ORDERED] += units
-                    s.events[b, E_TENDERS] += 1.0
-                if clock.tenders == s.tender.shape[1]:
+                    s.events[E_ORDERED] += units
+                    s.events[E_TENDERS] += 1.0
+                if clock.tenders == s.tender.shape[0]:
                     if counted:
-                        s.events[b, E_TENDERS_REFUSED] += 1.0
-                        s.events[b, E_TENDERS_LOST] += 1.0
-                        s.events[b, E_LOST] += units
-                        post(s, b, platform, LOST, units * price * (1.0 + w.par[0].goodwill))
+                        s.events[E_TENDERS_REFUSED] += 1.0
+                        s.events[E_TENDERS_LOST] += 1.0
+                        s.events[E_LOST] += units
+                        post(s, platform, LOST, units * price * (1.0 + w.par[0].goodwill))
                     continue
-                tender = s.tender[b, clock.tenders]
+                tender = s.tender[clock.tenders]
                 due = w.stream[i].due_low + int(
                     uniform(name, _FOURTH) * (w.stream[i].due_high - w.stream[i].due_low + 1)
                 )
@@ -216,15 +216,15 @@ def post_tenders(w: Tables, s: State, b: int, day: int, counted: bool) -> None:
 
 
 @kernel
-def news(w: Tables, s: State, b: int, counted: bool) -> None:
+def news(w: Tables, s: State, counted: bool) -> None:
     """All of stage 1 for the day the clock shows.
 
     After the last day of an episode (`counted` False) the news are only looked at: nothing is posted or counted,
     and no hub closes, since the books have been settled.
     """
-    day = s.clock[b].day
-    announce_revisions(w, s, b, day, counted)
+    day = s.clock[0].day
+    announce_revisions(w, s, day, counted)
     if counted:
-        outages(w, s, b, day)
-    post_lots(w, s, b, day, counted)
-    post_tenders(w, s, b, day, counted)
+        outages(w, s, day)
+    post_lots(w, s, day, counted)
+    post_tenders(w, s, day, counted)
