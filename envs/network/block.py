@@ -61,17 +61,14 @@ class Block:
 class Blocks(Block):
     """Blocks of the slices of a named tuple of arrays along their common first axis; `blocks[i]` in compiled code.
 
-    A slice of an array of one axis is an array of one element.
+    A slice of an array of one axis is an array of one element. Slices must be C-contiguous, whole arrays need not.
     """
 
     def __init__(self, arrays: Any) -> None:
         named = arrays._asdict().items()
-        fields = tuple((name, _field_type(name, array, max(array.ndim - 1, 1))) for name, array in named)
-        headers = [
-            _header(array[i : i + 1] if array.ndim == 1 else array[i])
-            for i in range(len(arrays[0]))
-            for array in arrays
-        ]
+        parts = [[a[i : i + 1] if a.ndim == 1 else a[i] for a in arrays] for i in range(len(arrays[0]))]
+        fields = tuple((name, _field_type(name, part, part.ndim)) for (name, _), part in zip(named, parts[0], strict=True))
+        headers = [_header(part) for block in parts for part in block]
         self._keep(arrays, headers, BlocksType(BlockType(type(arrays).__name__, fields)))
 
     def __getitem__(self, index: int) -> Block:

@@ -137,12 +137,22 @@ def commit(
     k = w.row[row].tech[stage]
     people = len(w.tech)
     first = max(stage_offset(w, row, stage, days), 0)
-    for d in range(first, HORIZON):
-        x.room[h, k, d] -= machine
-    for d in range(first, HORIZON):
-        x.room[h, people, d] -= labour
-    free_hours(x, h, k)
-    free_hours(x, h, people)
+    take_hours(x, h, k, first, machine)
+    take_hours(x, h, people, first, labour)
+
+
+@kernel
+def take_hours(x: Scratch, h: int, resource: int, first: int, hours: float) -> None:
+    """Takes hours from a day on. The least of days that all lose the same falls by just that; earlier days see it."""
+    room = x.room[h, resource]
+    free = x.free[h, resource]
+    for d in range(HORIZON):  # one array after the other, all of it: straight vector code
+        room[d] -= hours if d >= first else 0.0
+    for d in range(HORIZON):
+        free[d] -= hours if d >= first else 0.0
+    for back in range(first):
+        d = first - 1 - back
+        free[d] = min(room[d], free[d + 1])
 
 
 @kernel
@@ -340,25 +350,46 @@ def promise_days(w: Tables, lot: np.void, h: int, day: int) -> int:
 
 
 @kernel
+def rank_by_bucket(x: Scratch, count: int) -> None:
+    """Counting sort: items 0 .. count - 1 into `x.rank` by `x.bucket`; items of a bucket keep their order."""
+    ends = x.bucket_end
+    for i in range(len(ends)):
+        ends[i] = 0
+    for i in range(count):
+        ends[x.bucket[i]] += 1
+    total = 0
+    for i in range(len(ends)):
+        here = ends[i]
+        ends[i] = total
+        total += here
+    for i in range(count):
+        x.rank[ends[x.bucket[i]]] = i
+        ends[x.bucket[i]] += 1
+
+
+@kernel
+def rank_by_key(x: Scratch, count: int) -> None:
+    """Insertion sort of `x.rank` by `x.rank_key`: stable, in place, quick where little is out of order."""
+    for i in range(1, count):
+        item = x.rank[i]
+        key = x.rank_key[item]
+        j = i
+        while j > 0 and x.rank_key[x.rank[j - 1]] > key:
+            x.rank[j] = x.rank[j - 1]
+            j -= 1
+        x.rank[j] = item
+
+
+@kernel
 def take_in_random_order(s: State, x: Scratch, table: np.ndarray, count: int) -> None:
     """Ranks lots by a primitive of (day, order): which is taken first does not depend on how they are stored."""
     key = day_key(s.clock[0].seed, STREAM_ORDER, s.clock[0].day)
+    buckets = len(x.bucket_end)
     for i in range(count):
         x.rank_key[i] = uniform(key, table[i].key)
-        x.rank[i] = i
-    gap = 1
-    while gap < count // 3:
-        gap = 3 * gap + 1
-    while gap > 0:  # Shell's sort with Knuth's gaps: in place, no allocation
-        for i in range(gap, count):
-            item = x.rank[i]
-            value = x.rank_key[item]
-            j = i
-            while j >= gap and x.rank_key[x.rank[j - gap]] > value:
-                x.rank[j] = x.rank[j - gap]
-                j -= gap
-            x.rank[j] = item
-        gap //= 3
+        x.bucket[i] = int(x.rank_key[i] * buckets)
+    rank_by_bucket(x, count)
+    rank_by_key(x, count)
 
 
 @kernel

@@ -57,19 +57,19 @@ def in_depot(material: np.void) -> float:
 @kernel
 def oldest_class(w: Tables, m: int, day: int) -> int:
     """The age class that expires first."""
-    width = w.mat[m].class_d
-    return 0 if width == 0 else (day // width) % AGES
+    return int((day + 0.5) * w.mat[m].classes_per_d) % AGES  # the half keeps rounding away from whole classes
 
 
 @kernel
 def draw(w: Tables, s: State, h: int, m: int, quantity: float, flow: int) -> float:
-    """Takes material that is there from a hub's stock, opening packs oldest first. Returns its book value.
+    """Takes material, at most what is there, from a hub's stock, opening packs oldest first. Returns its book value.
 
     The floor life of what is left in a pack starts when the pack is opened (model §5). What is left of the pack
     before it has then been used up, so the remainder always has one age.
     """
     material = s.hub_mat[h, m]
     total = on_hand(material)
+    quantity = min(quantity, total)
     value = material.value * min(quantity / total, 1.0) if total > 0.0 else 0.0
     day = s.clock[0].day
     oldest = oldest_class(w, m, day)

@@ -53,8 +53,9 @@ def inbound(material: np.void) -> float:
     """Quantity under way to a hub."""
     total = 0.0
     for ring in range(INBOUND_DAYS):
-        for a in range(AGES):
-            total += material.inbound[ring, a]
+        if material.inbound_value[ring] > 0.0:
+            for a in range(AGES):
+                total += material.inbound[ring, a]
     return total
 
 

@@ -315,11 +315,12 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
         material = s.hub_mat[h, m]
         rate = base_rate(w, s, h, m)
         stock = on_hand(material)
+        x.stock[h, m], x.coming[h, m] = stock, inbound(material)
         old = material.opened if w.mat[m].floor_d > 0 else 0.0
         if w.mat[m].class_d > 0:
             old += material.sealed[oldest_class(w, m, day)]
         out[i + m] = ratio(stock, 10.0 * rate)
-        out[i + materials + m] = ratio(inbound(material), 10.0 * rate)
+        out[i + materials + m] = ratio(x.coming[h, m], 10.0 * rate)
         out[i + 2 * materials + m] = ratio(material.need, 10.0 * rate)
         out[i + 3 * materials + m] = ratio(old, stock)
         out[i + 4 * materials + m] = clip(ratio(material.use_rate, w.hub_use[h, m]) - 1.0)
@@ -400,7 +401,7 @@ def observe_depot(w: Tables, s: State, d: int, out: NDArray[np.float32]) -> None
 
 @kernel
 def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> None:
-    """The whole network compactly, in the order of `state_blocks`; uses the loads left in `x.room` and `x.lane_h`."""
+    """The whole network compactly, in the order of `state_blocks`; uses the loads and stocks left in `x`."""
     lanes, materials, products = len(w.tech), len(w.mat), w.par[0].products
     hubs, depots = len(w.hub_town), len(w.depot_key)
     day = s.clock[0].day
@@ -434,9 +435,9 @@ def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> No
         i += 3 + lanes
         for m in range(materials):
             material = s.hub_mat[h, m]
-            stock = on_hand(material)
+            stock = x.stock[h, m]
             old = material.sealed[oldest_class(w, m, day)] if w.mat[m].class_d > 0 else 0.0
-            out[i + m] = ratio(stock + inbound(material) - material.need, 10.0 * w.hub_use[h, m])
+            out[i + m] = ratio(stock + x.coming[h, m] - material.need, 10.0 * w.hub_use[h, m])
             out[i + materials + m] = ratio(old, stock)
         i += 2 * materials
     for d in range(depots):

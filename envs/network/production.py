@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from fabmesh.envs.network.actions import MAKE_TO_STOCK, level
-from fabmesh.envs.network.customer_market import bom_quantity, labour_h, machine_h
+from fabmesh.envs.network.customer_market import bom_quantity, labour_h, machine_h, rank_by_bucket, rank_by_key
 from fabmesh.envs.network.goods import draw, on_hand, units_in_progress
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
@@ -57,22 +57,11 @@ def dispatch(w: Tables, s: State, x: Scratch, h: int) -> None:
     count = s.hub[h].orders
     rule = w.par[0].dispatching
     if rule in (_EDD, _FIFO):
-        buckets = x.bucket.shape[0]
-        for i in range(buckets):
-            x.bucket[i] = 0
+        last = len(x.bucket_end) - 1
         for i in range(count):
             when = s.order[h, i].due if rule == _EDD else s.order[h, i].announced
-            x.bucket[min(max(when - day + _BUCKETS_BACK, 0), buckets - 1)] += 1
-        total = 0
-        for i in range(buckets):
-            here = x.bucket[i]
-            x.bucket[i] = total
-            total += here
-        for i in range(count):
-            when = s.order[h, i].due if rule == _EDD else s.order[h, i].announced
-            bucket = min(max(when - day + _BUCKETS_BACK, 0), buckets - 1)
-            x.rank[x.bucket[bucket]] = i
-            x.bucket[bucket] += 1
+            x.bucket[i] = min(max(when - day + _BUCKETS_BACK, 0), last)
+        rank_by_bucket(x, count)
         return
     mean = 0.0
     for i in range(count):
@@ -84,12 +73,8 @@ def dispatch(w: Tables, s: State, x: Scratch, h: int) -> None:
             slack = max(o.due - day - 1.0, 0.0)
             urgency = o.open * o.price / x.rank_key[i] * math.exp(-slack / (_ATC_LOOKAHEAD * max(mean, 1e-6)))
             x.rank_key[i] = -urgency
-    for i in range(count):  # insertion sort: stable, in place
-        j = i
-        while j > 0 and x.rank_key[x.rank[j - 1]] > x.rank_key[i]:
-            x.rank[j] = x.rank[j - 1]
-            j -= 1
-        x.rank[j] = i
+        x.rank[i] = i
+    rank_by_key(x, count)
 
 
 @kernel
@@ -125,10 +110,12 @@ def workable(
         units = min(units, int(max(x.cap[k] - setup, 0.0) / machine + 1e-9))
         if units < wanted:
             x.blocked[k] = max(x.blocked[k], machine + setup)
+            x.any_blocked[0] = True
     if labour > 0.0:
         fits = int(max(x.cap[people] - setup, 0.0) / labour + 1e-9)
         if fits < units:
             x.blocked[people] = max(x.blocked[people], labour + setup)
+            x.any_blocked[0] = True
             units = fits
     return units
 
@@ -168,9 +155,9 @@ def work(
             m = w.row[row].bom_material[line]
             quantity = bom_quantity(w, row, line, price)
             if quantity > 0.0:
-                material += draw(w, s, h, m, min(good * quantity, on_hand(s.hub_mat[h, m])), F_USED)
+                material += draw(w, s, h, m, good * quantity, F_USED)
                 if scrapped > 0:
-                    lost += draw(w, s, h, m, min(scrapped * quantity, on_hand(s.hub_mat[h, m])), F_SCRAPPED)
+                    lost += draw(w, s, h, m, scrapped * quantity, F_SCRAPPED)
     hour_cost = machine * (tech.rate + tech.energy) + labour * w.par[0].wage
     post(s, h, MATERIAL, material)
     post(s, h, MACHINE, good * machine * tech.rate)
@@ -185,6 +172,9 @@ def work(
 @kernel
 def hold_blocked(w: Tables, x: Scratch) -> None:
     """A unit that does not fit keeps what is left of the day on its machine, or of the people, to itself."""
+    if not x.any_blocked[0]:
+        return
+    x.any_blocked[0] = False
     for resource in range(len(w.tech) + 1):
         if x.blocked[resource] > 0.0 and x.hold[resource] == 0.0:
             x.hold[resource] = max(min(x.cap[resource], x.blocked[resource]), 0.0)
@@ -276,6 +266,7 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
             x.blocked[k], x.hold[k] = 0.0, 0.0
         x.cap[people] = regular + hub.overtime * w.hub_people[h] * w.par[0].hours_per_day
         x.blocked[people], x.hold[people] = 0.0, 0.0
+        x.any_blocked[0] = False
         available = x.cap[people]
         for r in range(len(w.row)):
             for stage in range(x.setup.shape[1]):

@@ -102,6 +102,8 @@ def normal(key: np.uint64, name: np.uint64) -> float:
 @kernel
 def poisson_quantile(u: float, mean: float) -> int:
     """Smallest k with P(X <= k) >= u for X ~ Poisson(mean), by the recursion of the mass function; mean < 500."""
+    if u <= 1.0 - mean:  # below P(0) = exp(-mean) >= 1 - mean: most draws of rare things need no exponential
+        return 0
     p = math.exp(-mean)
     k = 0
     cumulative = p
@@ -122,7 +124,10 @@ def negative_binomial_quantile(u: float, mean: float, dispersion: float) -> int:
     """
     r = mean / (dispersion - 1.0)
     q = 1.0 - 1.0 / dispersion
-    p = math.exp(-r * math.log(dispersion))
+    rate = r * math.log(dispersion)
+    if u <= 1.0 - rate:  # below P(0), as above
+        return 0
+    p = math.exp(-rate)
     k = 0
     cumulative = p
     while cumulative < u and k < 20000:
@@ -142,6 +147,8 @@ def binomial_quantile(u: float, n: int, rate: float) -> int:
     order as differences, and does not depend on how the day's units were split into orders.
     """
     if n <= 0 or rate <= 0.0:
+        return 0
+    if u <= 1.0 - n * rate:  # below P(0) = (1 - rate)^n by Bernoulli's inequality
         return 0
     odds = rate / (1.0 - rate)
     p = math.exp(n * math.log1p(-rate))

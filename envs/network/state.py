@@ -7,7 +7,8 @@ material's own unit, days as day of the episode (day 0 is the first).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.tables import AGES, HORIZON, INBOUND_DAYS, MAX_STAGES, Tables
 
+_CACHE_LINE = 128  # bytes, of the pair that processors fetch together
 _f8, _f4, _i4, _i2, _i1, _u8 = np.float64, np.float32, np.int32, np.int16, np.int8, np.uint64
 
 # Ledger lines. Costs first; `revenue` and `transfers` are not costs of the network (model §9).
@@ -211,12 +213,16 @@ class Scratch(NamedTuple):
     cap: NDArray[np.float64]  # [t, k + 1] hours left today
     blocked: NDArray[np.float64]  # [t, k + 1] hours of the largest unit that did not fit
     hold: NDArray[np.float64]  # [t, k + 1] hours already put into such a unit
+    any_blocked: NDArray[np.bool_]  # [t] since the last look
     setup: NDArray[np.int8]  # [t, r, stages] set up today
     worked: NDArray[np.int32]  # [t, r, stages] units worked today
     scrapped: NDArray[np.int32]  # [t, r, stages] of them
     scrap_key: NDArray[np.uint64]  # [t] of the day and hub
     lane_h: NDArray[np.float64]  # [t, k] machine hours of the open lots
-    bucket: NDArray[np.int32]  # [t, buckets] of the counting sort
+    stock: NDArray[np.float64]  # [t, h, m] on hand
+    coming: NDArray[np.float64]  # [t, h, m] under way
+    bucket: NDArray[np.int32]  # [t, o] of the counting sort
+    bucket_end: NDArray[np.int32]  # [t, buckets]
     need: NDArray[np.float64]  # [t, m] of the tape after the end
     row_units: NDArray[np.float64]  # [t, r]
 
@@ -257,37 +263,53 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
 
 
 def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
-    """Working memory for `threads` threads."""
+    """Working memory for `threads` threads, each with its own stretch of cache lines: no line is written by two."""
     hubs, depots, k, m, r = len(w.hub_town), len(w.depot_key), len(w.tech), len(w.mat), len(w.row)
-    t = threads
     slots = max(
         lot_capacity(scenario, int(w.par[0]["lot_rows"])), scenario.capacity.order_book, scenario.capacity.open_tenders
     )
-    return Scratch(
-        room=np.zeros((t, hubs, k + 1, HORIZON)),
-        free=np.zeros((t, hubs, k + 1, HORIZON)),
-        open_rows=np.zeros((t, hubs, r), np.int32),
-        bidder=np.zeros((t, hubs), np.int32),
-        score=np.zeros((t, hubs)),
-        bid=np.zeros((t, hubs)),
-        record=np.zeros((t, hubs)),
-        rank=np.zeros((t, slots), np.int32),
-        rank_key=np.zeros((t, slots)),
-        request=np.zeros((t, hubs, m)),
-        choice=np.zeros((t, hubs, m), np.int32),
-        tried=np.zeros((t, hubs, depots, m), np.int8),
-        consignment=np.zeros((t, hubs, depots + 1, 2)),
-        sent=np.zeros((t, hubs, depots), np.int8),
-        asked=np.zeros((t, depots, m)),
-        cap=np.zeros((t, k + 1)),
-        blocked=np.zeros((t, k + 1)),
-        hold=np.zeros((t, k + 1)),
-        setup=np.zeros((t, r, MAX_STAGES), np.int8),
-        worked=np.zeros((t, r, MAX_STAGES), np.int32),
-        scrapped=np.zeros((t, r, MAX_STAGES), np.int32),
-        scrap_key=np.zeros(t, np.uint64),
-        lane_h=np.zeros((t, k)),
-        bucket=np.zeros((t, 64), np.int32),
-        need=np.zeros((t, m)),
-        row_units=np.zeros((t, r)),
-    )
+    fields: dict[str, tuple[tuple[int, ...], Any]] = {
+        "room": ((hubs, k + 1, HORIZON), _f8),
+        "free": ((hubs, k + 1, HORIZON), _f8),
+        "open_rows": ((hubs, r), _i4),
+        "bidder": ((hubs,), _i4),
+        "score": ((hubs,), _f8),
+        "bid": ((hubs,), _f8),
+        "record": ((hubs,), _f8),
+        "rank": ((slots,), _i4),
+        "rank_key": ((slots,), _f8),
+        "request": ((hubs, m), _f8),
+        "choice": ((hubs, m), _i4),
+        "tried": ((hubs, depots, m), _i1),
+        "consignment": ((hubs, depots + 1, 2), _f8),
+        "sent": ((hubs, depots), _i1),
+        "asked": ((depots, m), _f8),
+        "cap": ((k + 1,), _f8),
+        "blocked": ((k + 1,), _f8),
+        "hold": ((k + 1,), _f8),
+        "any_blocked": ((), np.bool_),
+        "setup": ((r, MAX_STAGES), _i1),
+        "worked": ((r, MAX_STAGES), _i4),
+        "scrapped": ((r, MAX_STAGES), _i4),
+        "scrap_key": ((), _u8),
+        "lane_h": ((k,), _f8),
+        "stock": ((hubs, m), _f8),
+        "coming": ((hubs, m), _f8),
+        "bucket": ((slots,), _i4),
+        "bucket_end": ((64,), _i4),
+        "need": ((m,), _f8),
+        "row_units": ((r,), _f8),
+    }
+    offsets = {}
+    size = 0
+    for name, (shape, dtype) in fields.items():
+        offsets[name] = size
+        size += -(-math.prod(shape) * np.dtype(dtype).itemsize // _CACHE_LINE) * _CACHE_LINE
+    memory = np.zeros(threads * size + _CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % _CACHE_LINE
+
+    def field(name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        steps = np.empty(shape, dtype).strides
+        return np.ndarray((threads, *shape), dtype, memory, start + offsets[name], (size, *steps))
+
+    return Scratch(**{name: field(name, *kind) for name, kind in fields.items()})

@@ -105,6 +105,7 @@ MATERIAL = np.dtype(
         ("opening_price", _f8),  # EUR per unit, of stock held at the start
         ("life_d", _f8),  # sealed life, 0 = does not age
         ("class_d", _i4),  # width of an age class, 0 = does not age
+        ("classes_per_d", _f8),  # 1 / width, 0 = does not age
         ("floor_d", _i4),  # floor life, 0 = none
         ("design", _i4),  # catalogue product it belongs to, -1 = none
         ("key", _u8),
@@ -463,6 +464,7 @@ def _materials(scenario: Scenario, products: dict[str, int], depot_use: NDArray[
             unit_price(m.bulk_eur, m.retail_eur, twenty_days, supply.price_breaks_pallets, supply.price_factors),
             m.sealed_life_d or 0.0,
             0 if m.sealed_life_d is None else math.ceil(m.sealed_life_d / (AGES - 1)),
+            0.0 if m.sealed_life_d is None else 1.0 / math.ceil(m.sealed_life_d / (AGES - 1)),
             0 if m.floor_life_d is None else round(m.floor_life_d),
             -1 if m.design_of is None else products[m.design_of],
             name_key(m.name),

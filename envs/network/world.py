@@ -50,6 +50,8 @@ def season_start(w: Tables, seed: np.uint64) -> int:
 def season_factor(w: Tables, row: int, day_of_year: int) -> float:
     """Yearly cosine: 1 + amplitude cos(2 pi (day - peak) / 250)."""
     r = w.row[row]
+    if r.season == 0.0:
+        return 1.0
     return 1.0 + r.season * math.cos(2.0 * math.pi * (day_of_year - r.season_peak) / WORKING_DAYS_PER_YEAR)
 
 
