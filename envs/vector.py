@@ -239,9 +239,8 @@ class HubNetworkVector:
     @property
     def bytes_per_copy(self) -> int:
         """Memory of the state and buffers of one copy."""
-        fixed = {"hub_levels", "depot_levels"}
-        arrays: list[Any] = list(self._state)
-        arrays += [a for n, a in zip(Buffers._fields, self._buffers, strict=True) if n not in fixed]
+        arrays: list[NDArray[Any]] = [*self._state, *self._buffers]
+        arrays += [handle.headers for handle in (self._handles[1], self._handles[3])]
         return int(sum(a.nbytes for a in arrays)) // self.num_envs
 
     def save_state(self) -> dict[str, NDArray[Any]]:

@@ -245,6 +245,12 @@ def line(batch, hub, name):
     return float(batch.ledger[0, hub, LINES.index(name)])
 
 
+def first_network(batch):
+    """The constants, the state of the first copy and the working memory of the first thread, for a stage."""
+    tables, states, scratch, _ = batch._handles
+    return tables, states[0], scratch[0]
+
+
 # --- prices
 
 
@@ -400,8 +406,8 @@ def test_awards_go_to_the_least_landed_score_as_far_as_hours_reach(seed):
     batch, reference, promises, action, lots, tenders = market_state(seed)
     before = batch.arrays.hub["orders"][0].copy()
     expected = reference_market(batch, reference, promises, action, lots, tenders)
-    w, s, x, _ = batch._handles
-    customer_market(w, s, x, 0, 0, action)
+    w, s, x = first_network(batch)
+    customer_market(w, s, x, action[0])
     for h in range(len(before)):
         book = batch.arrays.order[0, h, before[h] : batch.arrays.hub["orders"][0, h]]
         mine = [award[1:] for award in expected if award[0] == h]
@@ -447,6 +453,7 @@ def test_requests_follow_the_s_c_S_rule(seed):  # noqa: N802 the rule's name
             a.hub_mat["sealed"][0, h, m, 2] = stock
             a.hub_mat["inbound"][0, h, m], a.hub_mat["need"][0, h, m] = 0, need
             a.hub_mat["inbound"][0, h, m, 1, 3] = under_way
+            a.hub_mat["inbound_value"][0, h, m, 1] = under_way * material.bulk_eur
             a.hub_mat["use_rate"][0, h, m] = pick.choice([0.0, 1.5, 4.0])
             rate = max(a.hub_mat["use_rate"][0, h, m], CALM.inventory.catchment_floor * batch._tables.hub_use[h, m])
             level = (0.0, *CALM.actions.cover_d)[cover_levels[m]] * rate
@@ -463,8 +470,8 @@ def test_requests_follow_the_s_c_S_rule(seed):  # noqa: N802 the rule's name
             packs = math.ceil((level - position) / material.pack - 1e-9)
             asked.append(packs * material.pack if position < c * level else 0.0)
         expected.append(asked if below else [0.0] * len(asked))
-    w, state, x, _ = batch._handles
-    write_requests(w, state, x, 0, 0, action)
+    w, state, x = first_network(batch)
+    write_requests(w, state, x, action[0])
     assert np.allclose(batch._scratch.request[0], expected, rtol=1e-12, atol=1e-12)
 
 
@@ -495,8 +502,8 @@ def test_depots_order_a_lot_below_their_trigger(seed):
         weight = quantity * max(material.kg, CALM.freight.kg_per_litre * material.litres)
         freight = CALM.freight.fixed_eur + CALM.freight.rate_eur_tkm * CALM.supply.distance_km * weight / 1000
         expected[m] = quantity, reference.price_of(material, quantity), freight
-    w, state, *_ = batch._handles
-    depots_buy(w, state, 0, action)
+    w, state, _ = first_network(batch)
+    depots_buy(w, state, action[0])
     assert list(np.flatnonzero(a.depot_mat["orders"][0, 0])) == list(expected)
     for m, (quantity, price, _) in expected.items():
         order = a.supplier_order[0, 0, m, 0]
@@ -523,13 +530,13 @@ def test_lateness_by_the_day_adds_up_to_that_of_the_day_of_delivery(far, late_by
     due, units, price = 6, 5, 80.0
     ships = due + late_by - way
     put_order(batch, 0, 0, other, units, due, price)
-    w, state, *_ = batch._handles
+    w, state, _ = first_network(batch)
     order = batch.arrays.order[0, 0, 0]
     for day in range(ships + 1):
         if day == ships:
             order["ready"], order["todo"] = units, 0
         batch.arrays.clock["day"] = day
-        ship_orders(w, state, 0)
+        ship_orders(w, state)
     assert batch.arrays.hub["orders"][0, 0] == 0
     assert line(batch, 0, "lateness") == pytest.approx(units * price * reference.late_share(late_by), abs=1e-9)
     delivery = units * reference.delivery_eur(0, other, reference.rows[0], price, units)
@@ -545,11 +552,11 @@ def test_an_order_is_cancelled_when_the_limit_has_passed():
     due, units, price = 3, 4, 50.0
     put_order(batch, 0, 0, 0, units, due, price)
     batch.arrays.order["wip_value"][0, 0, 0] = 30.0
-    w, state, *_ = batch._handles
+    w, state, _ = first_network(batch)
     last = None
     for day in range(due + CALM.market.cancel_after_d + 3):
         batch.arrays.clock["day"] = day
-        ship_orders(w, state, 0)
+        ship_orders(w, state)
         if last is None and batch.arrays.hub["orders"][0, 0] == 0:
             last = day
     assert last + 1 == due + CALM.market.cancel_after_d  # no delivery could arrive before
@@ -569,8 +576,8 @@ def test_the_last_mile_is_the_cheaper_of_van_and_parcel(radius):
             for town in range(len(scenario.towns)):
                 batch, price, units = fresh(scenario), 90.0, 7
                 put_order(batch, hub, row_index, town, units, 9, price, todo=[0, 0, 0], ready=units)
-                w, state, *_ = batch._handles
-                ship_orders(w, state, 0)
+                w, state, _ = first_network(batch)
+                ship_orders(w, state)
                 expected = units * reference.delivery_eur(hub, town, row, price, units)
                 assert line(batch, hub, "last_mile_freight") == pytest.approx(expected, rel=1e-12)
                 own = mile.van_stop_eur + mile.van_eur_km * 2 * max(reference.km[hub][town] - radius, 0) / 12
@@ -594,8 +601,8 @@ def workshop(scrap, orders, row=0):
     batch.arrays.hub_mat["value"][0] = 1e5
     for row_index, units in orders:
         put_order(batch, 0, row_index, 0, units, 5, scenario.products[0].price_eur)
-    w, state, x, _ = batch._handles
-    hubs_work(w, state, x, 0, 0, actions_of(batch))
+    w, state, x = first_network(batch)
+    hubs_work(w, state, x, actions_of(batch)[0])
     return batch
 
 

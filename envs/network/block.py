@@ -67,7 +67,9 @@ class Blocks(Block):
     def __init__(self, arrays: Any) -> None:
         named = arrays._asdict().items()
         parts = [[a[i : i + 1] if a.ndim == 1 else a[i] for a in arrays] for i in range(len(arrays[0]))]
-        fields = tuple((name, _field_type(name, part, part.ndim)) for (name, _), part in zip(named, parts[0], strict=True))
+        fields = tuple(
+            (name, _field_type(name, part, part.ndim)) for (name, _), part in zip(named, parts[0], strict=True)
+        )
         headers = [_header(part) for block in parts for part in block]
         self._keep(arrays, headers, BlocksType(BlockType(type(arrays).__name__, fields)))
 
@@ -89,20 +91,20 @@ def _header(array: NDArray[Any]) -> list[int]:
     return [array.ctypes.data, *array.shape, *array.strides]
 
 
-class FieldType(types.Array):  # type: ignore[misc]  # Numba has no type hints
+class FieldType(types.Array):
     """Numba's type of an array of a block: contiguous, and indexed from 0 only."""
 
     def __init__(self, dtype: types.Type, ndim: int) -> None:
         super().__init__(dtype, ndim, "C", name=f"field({_digest(str(dtype))}, {ndim})")
 
-    def copy(self, dtype: Any = None, ndim: Any = None, layout: Any = None, readonly: Any = None) -> types.Array:
+    def copy(self, dtype: Any = None, ndim: Any = None, layout: Any = None, readonly: Any = None) -> types.Array:  # type: ignore[override]
         """The type of a part of the array; only a contiguous part is a field again."""
         if layout in (None, "C") and not readonly:
             return FieldType(dtype or self.dtype, self.ndim if ndim is None else ndim)
         return super().copy(dtype, ndim, layout, readonly)
 
 
-class BlockType(types.Type):  # type: ignore[misc]
+class BlockType(types.Type):
     """Numba's type of a block: a name and the types of the fields, whatever their sizes."""
 
     def __init__(self, label: str, fields: tuple[tuple[str, FieldType], ...]) -> None:
@@ -126,7 +128,7 @@ class BlockType(types.Type):  # type: ignore[misc]
             yield name, kind
 
 
-class BlocksType(types.Type):  # type: ignore[misc]
+class BlocksType(types.Type):
     """Numba's type of `Blocks`."""
 
     def __init__(self, block: BlockType) -> None:

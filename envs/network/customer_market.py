@@ -130,9 +130,7 @@ def free_hours(x: Scratch, h: int, resource: int) -> None:
 
 
 @kernel
-def commit(
-    w: Tables, x: Scratch, h: int, row: int, stage: int, days: int, machine: float, labour: float
-) -> None:
+def commit(w: Tables, x: Scratch, h: int, row: int, stage: int, days: int, machine: float, labour: float) -> None:
     """Takes hours of a stage from the room of every day from its last day on."""
     k = w.row[row].tech[stage]
     people = len(w.tech)
@@ -239,9 +237,7 @@ def lateness_record(w: Tables, s: State, h: int) -> float:
 
 
 @kernel
-def award(
-    w: Tables, s: State, x: Scratch, h: int, lot: np.void, units: int, bid: float, days: int
-) -> None:
+def award(w: Tables, s: State, x: Scratch, h: int, lot: np.void, units: int, bid: float, days: int) -> None:
     """The hub owes the units: they enter its order book; finished stock serves first."""
     day = s.clock[0].day
     hub = s.hub[h]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,10 @@ from fabmesh.envs.network.world import news
 
 
 class Buffers(NamedTuple):
-    """What goes in and comes out of a step, preallocated. [b] copies, [h] hubs, [d] depots."""
+    """What goes in and comes out of a step, preallocated. [b] copies, [h] hubs, [d] depots.
+
+    As in `State`, a stage gets the slices of one copy, without the axis [b].
+    """
 
     hub_action: NDArray[np.int32]  # [b, h, components]
     depot_action: NDArray[np.int32]  # [b, d, components]
@@ -109,16 +113,32 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> 
 
 
 @kernel
-def step_copies(w: Tables, s: State, x: Scratch, io: Buffers, first: int, last: int, t: int, autoreset: bool) -> None:
-    """One day of the copies from first to last - 1, on the working memory of thread t: its share of a batch."""
+def step_copies(
+    w: Tables,
+    copies: Sequence[State],
+    scratch: Sequence[Scratch],
+    buffers: Sequence[Buffers],
+    first: int,
+    last: int,
+    thread: int,
+    autoreset: bool,
+) -> None:
+    """One day of the copies from first to last - 1: a thread's share of a batch."""
     for b in range(first, last):
-        step_copy(w, s[b], x[t], io[b], autoreset)
+        step_copy(w, copies[b], scratch[thread], buffers[b], autoreset)
 
 
 @kernel
 def reset_copies(
-    w: Tables, s: State, x: Scratch, io: Buffers, first: int, last: int, t: int, seeds: NDArray[np.uint64]
+    w: Tables,
+    copies: Sequence[State],
+    scratch: Sequence[Scratch],
+    buffers: Sequence[Buffers],
+    first: int,
+    last: int,
+    thread: int,
+    seeds: NDArray[np.uint64],
 ) -> None:
     """Starts the worlds of the seeds in the copies from first to last - 1."""
     for b in range(first, last):
-        reset_copy(w, s[b], x[t], io[b], seeds[b])
+        reset_copy(w, copies[b], scratch[thread], buffers[b], seeds[b])

@@ -246,9 +246,7 @@ def buy_retail(w: Tables, s: State, x: Scratch) -> None:
 
 
 @kernel
-def material_market(
-    w: Tables, s: State, x: Scratch, hub_action: np.ndarray, depot_action: np.ndarray
-) -> None:
+def material_market(w: Tables, s: State, x: Scratch, hub_action: np.ndarray, depot_action: np.ndarray) -> None:
     """All of stage 4."""
     depots = s.depot_mat.shape[0]
     hubs = s.hub.shape[0]

@@ -89,9 +89,7 @@ def scrap_of(w: Tables, x: Scratch, row: int, stage: int, units: int) -> int:
 
 
 @kernel
-def workable(
-    w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: float, units: int
-) -> int:
+def workable(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: float, units: int) -> int:
     """Units of a stage that machine hours, labour and material allow today, at most `units`."""
     k = w.row[row].tech[stage]
     people = len(w.tech)
@@ -121,9 +119,7 @@ def workable(
 
 
 @kernel
-def work(
-    w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: float, units: int
-) -> tuple[int, float]:
+def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: float, units: int) -> tuple[int, float]:
     """Works units at a stage and posts what that costs. Returns (scrapped, book value of the good units).
 
     Good units carry their material, machine, energy and labour cost as work in progress (the line stock_change takes

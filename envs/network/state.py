@@ -1,5 +1,8 @@
 """The state of a batch: one typed container of arrays with a leading batch axis [b].
 
+A stage of the day gets the `State` of one network: the slices [b] of these arrays (`block.Blocks`), where
+`s.hub[h]` is a hub and `s.clock[0]` the clock. `Scratch` is likewise one thread's.
+
 Index letters: b copy, h hub, d depot, n node (hubs, depots, platform), k technology, m material, p catalogue
 product, r row (see `tables`), a age class, o slot of a table. Money in EUR, hours h, quantities in the
 material's own unit, days as day of the episode (day 0 is the first).

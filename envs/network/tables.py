@@ -232,9 +232,7 @@ def lot_mean_units(scenario: Scenario) -> NDArray[np.float64]:
     return mean
 
 
-def build_tables(
-    scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slots: tuple[list[int], ...]
-) -> Tables:
+def build_tables(scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slots: tuple[list[int], ...]) -> Tables:
     """Compiles a validated scenario. The slots come from `actions.component_blocks`."""
     technologies = {t.name: k for k, t in enumerate(scenario.technologies)}
     materials = {m.name: i for i, m in enumerate(scenario.materials)}
