@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,8 @@ def _train(config: TrainConfig) -> int:
     from fabmesh.envs.network.loading import load_scenario
 
     scenario = load_scenario(config.scenario)
+    if config.rollout.days == 0:
+        config = replace(config, rollout=replace(config.rollout, days=scenario.episode_d))
     task = _task(config, scenario)
     session = _session(config, task)
     run(session, config.directory, config.resume)

@@ -36,7 +36,7 @@ class RolloutConfig:
     group: int = 8
     """copies that share a world; the mean advantage of the group, per day, is subtracted (1 = off)"""
     days: int = 60
-    """days collected from every copy between two updates"""
+    """days collected from every copy between two updates; 0 = an episode of the scenario"""
     persistence: float = 1.0
     """mean days a random draw of exploration is kept: an order level that is tried for one day shows no effect"""
     correlation: float = 0.0
@@ -153,7 +153,7 @@ class TrainConfig:
 
     One step is one day of one copy of the network. The run directory receives TensorBoard logs, progress.csv,
     config.yaml and the checkpoints best.pt and last.pt. Settings come from the command line, else from --config, else
-    from the shipped file of the algorithm and scenario, else from the defaults.
+    from the shipped file of the algorithm and scenario, else from the algorithm's, else from the defaults.
     """
 
     scenario: str = "rotterdam"
@@ -198,7 +198,7 @@ FILE_KEYS: tuple[str, ...] = ("total_steps", "max_minutes")
 """Keys a configuration file may hold beside the sections; the others belong to one run and are flags."""
 
 _AT_LEAST: dict[str, float] = {
-    "seed": 0, "total_steps": 1, "copies": 1, "group": 1, "days": 2, "persistence": 1, "epochs": 1, "minibatches": 1,
+    "seed": 0, "total_steps": 1, "copies": 1, "group": 1, "days": 0, "persistence": 1, "epochs": 1, "minibatches": 1,
     "target_kl": 0, "entropy": 0, "entropy_end": 0, "item_width": 1, "imitation_copies": 1, "imitation_days": 1,
     "imitation_rounds": 1, "imitation_epochs": 1, "critic_iterations": 0, "validation_seeds": 2,
     "validation_every": 1, "torch_threads": 1, "env_threads": 1,
@@ -246,7 +246,8 @@ def validate(config: TrainConfig) -> None:
     _require(copies % group == 0, "group", group, f"a divisor of copies ({copies})")
     alone = config.ppo.baseline == "group" and group == 1
     _require(not alone, "baseline", "group", "critic, or a group of more than 1 copy")
-    steps = config.steps_per_iteration
+    _require(config.rollout.days != 1, "days", 1, "0 (an episode), or at least 2")
+    steps = config.steps_per_iteration or copies  # days 0: not known yet
     _require(config.ppo.minibatches <= steps, "minibatches", config.ppo.minibatches, f"at most copies x days ({steps})")
     _require(len(config.validation.opponents) > 0, "opponents", [], "at least one policy to compare with")
 

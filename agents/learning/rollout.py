@@ -120,7 +120,7 @@ class Collector:
             obs, reward, _, truncated, info = self.batch.step(chosen)
             self._count_stock(day, before, info)
             for role, buffer in self.roles.items():
-                buffer.rewards[day].copy_(torch.from_numpy(np.asarray(reward[role])))
+                buffer.rewards[day].copy_(torch.from_numpy(np.array(reward[role])))  # one number seen by all: read-only
             self.ended[day].copy_(torch.from_numpy(np.asarray(truncated)))
             self.begins[day + 1].copy_(self.ended[day])
             if info["_final"].any():

@@ -123,9 +123,9 @@ def _convert(value: Any, hint: Any) -> Any:
 
 
 def shipped_settings(algo: str, scenario: str) -> Path | None:
-    """The shipped configuration file of an algorithm and scenario, if there is one."""
-    path = Path(str(resources.files("fabmesh"))) / "configs" / "training" / f"{algo}_{scenario}.yaml"
-    return path if path.is_file() else None
+    """The shipped configuration file of an algorithm and scenario, or else the algorithm's for any scenario, if any."""
+    folder = Path(str(resources.files("fabmesh"))) / "configs" / "training"
+    return next((p for p in (folder / f"{algo}_{scenario}.yaml", folder / f"{algo}.yaml") if p.is_file()), None)
 
 
 def to_yaml(config: TrainConfig) -> str:
