@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import fabmesh
+from fabmesh.agents.learning.checkpoint import LAST, read_whole
 from fabmesh.agents.learning.cli import main
 from fabmesh.agents.learning.config import SECTIONS, TrainConfig, as_flat, setting_names, validate
+from fabmesh.agents.learning.reporting import holds_rows
 from fabmesh.agents.learning.settings import as_plain, from_plain, parse, read_settings, shipped_settings, to_yaml
 from fabmesh.envs.errors import FabmeshError
 
@@ -187,3 +191,35 @@ def test_names_of_settings_are_unique_so_that_flags_need_no_prefix():
     defaults = TrainConfig()
     count = sum(len(vars(getattr(defaults, section))) for section in SECTIONS) + len(vars(defaults)) - len(SECTIONS)
     assert len(setting_names()) == len(as_flat(defaults)) == count
+
+
+@pytest.mark.parametrize("arguments", [["train.py", "--algo", "sb3_ppo"], ["evaluate.py", "--policies", "model.zip"]])
+def test_without_stable_baselines3_what_needs_it_says_so(tmp_path, arguments):
+    (tmp_path / "model.zip").write_bytes(b"")
+    hidden = "import sys; sys.modules['stable_baselines3'] = None; sys.argv = sys.argv[1:]; "
+    script = f"import runpy; runpy.run_path({str(ROOT / arguments[0])!r}, run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", hidden + script, *arguments, "--scenario", "pocket"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert done.stderr.splitlines()[-1].endswith("needs stable-baselines3; install it with pip install 'fabmesh[sb3]'")
+
+
+def test_ctrl_c_ends_with_a_checkpoint_from_which_training_goes_on(tmp_path):
+    run = tmp_path / "run"
+    endless = [*TINY[: TINY.index("--total-steps")], "--total-steps", "100000000", *TINY[TINY.index("--hidden") :]]
+    arguments = ["--scenario", "pocket", "--run-dir", str(run)]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *endless, *arguments], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 180
+    while not holds_rows(run) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    steps = read_whole(run / LAST, resumable=True)["state"]["steps"]
+    assert steps > 0
+    assert main([*arguments, "--resume", "--total-steps", str(steps + 80)]) == 0
+    assert read_whole(run / LAST, resumable=True)["state"]["steps"] >= steps + 80

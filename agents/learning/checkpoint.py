@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -250,9 +251,8 @@ def load_policy(path: Path, scenario: Scenario, sample: bool = False) -> Policy:
     spec = batch.spec
     batch.close()
     if path.suffix == ".zip":
-        from fabmesh.agents.learning.sb3 import load_zip
-
-        return load_zip(path, spec, sample)
+        loaded: Policy = sb3_module(str(path)).load_zip(path, spec, sample)
+        return loaded
     file = locate(path)
     content = read_whole(file)
     require_fit(content, file, scenario.name, spec)
@@ -262,13 +262,31 @@ def load_policy(path: Path, scenario: Scenario, sample: bool = False) -> Policy:
         raise damaged(file, first_line(error)) from None
 
 
+def sb3_module(wanted_for: str) -> Any:
+    """The part that needs Stable-Baselines3, which is optional.
+
+    Args:
+        wanted_for: What needs it, for the message.
+
+    Raises:
+        ConfigError: If it is not installed.
+    """
+    try:
+        return importlib.import_module("fabmesh.agents.learning.sb3")
+    except ModuleNotFoundError as error:
+        if error.name != "stable_baselines3":
+            raise
+        raise ConfigError(
+            f"{wanted_for}: needs stable-baselines3; install it with pip install 'fabmesh[sb3]'"
+        ) from None
+
+
 def policy_from(content: Mapping[str, Any], spec: Mapping[str, RoleSpec], name: str, sample: bool) -> Policy:
     """The policy of a checkpoint's content, for a layout it fits."""
     config = from_plain(content["config"])
     if content["kind"] == "sb3_ppo":
-        from fabmesh.agents.learning.sb3 import policy_from_weights
-
-        return policy_from_weights(content["weights"], spec, config, name, sample)
+        policy: Policy = sb3_module(name).policy_from_weights(content["weights"], spec, config, name, sample)
+        return policy
     return LearnedPolicy.from_weights(content["weights"], spec, config.network, name, sample)
 
 

@@ -118,15 +118,10 @@ def _session(config: TrainConfig, task: Task) -> Session:
         from fabmesh.agents.learning.training import Training
 
         return Training(config, task)
-    try:
-        from fabmesh.agents.learning.sb3 import Sb3Training
-    except ModuleNotFoundError as error:
-        if error.name != "stable_baselines3":
-            raise
-        raise ConfigError(
-            "--algo sb3_ppo: needs stable-baselines3; install it with pip install 'fabmesh[sb3]'"
-        ) from None
-    return Sb3Training(config, task)
+    from fabmesh.agents.learning.checkpoint import sb3_module
+
+    learner: Session = sb3_module("--algo sb3_ppo").Sb3Training(config, task)
+    return learner
 
 
 def _summarise(session: Session, directory: Path, opponent: str) -> None:
