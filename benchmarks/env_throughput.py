@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,12 +18,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import machine, print_machine, write_report
 from fabmesh.envs import hub_network_v0
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
@@ -165,23 +164,6 @@ def first_steps(scenario: str) -> dict[str, dict[str, float]]:
     return results
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        name = models[0] if models else name
-    return {
-        "processor": name,
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg()[0],
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in _PACKAGES},
-    }
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.env_throughput", description=__doc__.splitlines()[0])
@@ -198,9 +180,8 @@ def main(arguments: list[str] | None = None) -> int:
         if sys.stderr.isatty():
             print(f"  {text:<60}", end="\r", file=sys.stderr, flush=True)
 
-    report: dict[str, Any] = {"scenario": options.scenario, "machine": machine()}
-    print(f"{report['machine']['processor']}, {report['machine']['cores']} cores, load {os.getloadavg()[0]:.1f}")
-    print(", ".join(f"{package} {number}" for package, number in report["machine"]["versions"].items()))
+    report: dict[str, Any] = {"scenario": options.scenario, "machine": machine(_PACKAGES)}
+    print_machine(report["machine"])
     if not options.no_start:
         progress("start in a fresh process, cold and warm")
         report["first_step"] = first_steps(options.scenario)
@@ -221,10 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"{r.way:<22}{r.copies:>8}{r.env_steps_per_s:>14,.0f}{f'{low:,.0f} to {high:,.0f}':>24}"
             f"{r.agent_steps_per_s:>16,.0f}"
         )
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
-        print(f"written to {options.json}")
+    write_report(options.json, report)
     return 0
 
 

@@ -1,0 +1,149 @@
+"""How fast training goes, learning included: `python -m benchmarks.train_throughput --json FILE`.
+
+MAPPO with a central critic against Stable-Baselines3's PPO on the same worlds, with networks of the same widths and
+the same settings: copies, days, epochs, minibatches, threads. An iteration is one rollout and one update. The two take
+turns (A B A B ...), so that a machine that slows down slows both down; given are medians over the turns, and their
+ratio. Imitation and validation are left out: they are no part of an iteration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import machine, print_machine, write_report
+from fabmesh.agents.learning.config import (
+    Algorithm,
+    MachineConfig,
+    NetworkConfig,
+    PpoConfig,
+    RolloutConfig,
+    TrainConfig,
+)
+from fabmesh.agents.learning.session import Session, Task
+from fabmesh.agents.learning.training import Training
+from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.vector import HubNetworkVector
+
+_PACKAGES = ("fabmesh", "numpy", "numba", "torch", "stable-baselines3")
+
+
+class _TimedBatch(HubNetworkVector):
+    """Counts the seconds spent stepping the worlds."""
+
+    seconds = 0.0
+
+    def step(self, actions: Any) -> Any:
+        """See `HubNetworkVector.step`."""
+        began = time.perf_counter()
+        result = super().step(actions)
+        self.seconds += time.perf_counter() - began
+        return result
+
+
+class _Trainer:
+    """One learner, iteration after iteration."""
+
+    def __init__(self, name: str, config: TrainConfig, make: Callable[[TrainConfig, Task], Session]) -> None:
+        scenario = load_scenario(config.scenario)
+        threads = config.machine.env_threads
+        task = Task(scenario.name, lambda copies: _TimedBatch(scenario, num_envs=copies, threads=threads))
+        self.name = name
+        self.session = make(config, task)
+        self.session.start()
+        self.agent_steps_per_s: list[float] = []
+        self.environment_share: list[float] = []
+        self.session.iterate()  # compiled, allocated
+
+    def run(self, iterations: int) -> None:
+        """Measure some iterations as one."""
+        batch, config = self.session.batch, self.session.config
+        assert isinstance(batch, _TimedBatch)
+        before, began = batch.seconds, time.perf_counter()
+        for _ in range(iterations):
+            self.session.iterate()
+        passed = time.perf_counter() - began
+        self.agent_steps_per_s.append(iterations * config.steps_per_iteration * batch.num_agents / passed)
+        self.environment_share.append((batch.seconds - before) / passed)
+
+    def result(self) -> dict[str, Any]:
+        """Medians and ranges over the turns."""
+        rates = self.agent_steps_per_s
+        return {
+            "trainer": self.name,
+            "agent_steps_per_s": statistics.median(rates),
+            "agent_steps_per_s_range": [min(rates), max(rates)],
+            "environment_share": statistics.median(self.environment_share),
+            "turns": len(rates),
+        }
+
+
+def _config(options: argparse.Namespace, algo: Algorithm) -> TrainConfig:
+    return TrainConfig(
+        scenario=options.scenario,
+        algo=algo,
+        total_steps=10**9,
+        rollout=RolloutConfig(copies=options.copies, group=8, days=options.days),
+        # no early stop: every epoch that is asked for is run
+        ppo=PpoConfig(epochs=options.epochs, minibatches=options.minibatches, target_kl=0.0),
+        network=NetworkConfig(hidden=(128, 128), critic_hidden=(128, 128)),
+        machine=MachineConfig(torch_threads=options.torch_threads, env_threads=options.env_threads),
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.train_throughput", description=__doc__.splitlines()[0])
+    parser.add_argument("--scenario", default="rotterdam", help="shipped name or path to a YAML file (rotterdam)")
+    parser.add_argument("--copies", type=int, default=256, help="copies stepped together (256)")
+    parser.add_argument("--days", type=int, default=32, help="days of a rollout (32)")
+    parser.add_argument("--epochs", type=int, default=4, help="passes over a rollout (4)")
+    parser.add_argument("--minibatches", type=int, default=4, help="minibatches of a pass (4)")
+    parser.add_argument("--torch-threads", type=int, default=1, help="threads of PyTorch (1)")
+    parser.add_argument("--env-threads", type=int, default=2, help="threads of the worlds (2)")
+    parser.add_argument("--iterations", type=int, default=2, help="iterations per turn (2)")
+    parser.add_argument("--turns", type=int, default=5, help="turns of each trainer (5)")
+    parser.add_argument("--json", type=Path, help="file to write the results to")
+    options = parser.parse_args(arguments)
+
+    report: dict[str, Any] = {"settings": vars(options) | {"json": None}, "machine": machine(_PACKAGES)}
+    print_machine(report["machine"])
+    trainers = [_Trainer("fabmesh MAPPO", _config(options, "mappo"), Training)]
+    try:
+        from fabmesh.agents.learning.sb3 import Sb3Training
+    except ModuleNotFoundError:
+        print("Stable-Baselines3 is not installed: measured without it (pip install 'fabmesh[sb3]')")
+    else:
+        # SB3 sees each agent as an environment of its own; its threads are PyTorch's as well
+        trainers.append(_Trainer("SB3 PPO", replace(_config(options, "sb3_ppo")), Sb3Training))
+    for turn in range(options.turns):
+        for trainer in trainers:
+            if sys.stderr.isatty():
+                print(f"  {trainer.name}, {turn + 1} of {options.turns:<40}", end="\r", file=sys.stderr, flush=True)
+            trainer.run(options.iterations)
+    report["load_average_after"] = os.getloadavg()[0]
+    report["trainers"] = [trainer.result() for trainer in trainers]
+    print(f"{'':<16}{'agent-steps/s':>15}{'range':>22}{'environment share':>20}")
+    for r in report["trainers"]:
+        low, high = r["agent_steps_per_s_range"]
+        print(
+            f"{r['trainer']:<16}{r['agent_steps_per_s']:>15,.0f}{f'{low:,.0f} to {high:,.0f}':>22}"
+            f"{r['environment_share']:>20.1%}"
+        )
+    if len(trainers) == 2:
+        pairs = zip(*(trainer.agent_steps_per_s for trainer in trainers), strict=True)
+        report["ratio"] = statistics.median(ours / theirs for ours, theirs in pairs)
+        print(f"ratio of the two, median over the turns: {report['ratio']:.2f}")
+    write_report(options.json, report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
