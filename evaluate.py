@@ -2,156 +2,192 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 
+from fabmesh.agents.evaluation import manifest as manifests
 from fabmesh.agents.evaluation import report
-from fabmesh.agents.evaluation.comparison import Comparison, compare_policies
+from fabmesh.agents.evaluation.comparison import Comparison, compare_entries
+from fabmesh.agents.evaluation.entries import ActionChoice, Entry, parse_entries
+from fabmesh.agents.evaluation.exits import guarded
 from fabmesh.agents.evaluation.files import check_writable
-from fabmesh.agents.evaluation.seeds import seed_set
-from fabmesh.agents.registry import is_trained, make_policy
+from fabmesh.agents.evaluation.outputs import Outputs, outputs_in, write_outputs
+from fabmesh.agents.evaluation.seeds import MOST_AT_ONCE, SeedSet, seed_set
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.scenario import Scenario
 
-MAX_EPISODES = 4096  # all of them are in memory at once
+WIDTH = 100  # columns; tables are laid out for it
+OTHER_NUMBERS = 1  # exit code when a manifest's numbers do not come out again
+FIXED_BY_MANIFEST = ("--policies", "--scenario", "--seeds", "--episodes", "--first-seed", "--actions", "--against")
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Compare policies on the same worlds: costs, service and paired differences with 95 % intervals.
+    """Compare policies on the same worlds: costs, service, markets and paired differences with 95 % intervals.
 
     Costs are EUR per episode over the whole network, settlement included. Prints tables; writes files where asked.
     """
 
-    policies: Annotated[tuple[str, ...], tyro.conf.arg(metavar="POLICY [POLICY ...]")]
-    """Policies to compare: base_stock, nearest, random, idle, or the path of a run directory or checkpoint; a path
-    may end in :sample for sampled instead of most likely actions."""
+    policies: Annotated[tuple[str, ...], tyro.conf.arg(metavar="POLICY [POLICY ...]")] = ()
+    """Policies to compare: names of rules (base_stock, nearest, random, idle, ...), or paths of run directories or
+    checkpoints; a path may end in :sample for sampled instead of most likely actions. Training runs of one algorithm
+    are joined by commas and may be named: mappo=runs/a1,runs/a2,runs/a3; they make one row, whose interval covers
+    training seeds and worlds."""
     scenario: str = "rotterdam"
     """Name of a shipped scenario or path of a YAML file."""
-    seeds: Literal["train", "validation", "test", "holdout"] = "validation"
+    seeds: Annotated[str, tyro.conf.arg(metavar="{train,validation,test,holdout,holdout:SEED}")] = "validation"
     """Seed space: validation (64 named seeds, on which training chooses a run's checkpoint), test (256 named seeds
-    that training never touches: use them for results), train or holdout (up to 4096 at a time)."""
+    that training never touches: use them for results), train, holdout, or holdout:SEED with a whole number of your
+    own, for worlds that nobody has seen before."""
     episodes: int = 64
-    """Number of seeds = episodes per policy."""
+    """Number of seeds = episodes per policy and training run, at most 4096 at a time."""
     first_seed: int = 0
     """Index of the first seed in its space."""
+    actions: ActionChoice = "likeliest"
+    """Actions of trained policies: the likeliest, sampled ones, or both in a row each. Rules have no choice."""
+    against: str | None = None
+    """Row that all others are compared with where there are more than four (default: the first)."""
+    manifest: Annotated[Path | None, tyro.conf.arg(name="from", metavar="MANIFEST")] = None
+    """Make the table of a manifest.json again: same policies, scenario and seeds, which are checked to be the same.
+    Goes with options for outputs, threads and quiet only; exit code 1 if other numbers come out."""
     threads: int = 1
     """Threads that step the worlds; results do not depend on it."""
+    out: Path | None = None
+    """Directory for everything: table.md, table.csv, results.json, marl_eval.json, figures, tensorboard and, for
+    --from, manifest.json. The options below name other places for parts of it."""
     json: Path | None = None
-    """File for means, intervals and paired differences as JSON."""
+    """File for means, other aggregates, intervals and paired differences as JSON."""
     csv: Path | None = None
-    """File for every measure of every episode as CSV, one row per policy and seed."""
+    """File for every measure of every episode as CSV, one row per policy, training run and seed."""
+    markdown: Path | None = None
+    """File for the tables as Markdown, the command above them."""
     figures: Path | None = None
     """Directory for figures (PNG)."""
     tensorboard: Path | None = None
-    """Log directory for TensorBoard: scalars, hyperparameters and figures."""
+    """Log directory for TensorBoard: scalars, hyperparameters, tables and figures."""
     quiet: bool = False
     """No progress bar."""
 
+    @property
+    def outputs(self) -> Outputs:
+        """Everything to write."""
+        named = {
+            "json": self.json,
+            "csv": self.csv,
+            "markdown": self.markdown,
+            "figures": self.figures,
+            "tensorboard": self.tensorboard,
+        }
+        base = Outputs() if self.out is None else outputs_in(self.out)
+        return replace(base, **{name: path for name, path in named.items() if path is not None})
 
-def run(config: EvaluateConfig, console: Console) -> None:
-    """Compare, print and write.
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be judged, checked: nothing the user gave is wrong any more but the policies themselves."""
+
+    scenario_given: str
+    scenario: Scenario
+    entries: tuple[Entry, ...]
+    seeds: SeedSet
+    against: str | None
+    plan: manifests.Plan | None = None
+
+
+def run(config: EvaluateConfig, arguments: Sequence[str], console: Console) -> int:
+    """Compare, print and write; returns the exit code.
 
     Raises:
         FabmeshError: If something the user gave is wrong; then nothing has been written.
         KeyboardInterrupt: If the user stops it; with a message if files may have been written by then.
     """
-    if not config.policies:
-        raise FabmeshError("--policies: name at least one policy")
     if config.threads < 1:
         raise FabmeshError(f"--threads {config.threads}: at least 1 thread is needed")
-    if config.episodes > MAX_EPISODES:
-        raise FabmeshError(
-            f"--episodes {config.episodes}: at most {MAX_EPISODES} at a time; go on with --first-seed {MAX_EPISODES}"
-        )
-    places = _places(config)
-    for option, file in (("--json", config.json), ("--csv", config.csv)):
-        if file is not None:
-            check_writable(file, option)
-    for option, directory in (("--figures", config.figures), ("--tensorboard", config.tensorboard)):
-        if directory is not None:
-            check_writable(directory, option, directory=True)
-    seeds = seed_set(config.seeds, config.episodes, config.first_seed)
-    scenario = load_scenario(config.scenario)
-    policies = [make_policy(name, scenario) for name in config.policies]
+    job = _job_of_manifest(config.manifest, arguments) if config.manifest is not None else _job_of_options(config)
+    outputs = config.outputs
+    if config.out is not None:
+        check_writable(config.out, "--out", directory=True)
+    outputs.check()
+    hashes = manifests.hashes_of(job.entries, job.scenario)
 
-    comparison = compare_policies(policies, scenario, seeds, config.threads, config.quiet)
+    comparison = compare_entries(job.entries, job.scenario, job.seeds, config.threads, config.quiet, job.against)
 
     report.print_tables(comparison, console)
-    if config.seeds == "validation" and any(is_trained(name) for name in config.policies):
+    if job.seeds.space == "validation" and any(entry.trained for entry in job.entries):
         console.print("", report.CHOSEN_NOTE, sep="\n", highlight=False, soft_wrap=True)
-    if not places:
-        return
-    where = ", ".join(str(path) for path in places)
-    try:
-        _write(config, comparison)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped while writing: {where} may be missing, or from before") from None
-    console.print(f"written: {where}", highlight=False, soft_wrap=True)
+    if outputs.places:
+        command = shlex.join(["fabmesh-evaluate", *arguments])
+        made = manifests.make_manifest(comparison, job.entries, hashes, job.scenario_given, command)
+        where = ", ".join(str(path) for path in outputs.places)
+        try:
+            write_outputs(outputs, comparison, made)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"stopped while writing: {where} may be missing, or from before") from None
+        console.print(f"written: {where}", highlight=False, soft_wrap=True)
+    return 0 if job.plan is None else _say_whether_same(job.plan, comparison, console)
 
 
-def _places(config: EvaluateConfig) -> list[Path]:
-    """Files and directories to write.
+def _job_of_options(config: EvaluateConfig) -> Job:
+    """What the options ask for.
 
     Raises:
-        FabmeshError: If two of them are the same.
+        FabmeshError: If one of them is wrong.
     """
-    asked = {
-        "--json": config.json,
-        "--csv": config.csv,
-        "--figures": config.figures,
-        "--tensorboard": config.tensorboard,
-    }
-    taken: dict[Path, str] = {}
-    for option, path in asked.items():
-        if path is None or (option == "--tensorboard" and path.resolve() == _resolved(config.figures)):
-            continue  # figures and logs may share a directory
-        other = taken.setdefault(path.resolve(), option)
-        if other != option:
-            raise FabmeshError(f"{option} {path}: is the path of {other} as well, give another one")
-    return [path for path in asked.values() if path is not None]
+    if not config.policies:
+        raise FabmeshError("--policies: name at least one policy, or give a manifest with --from")
+    if config.episodes > MOST_AT_ONCE:
+        raise FabmeshError(
+            f"--episodes {config.episodes}: at most {MOST_AT_ONCE} at a time; go on with --first-seed {MOST_AT_ONCE}"
+        )
+    entries = tuple(parse_entries(config.policies, config.actions))
+    seeds = seed_set(config.seeds, config.episodes, config.first_seed)
+    return Job(config.scenario, load_scenario(config.scenario), entries, seeds, config.against)
 
 
-def _resolved(path: Path | None) -> Path | None:
-    return None if path is None else path.resolve()
+def _job_of_manifest(path: Path, arguments: Sequence[str]) -> Job:
+    """What a manifest asks for.
+
+    Raises:
+        FabmeshError: If it cannot be used, what it is about has changed, or options contradict it.
+    """
+    given = {argument.partition("=")[0] for argument in arguments}
+    clash = [option for option in FIXED_BY_MANIFEST if option in given]
+    if clash:
+        raise FabmeshError(f"--from {path}: the manifest says what is judged; leave out {', '.join(clash)}")
+    plan = manifests.read_manifest(path)
+    scenario = load_scenario(plan.scenario)
+    manifests.require_same_inputs(plan, scenario, path)
+    others = manifests.other_versions(plan)
+    if others:
+        print(f"note: other versions than the manifest's: {', '.join(others)}", file=sys.stderr)
+    return Job(plan.scenario, scenario, plan.entries, plan.seeds, plan.against, plan)
 
 
-def _write(config: EvaluateConfig, comparison: Comparison) -> None:
-    if config.json is not None:
-        report.write_json(comparison, config.json)
-    if config.csv is not None:
-        report.write_csv(comparison, config.csv)
-    if config.figures is not None or config.tensorboard is not None:
-        from fabmesh.agents.evaluation import plots  # matplotlib takes a second to import
-
-        figures = plots.comparison_figures(comparison)
-        if config.figures is not None:
-            plots.save_figures(figures, config.figures)
-        if config.tensorboard is not None:
-            report.log_tensorboard(comparison, config.tensorboard, figures)
+def _say_whether_same(plan: manifests.Plan, comparison: Comparison, console: Console) -> int:
+    difference = manifests.difference_from(plan, comparison)
+    if difference is None:
+        console.print("the same numbers as in the manifest, bit for bit", highlight=False)
+        return 0
+    print(f"error: other numbers than in the manifest: {difference}", file=sys.stderr)
+    return OTHER_NUMBERS
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 2 for wrong input, 130 when stopped."""
-    config = tyro.cli(EvaluateConfig, args=args, prog="fabmesh-evaluate")
-    try:
-        run(config, Console())
-    except FabmeshError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except MemoryError:
-        print(f"error: --episodes {config.episodes}: too many for this machine's memory", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        print(str(stop) or "stopped; nothing has been written", file=sys.stderr)
-        return 130
-    return 0
+    """Run the command line; returns the exit code: 0, 1 for other numbers than a manifest's, 2 for wrong input."""
+    arguments = list(sys.argv[1:] if args is None else args)
+    config = tyro.cli(EvaluateConfig, args=arguments, prog="fabmesh-evaluate")
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    return guarded(lambda: run(config, arguments, console), "stopped; nothing has been written")
 
 
 if __name__ == "__main__":

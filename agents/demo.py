@@ -5,31 +5,29 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-import shutil
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import tyro
-from matplotlib.figure import Figure
 from rich.console import Console
 
-from fabmesh.agents.evaluation import plots, report
-from fabmesh.agents.evaluation.comparison import Comparison, compare_policies
+from fabmesh.agents.evaluation import manifest, report
+from fabmesh.agents.evaluation.comparison import compare_entries
+from fabmesh.agents.evaluation.entries import parse_entries
+from fabmesh.agents.evaluation.exits import guarded
 from fabmesh.agents.evaluation.files import check_writable
+from fabmesh.agents.evaluation.outputs import outputs_in, write_outputs
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.heuristics import NAMES
 from fabmesh.agents.learning import checkpoint, cli
 from fabmesh.agents.learning.config import TrainConfig
-from fabmesh.agents.learning.reporting import CSV_NAME
 from fabmesh.agents.learning.settings import as_plain, parse
-from fabmesh.agents.registry import SAMPLE_SUFFIX, make_policy
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Scenario
@@ -97,26 +95,6 @@ def _train(config: DemoConfig, arguments: list[str], run_dir: Path, training: Tr
         raise FabmeshError(f"training in {run_dir} did not finish: see the message above")
 
 
-def learning_curve(run_dir: Path, comparison: Comparison, training: TrainConfig) -> Figure | None:
-    """Figure of the validation scores of a run against baselines on the same seeds, if the run has any."""
-    column = "validation/network_cost_{}"
-    with (run_dir / CSV_NAME).open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row.get(column.format("mode"))]
-    if not rows:
-        return None
-    steps = np.array([float(row["steps"]) for row in rows])
-    scores = np.array([float(row[column.format("mode")]) for row in rows])
-    baselines = {name: float(rows[-1][column.format(name)]) for name in training.validation.opponents}
-    if comparison.seeds.count == training.validation.validation_seeds:
-        # Idle and random cost so much more that on their scale the curve would be a flat line.
-        baselines |= {
-            t.policy: float(t.measures["network_cost"].mean()) for t in comparison.tables if t.policy == "nearest"
-        }
-    return plots.learning_curve(
-        steps, scores, baselines, f"{run_dir.name} on {comparison.scenario}", "most likely action"
-    )
-
-
 def run(config: DemoConfig, console: Console) -> None:
     """Train or reuse, compare, write, say where.
 
@@ -133,28 +111,26 @@ def run(config: DemoConfig, console: Console) -> None:
     run_dir = place / config.algo
     _train(config, arguments, run_dir, training, console)
 
-    names = [str(run_dir), str(run_dir) + SAMPLE_SUFFIX, *NAMES]
     console.print(f"\nComparing with the baselines on {seeds.count} validation worlds:")
-    comparison = compare_policies([make_policy(name, scenario) for name in names], scenario, seeds, config.threads)
+    entries = parse_entries([str(run_dir), *NAMES], actions="both")
+    hashes = manifest.hashes_of(entries, scenario)
+    comparison = compare_entries(entries, scenario, seeds, config.threads)
     report.print_tables(comparison, console)
     console.print("", report.CHOSEN_NOTE, sep="\n", highlight=False, soft_wrap=True)
-    figures = plots.comparison_figures(comparison)
-    curve = learning_curve(run_dir, comparison, training)
-    if curve is not None:
-        figures["learning_curve"] = curve
-    report.write_json(comparison, place / "comparison.json")
-    report.write_csv(comparison, place / "comparison.csv")
-    paths = plots.save_figures(figures, place / "figures")
-    shutil.rmtree(place / "tensorboard", ignore_errors=True)  # the last comparison's; the training's logs are apart
-    report.log_tensorboard(comparison, place / "tensorboard", figures)
+    outputs = outputs_in(place)
+    asked = ["--scenario", config.scenario, "--episodes", str(config.episodes), "--actions", "both"]
+    command = shlex.join(["fabmesh-evaluate", "--policies", str(run_dir), *NAMES, *asked])
+    write_outputs(outputs, comparison, manifest.make_manifest(comparison, entries, hashes, config.scenario, command))
 
     console.print(f"\nDone in {(time.perf_counter() - began) / 60:.1f} minutes. Where everything lies:")
     lines = (
         ("checkpoint", run_dir / checkpoint.BEST),
-        ("table", place / "comparison.json"),
-        ("every episode", place / "comparison.csv"),
-        *(("figure", path) for path in paths),
+        ("table", outputs.markdown),
+        ("every episode", outputs.csv),
+        ("figures", outputs.figures),
+        ("everything", place),
         ("TensorBoard", f"tensorboard --logdir {place}"),
+        ("again", f"python evaluate.py --from {outputs.manifest}"),
     )
     for what, where in lines:
         console.print(f"  {what:14s} {where}", highlight=False, soft_wrap=True)
@@ -163,15 +139,12 @@ def run(config: DemoConfig, console: Console) -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demonstration; returns the exit code: 0, or 2 for wrong input."""
     config = tyro.cli(DemoConfig, args=args, prog="python -m fabmesh.agents.demo")
-    try:
+
+    def play() -> int:
         run(config, Console())
-    except FabmeshError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; run again to go on", file=sys.stderr)
-        return 130
-    return 0
+        return 0
+
+    return guarded(play, "stopped; run again to go on")
 
 
 if __name__ == "__main__":

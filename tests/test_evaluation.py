@@ -1,4 +1,4 @@
-"""The judge: measures, statistics, reports and files, against what a hand calculation gives."""
+"""The judge: reports, figures, files and seeds, on made-up episodes."""
 
 from __future__ import annotations
 
@@ -9,235 +9,166 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import fabmesh
-from fabmesh.agents.evaluation import plots, report
-from fabmesh.agents.evaluation.comparison import Comparison
+from fabmesh.agents.evaluation import curves, export, figures, plots, plots_time, report
+from fabmesh.agents.evaluation.comparison import Comparison, Row, compare_entries
+from fabmesh.agents.evaluation.entries import Entry, parse_entries
 from fabmesh.agents.evaluation.files import check_writable, write_whole
-from fabmesh.agents.evaluation.measures import MEASURES, TRANSFER_LINES, measure
-from fabmesh.agents.evaluation.protocol import EpisodeTable
 from fabmesh.agents.evaluation.seeds import NAMED, seed_set
-from fabmesh.agents.evaluation.statistics import compare, estimate
+from fabmesh.agents.evaluation.tensorboard import log_tensorboard
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.loading import load_scenario
 
-LINES = (
-    *("material", "order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight", "machine", "energy"),
-    *("labour", "overtime", "setup", "scrap", "holding", "deadstock", "lateness", "stock_change", "lost"),
-    *("settlement", "revenue", "transfers"),
-)
-EVENTS = (
-    *("units_ordered", "units_delivered", "units_lost", "units_cancelled", "units_open", "units_on_time"),
-    *("lead_time_unit_days", "tenders_posted", "tenders_won", "tenders_lost", "masked_actions"),
-    *("purchases_eur", "retail_eur", "deadstock_gross_eur", "supplier_orders", "hub_consignments", "overtime_h"),
-    *("shortage_hub_material_days", "outage_days"),
-)
+POCKET = load_scenario("pocket")
 
 
-def hand_made_episodes():
-    """Two episodes of a hub, a depot and the platform: row i, line j holds 10 (j + 1) EUR, transfers 1e6."""
-    ledger = np.zeros((2, 3, len(LINES)))
-    for j, line in enumerate(LINES):
-        ledger[0, :, j] = 1e6 if line in TRANSFER_LINES else 10.0 * (j + 1)
-    events = np.zeros((2, len(EVENTS)))
-    counts = {
-        "units_ordered": 100, "units_delivered": 80, "units_lost": 15, "units_cancelled": 2, "units_open": 3,
-        "units_on_time": 60, "lead_time_unit_days": 240, "tenders_posted": 4, "tenders_won": 1, "purchases_eur": 2_000,
-        "retail_eur": 500, "deadstock_gross_eur": 100, "supplier_orders": 7, "hub_consignments": 9,
-        "masked_actions": 11, "overtime_h": 12.5, "shortage_hub_material_days": 13,
-    }  # fmt: skip
-    for name, value in counts.items():
-        events[0, EVENTS.index(name)] = value
-    return ledger, events
+@pytest.fixture(scope="module")
+def judged():
+    """Three rules on six worlds of pocket."""
+    return compare_entries(parse_entries(RULES), POCKET, seed_set("validation", 6), quiet=True)
 
 
-def test_measures_from_a_hand_made_ledger():
-    ledger, events = hand_made_episodes()
-    got = measure(ledger, LINES, events, EVENTS, np.array([1_000.0, 0.0]))
-    network = 3 * 10 * sum(range(1, 18))  # 17 cost lines of 10 (j + 1), three rows; the two transfer lines do not count
-    logistics = 3 * 10 * (2 + 3 + 4 + 5)
-    deadstock = 3 * 10 * 13
-    expected = {
-        "network_cost": network,
-        "controllable_cost": network - 1_000,
-        "mission_cost": logistics + deadstock,
-        "network_cost_per_unit": network / 80,
-        "controllable_cost_per_unit": (network - 1_000) / 80,
-        "mission_cost_per_unit": (logistics + deadstock) / 80,
-        "deadstock": deadstock,
-        "deadstock_share": 0.04,
-        "logistics_cost": logistics,
-        "logistics_share": logistics / network,
-        "retail_share": 0.2,
-        "lateness_cost": 3 * 10 * 14,
-        "lost_cost": 3 * 10 * 16,
-        "holding_cost": 3 * 10 * 12,
-        "settlement_cost": 3 * 10 * 17,
-        "fill_rate": 0.8,
-        "on_time_share": 0.75,
-        "lost_share": 0.15,
-        "cancelled_share": 0.02,
-        "lead_time_days": 3.0,
-        "tender_win_share": 0.25,
-        "supplier_orders": 7,
-        "hub_consignments": 9,
-        "shortage_days": 13,
-        "overtime_hours": 12.5,
-        "masked_actions": 11,
-    }
-    assert set(got) == {item.name for item in MEASURES} == set(expected)
-    for name, value in expected.items():
-        assert got[name][0] == pytest.approx(value), name
+RULES = ("base_stock", "nearest", "idle")
 
 
-def test_a_share_of_nothing_is_undefined_and_a_cost_of_nothing_is_zero():
-    ledger, events = hand_made_episodes()
-    got = measure(ledger, LINES, events, EVENTS, np.zeros(2))
-    assert np.isnan(got["fill_rate"][1])
-    assert np.isnan(got["deadstock_share"][1])
-    assert np.isnan(got["mission_cost_per_unit"][1])
-    assert got["network_cost"][1] == 0.0
+def renamed(comparison, *names, against=None):
+    """Rows under other names: the first name's row is the first rule's, and so on, round and round."""
+    rows = [replace(row, name=name) for name, row in zip(names, itertools.cycle(comparison.rows), strict=False)]
+    return Comparison(comparison.scenario, comparison.seeds, tuple(rows), against or names[0])
 
 
-def test_mean_and_interval_of_a_case_known_by_enumeration():
-    # Three values have 27 equally likely resamples, whose means a percentile interval is read from; BCa only shifts
-    # the percentiles, so both ends are among these means, and the mean is inside.
-    values = np.array([1.0, 2.0, 6.0])
-    means = sorted({sum(draw) / 3 for draw in itertools.product(values, repeat=3)})
-    got = estimate(values)
-    assert got.mean == pytest.approx(3.0)
-    assert min(means) <= got.low < got.mean < got.high <= max(means)
-    assert estimate(values) == got
+def scaled(row, factor):
+    """A row whose costs are so many times higher."""
+    runs = [replace(t, measures={n: factor * v for n, v in t.measures.items()}) for t in row.runs]
+    return Row(row.name, tuple(runs), row.sources)
 
 
-def test_interval_of_many_normal_values_is_that_of_the_t_table():
-    values = np.random.default_rng(3).normal(10.0, 2.0, size=2_000)
-    got = estimate(values)
-    half = 1.9611 * values.std(ddof=1) / np.sqrt(len(values))  # t quantile of .975 at 1,999 degrees of freedom
-    assert got.low == pytest.approx(values.mean() - half, abs=0.1 * half)
-    assert got.high == pytest.approx(values.mean() + half, abs=0.1 * half)
+def trained_thrice(comparison):
+    """The first rule with three runs that cost a little more or less, in place of the first row."""
+    first = comparison.rows[0]
+    runs = tuple(scaled(first, factor).runs[0] for factor in (0.99, 1.0, 1.02))
+    return Comparison(comparison.scenario, comparison.seeds, (Row("learner", runs), *comparison.rows), "learner")
 
 
-def test_interval_covers_the_truth_in_about_95_percent_of_200_repetitions():
-    rng = np.random.default_rng(11)
-    truth = np.exp(0.5 * 0.5**2)  # mean of a lognormal: skewed as costs are
-    covered = 0
-    for _ in range(200):
-        got = estimate(np.exp(0.5 * rng.standard_normal(64)), resamples=1_999)
-        covered += got.low <= truth <= got.high
-    assert 180 <= covered <= 199  # .95 +- 3 standard deviations, and the known small lack of bootstrap intervals
-
-
-def test_values_without_variance_have_an_interval_without_width():
-    got = estimate(np.full(8, 0.1))
-    assert (got.mean, got.low, got.high) == (0.1, 0.1, 0.1)
-
-
-def test_nearly_equal_values_have_a_finite_interval():
-    values = np.full(64, 0.3)
-    values[0] = np.nextafter(0.3, 1.0)
-    got = estimate(values)
-    assert np.isfinite([got.mean, got.low, got.high]).all()
-
-
-def test_a_single_value_has_a_mean_and_no_interval():
-    got = estimate(np.array([5.0]))
-    assert got.mean == 5.0
-    assert np.isnan(got.low)
-    assert np.isnan(got.high)
-
-
-def test_a_policy_compared_with_itself_differs_by_exactly_nothing():
-    values = np.random.default_rng(0).normal(1e6, 1e5, size=64)
-    got = compare(values, values.copy())
-    assert (got.difference.mean, got.difference.low, got.difference.high) == (0.0, 0.0, 0.0)
-    assert got.share_won == 0.0
-
-
-def test_paired_difference_and_share_won_by_hand():
-    a, b = np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 2.0, 5.0, 3.0])
-    assert compare(a, b, "lower").difference.mean == pytest.approx(-0.5)
-    assert compare(a, b, "lower").share_won == 0.5  # the tie is no win
-    assert compare(a, b, "higher").share_won == 0.25
-    assert np.isnan(compare(a, b, "neither").share_won)
-    with pytest.raises(ValueError, match="same seeds"):
-        compare(a, b[:3])
-
-
-def test_pairing_takes_out_what_the_worlds_have_in_common():
-    rng = np.random.default_rng(5)
-    worlds = rng.normal(1e6, 1e5, size=64)
-    better = worlds - 1e3 + rng.normal(0.0, 1e3, size=64)
-    got = compare(better, worlds).difference
-    assert got.high < 0.0 < estimate(better).high - estimate(worlds).low  # the separate intervals overlap
-
-
-def comparison_of(*names, count=6):
-    ledger, events = hand_made_episodes()
-    tables = []
-    for i, name in enumerate(names):
-        rng = np.random.default_rng(i)
-        ledgers = ledger[:1] * rng.uniform(0.9, 1.1, size=(count, 1, 1))
-        measures = measure(ledgers, LINES, np.repeat(events[:1], count, axis=0), EVENTS, np.full(count, 1_000.0))
-        costs = {x: ledgers.sum(axis=1)[:, j] for j, x in enumerate(LINES) if x not in TRANSFER_LINES}
-        seeds = seed_set("validation", count)
-        tables.append(EpisodeTable(name, "local", "pocket", tuple(seeds.seeds), measures, costs))
-    return Comparison("pocket", seed_set("validation", count), tuple(tables))
-
-
-def test_json_has_the_layout_promised(tmp_path):
+def test_json_has_the_layout_promised(judged, tmp_path):
     path = tmp_path / "new" / "out.json"
-    report.write_json(comparison_of("one", "two", "three"), path)
+    export.write_json(export.to_json(judged), path)
     data = json.loads(path.read_text())
-    assert list(data) == ["scenario", "seeds", "policies", "paired", "first_seed", "version", "scenario_hash"]
+    assert list(data)[:4] == ["scenario", "seeds", "policies", "paired"]
+    assert list(data)[4:] == ["first_seed", "version", "scenario_hash", "units"]
     assert (data["first_seed"], data["version"]) == (0, fabmesh.__version__)
     assert data["scenario"] == "pocket"
     assert data["seeds"] == {"space": "validation", "count": 6}
-    assert [policy["name"] for policy in data["policies"]] == ["one", "two", "three"]
+    assert [policy["name"] for policy in data["policies"]] == list(RULES)
     first = data["policies"][0]
     assert list(first)[:3] == ["name", "sees", "episodes"]
     assert (first["sees"], first["episodes"]) == ("local", 6)
     for name in ("network_cost", "controllable_cost", "mission_cost", "deadstock", "fill_rate"):
-        assert set(first[name]) == {"mean", "ci95"}
+        assert list(first[name]) == ["mean", "ci95", "median", "iqm", "cvar95"]
+        assert data["units"][name] == ("share" if name == "fill_rate" else "EUR")
         low, high = first[name]["ci95"]
         assert low <= first[name]["mean"] <= high
-    assert {(row["a"], row["b"]) for row in data["paired"]} == {("one", "two"), ("one", "three"), ("two", "three")}
+    assert {(row["a"], row["b"]) for row in data["paired"]} == set(itertools.combinations(RULES, 2))
     for row in data["paired"]:
-        assert list(row) == ["a", "b", "measure", "difference", "ci95", "share_won"]
+        assert list(row) == ["a", "b", "measure", "difference", "ci95", "share_won", "median", "iqm"]
     network = next(row for row in data["paired"] if row["measure"] == "network_cost")
     a, b = data["policies"][:2]
     assert network["difference"] == pytest.approx(a["network_cost"]["mean"] - b["network_cost"]["mean"])
     assert list(path.parent.iterdir()) == [path]  # nothing half-written beside it
 
 
-def test_json_of_a_single_episode_says_null_instead_of_an_interval(tmp_path):
-    path = tmp_path / "out.json"
-    report.write_json(comparison_of("one", "two", count=1), path)
-    assert json.loads(path.read_text())["policies"][0]["network_cost"]["ci95"] == [None, None]
+def test_json_of_a_single_episode_says_null_instead_of_an_interval():
+    one = compare_entries(parse_entries(["idle", "random"]), POCKET, seed_set("validation", 1), quiet=True)
+    data = export.to_json(one)
+    assert data["policies"][0]["network_cost"]["ci95"] == [None, None]
+    assert data["policies"][0]["on_time_share"]["mean"] is None  # of nothing delivered
 
 
-def test_csv_has_a_row_per_policy_and_seed_with_units_in_its_head(tmp_path):
+def test_csv_has_a_row_per_policy_and_seed_with_units_in_its_head(judged, tmp_path):
     path = tmp_path / "out.csv"
-    comparison = comparison_of("one", "two")
-    report.write_csv(comparison, path)
+    export.write_csv(trained_thrice(judged), path)
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 12
-    assert {row["policy"] for row in rows} == {"one", "two"}
-    assert float(rows[0]["network_cost [EUR]"]) == comparison.tables[0].measures["network_cost"][0]
-    lines = sum(float(value) for key, value in rows[0].items() if key.startswith("cost "))
-    assert lines == pytest.approx(float(rows[0]["network_cost [EUR]"]))
+    assert len(rows) == (3 + 3) * 6
+    assert [row["run"] for row in rows if row["policy"] == "learner"] == ["1"] * 6 + ["2"] * 6 + ["3"] * 6
+    first = next(row for row in rows if row["policy"] == "base_stock")
+    assert float(first["network_cost [EUR]"]) == judged.rows[0].values("network_cost")[0, 0]
+    lines = sum(float(value) for key, value in first.items() if key.startswith("cost "))
+    assert lines == pytest.approx(float(first["network_cost [EUR]"]))
 
 
-def test_tables_fit_a_terminal_of_80_columns():
-    console = Console(width=80, record=True, file=io.StringIO())
-    report.print_tables(comparison_of("base_stock", "nearest"), console)
-    text = console.export_text()
+def test_marl_eval_layout(judged):
+    """Environment, task, algorithm, run, step: as many runs and values of every algorithm, nothing undefined."""
+    data = export.to_marl_eval(trained_thrice(judged))
+    (environment,) = data.values()
+    (task,) = environment.values()
+    assert list(environment) == ["pocket"]
+    assert list(task) == ["learner", *RULES]
+    kinds = set()
+    for runs in task.values():
+        assert list(runs) == ["run_1", "run_2", "run_3"]
+        for run in runs.values():
+            assert list(run) == ["step_1", "absolute_metrics"]
+            assert run["step_1"]["step_count"] == 0
+            kinds.add((tuple(run["step_1"])[1:], tuple(run["absolute_metrics"])))
+            for values in run["absolute_metrics"].values():
+                assert len(values) == 6
+                assert np.isfinite(values).all()
+            assert run["absolute_metrics"]["return"] == [-cost for cost in run["absolute_metrics"]["network_cost"]]
+    assert len(kinds) == 1
+    (names,) = kinds
+    assert names[0] == names[1]
+    assert "on_time_share" not in names[0]  # idle delivers nothing
+    json.dumps(data, allow_nan=False)
+
+
+def printed(comparison, width):
+    console = Console(width=width, record=True, file=io.StringIO())
+    report.print_tables(comparison, console)
+    return console.export_text()
+
+
+def test_tables_fit_100_columns_with_the_longest_names(judged):
+    name = "cost_plus+can_order+eoq_discount"
+    text = printed(renamed(judged, "tuned", name, "base_stock", "nearest", "random", "idle"), 100)
     assert "…" not in text
-    for word in ("base_stock", "nearest", "local", "kEUR"):
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    for word in (name, "tuned", "local", "kEUR", "CVaR95", "IQM", "Gini", "tuned less each policy"):
         assert word in text
+    assert sum(line.startswith(name) for line in lines) == 5  # a line of its own in each table
+
+
+def test_tables_of_an_algorithm_show_its_runs(judged):
+    text = printed(trained_thrice(judged), 100)
+    lines = text[text.index("training runs") :].splitlines()
+    line = next(line for line in lines if line.startswith("learner  "))
+    mean = judged.rows[0].mean("controllable_cost") / 1e3
+    assert line.split() == ["learner", "3", f"{0.99 * mean:,.1f}", f"{1.02 * mean:,.1f}"]
+
+
+def test_markdown_holds_the_same_tables_and_the_command(judged):
+    text = report.markdown(judged, ["fabmesh-evaluate --scenario pocket"])
+    assert text.startswith("```bash\nfabmesh-evaluate --scenario pocket\n```\n")
+    for sheet in report.sheets(judged):
+        assert f"**{sheet.title}**" in text
+        for row in sheet.rows:
+            assert f"| {' | '.join(row)} |" in text
+
+
+def test_many_policies_are_compared_with_one(judged):
+    many = renamed(judged, "one", "two", "base_stock", "three", "four", against="base_stock")
+    assert [(a.name, b.name) for a, b in many.shown_pairs()] == [
+        ("base_stock", name) for name in ("one", "two", "three", "four")
+    ]
+    assert len(judged.shown_pairs()) == 3
 
 
 def test_a_loss_is_not_called_a_saving():
@@ -246,13 +177,9 @@ def test_a_loss_is_not_called_a_saving():
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
-def test_paired_figure_has_ticks_that_can_be_told_apart(scale):
-    comparison = comparison_of("one", "two", "three")
-    tables = []
-    for i, table in enumerate(comparison.tables):
-        cost = scale * (table.measures["network_cost"] + 1e6 * (i == 2))
-        tables.append(replace(table, measures={**table.measures, "network_cost": cost}))
-    figure = plots.paired_differences(replace(comparison, tables=tuple(tables)))
+def test_paired_figure_has_ticks_that_can_be_told_apart(judged, scale):
+    rows = tuple(scaled(row, scale) for row in judged.rows)
+    figure = plots.paired_differences(Comparison(POCKET, judged.seeds, rows, "base_stock"))
     figure.draw_without_rendering()
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert "symlog" in figure.axes[0].get_xscale()
@@ -260,22 +187,82 @@ def test_paired_figure_has_ticks_that_can_be_told_apart(scale):
     assert "-0" not in labels
 
 
-def test_many_policies_are_shown_against_one():
-    figure = plots.paired_differences(comparison_of("one", "two", "base_stock", "three", "four"))
-    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels == [f"{name} - base_stock" for name in ("one", "two", "three", "four")]
-
-
-def test_figures_are_written_whole(tmp_path):
-    comparison = comparison_of("one", "two", "three")
-    odd = replace(comparison.tables[0], costs={**comparison.tables[0].costs, "new_line": np.ones(6)})
-    for case in (comparison, Comparison("pocket", comparison.seeds, (odd,))):
-        paths = plots.save_figures(plots.comparison_figures(case), tmp_path)
+def test_figures_are_written_whole(judged, tmp_path):
+    first = judged.rows[0].runs[0]
+    odd = replace(first, costs={**first.costs, "new_line": np.ones(6)}, trace=None)
+    cases = {
+        "rules": (judged, {"cost_by_line", "paired_network_cost", "stock_over_time", "network_map_base_stock"}),
+        "unwatched": (Comparison(POCKET, judged.seeds, (Row("odd", (odd,)),), "odd"), {"cost_by_line"}),
+    }
+    for name, (case, expected) in cases.items():
+        paths = figures.save_figures(figures.comparison_figures(case), tmp_path / name)
+        assert {path.stem for path in paths} == expected == {path.stem for path in (tmp_path / name).iterdir()}
         assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
-    curve = plots.learning_curve(np.array([1e4, 2e4]), np.array([9e5, 8e5]), {"base_stock": 8.5e5}, "mappo on pocket")
-    (path,) = plots.save_figures({"curve": curve}, tmp_path)
-    assert path.read_bytes().startswith(b"\x89PNG")
-    assert not [path for path in tmp_path.iterdir() if path.suffix != ".png"]
+
+
+def words_in(figure):
+    """Every text of a figure with where it is drawn, in pixels."""
+    figure.draw_without_rendering()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    found = [text for text in figure.findobj(mpl.text.Text) if text.get_text().strip() and text.get_visible()]
+    return [(text.get_text(), text.get_window_extent(renderer)) for text in found]
+
+
+def test_figures_have_units_and_no_text_over_another(judged):
+    many = renamed(judged, "tuned", "cost_plus+can_order+eoq_discount", "base_stock", "nearest", "random", "idle")
+    for name, figure in figures.comparison_figures(many).items():
+        words = words_in(figure)
+        assert any("EUR" in text or "kg" in text for text, _ in words), name
+        for (one, a), (other, b) in itertools.combinations(words, 2):
+            apart = a.x1 <= b.x0 + 1 or b.x1 <= a.x0 + 1 or a.y1 <= b.y0 + 1 or b.y1 <= a.y0 + 1
+            assert apart, f"{name}: {one!r} lies over {other!r}"
+
+
+def write_run(directory, costs, opponent=8.5e4):
+    """A run directory that tells of validations every 1,000 steps."""
+    directory.mkdir(parents=True)
+    names = ["iteration", "steps", *(f"validation/network_cost_{kind}" for kind in ("mode", "sample", "base_stock"))]
+    lines = [",".join(names), "0,500,,,"]
+    lines += [f"{i},{1000 * i},{cost},{1.01 * cost},{opponent}" for i, cost in enumerate(costs, start=1)]
+    (directory / "progress.csv").write_text("\n".join(lines) + "\n")
+    (directory / "best.pt").write_text("")
+
+
+def test_learning_curves_come_from_run_directories(tmp_path):
+    write_run(tmp_path / "a1", (9e4, 8e4))
+    write_run(tmp_path / "a2", (9.2e4, 8.1e4), opponent=8.6e4)
+    sources = (str(tmp_path / "a1"), str(tmp_path / "a1" / "best.pt") + ":sample", str(tmp_path / "a2"), "base_stock")
+    found = curves.curves_of(sources)
+    assert [curve.name for curve in found] == ["a1", "a2"]
+    assert found[0].steps.tolist() == [1000.0, 2000.0]
+    assert found[0].scores["most likely action"].tolist() == [9e4, 8e4]
+    assert found[0].opponents == {"base_stock": 8.5e4}
+    assert curves.steps_of_run(sources[1]) == 2000
+    assert curves.steps_of_run("base_stock") == 0
+    figure = plots_time.learning_curves(found, "pocket")
+    labels = {text.get_text() for text in figure.axes[0].get_legend().get_texts()}
+    assert labels == {f"{run}, {kind} action" for run in ("a1", "a2") for kind in ("most likely", "sampled")} | {
+        "base_stock"
+    }
+    (tmp_path / "a1" / "progress.csv").write_text("iteration,steps\n1,many\n")
+    assert curves.curves_of(sources[:1]) == []
+    assert curves.steps_of_run(sources[0]) == 0
+
+
+def test_tensorboard_holds_scalars_settings_tables_and_figures(judged, tmp_path):
+    for _ in range(2):  # a second time in place of the first
+        log_tensorboard(judged, tmp_path, {"cost_by_line": plots.cost_by_line(judged)})
+    for row in judged.rows:
+        logged = EventAccumulator(str(tmp_path / row.name)).Reload()
+        scalars = logged.Tags()["scalars"]
+        (cost,) = logged.Scalars("evaluation/network_cost")
+        assert cost.value == pytest.approx(row.mean("network_cost"))
+        assert {"controllable_cost/cvar95", "ledger_eur/material", "stock_eur_by_day/depots"} <= set(scalars)
+        assert len(logged.Scalars("stock_eur_by_day/written_off")) == POCKET.episode_d
+        assert "_hparams_/session_start_info" in logged.summary_metadata
+    pictures = EventAccumulator(str(tmp_path / "tables_and_figures")).Reload()
+    assert pictures.Tags()["images"] == ["cost_by_line"]
+    assert "tables/text_summary" in pictures.summary_metadata
 
 
 def test_a_file_that_cannot_be_finished_leaves_what_was_there(tmp_path):
@@ -310,6 +297,32 @@ def test_seed_spaces_are_disjoint_and_named():
     assert len(sets["validation"]) == 64
     assert len(sets["test"]) == 256
     assert seed_set("test", 2, first=254).seeds == seed_set("test", 256).seeds[254:]
+    numbered = [set(seed_set(f"holdout:{number}", 300).seeds) for number in (0, 1, 2, 4294967295)]
+    assert len(set.union(*numbered, sets["test"], sets["validation"], sets["train"])) == 4 * 300 + 64 + 256 + 300
+
+
+def test_what_is_typed_becomes_rows(tmp_path):
+    runs = [str(tmp_path / name) for name in ("a,1", "b1", "b2")]
+    for run in runs:
+        Path(run).mkdir()
+    typed = ["base_stock", runs[0], f"mappo={runs[1]},{runs[2]}", f"{runs[1]}:sample"]
+    plain = [
+        Entry(("base_stock",)),
+        Entry((runs[0],)),
+        Entry((runs[1], runs[2]), "mappo"),
+        Entry((f"{runs[1]}:sample",)),
+    ]
+    assert parse_entries(typed) == plain
+    sampled = Entry((f"{runs[1]}:sample", f"{runs[2]}:sample"), "mappo:sample")
+    assert parse_entries(typed, "both") == [
+        plain[0], plain[1], Entry((f"{runs[0]}:sample",)), plain[2], sampled, plain[3],
+    ]  # fmt: skip
+    assert parse_entries(typed, "sampled")[2:] == [sampled, plain[3]]
+    for wrong in ("", ",", "a,", "=a", "a=", "a=b,,c"):
+        with pytest.raises(FabmeshError, match="names nothing"):
+            parse_entries([wrong])
+    with pytest.raises(FabmeshError, match="only training runs"):
+        parse_entries(["base_stock,nearest"])[0].policies(POCKET)
 
 
 @pytest.mark.parametrize(
@@ -320,6 +333,12 @@ def test_seed_spaces_are_disjoint_and_named():
         ("test", 200, 100, "at most 156"),
         ("train", 4, -1, "numbered from 0"),
         ("tests", 4, 0, "unknown seed space"),
+        ("test:7", 4, 0, "only holdout takes a number"),
+        ("holdout:x", 4, 0, "must be whole"),
+        ("holdout:-1", 4, 0, "must be whole"),
+        ("holdout:", 4, 0, "must be whole"),
+        ("holdout:4294967296", 4, 0, "must be whole"),
+        ("holdout:1", 4, 1 << 20, "use another number"),
     ],
 )
 def test_impossible_seeds_are_refused(space, count, first, message):

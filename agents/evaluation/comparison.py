@@ -6,16 +6,83 @@ import hashlib
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
+from fabmesh.agents.evaluation.entries import Entry
+from fabmesh.agents.evaluation.measures import measure_named
 from fabmesh.agents.evaluation.protocol import EpisodeTable, evaluate
 from fabmesh.agents.evaluation.seeds import SeedSet
-from fabmesh.agents.policy import Policy
+from fabmesh.agents.evaluation.statistics import Floats, Paired, Summary, compare, estimate, estimates, summarise
+from fabmesh.agents.evaluation.trace import Trace
+from fabmesh.agents.policy import Policy, Sees
+from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import CACHE_DIRECTORY
 from fabmesh.envs.network.scenario import Scenario
+
+ALL_PAIRS = 4  # of more policies each is compared with one
+
+
+@dataclass(frozen=True)
+class Row:
+    """One policy, or one algorithm trained several times, on all seeds.
+
+    Attributes:
+        name: Name in tables, distinct within a comparison.
+        runs: One table per training run; of a heuristic there is one.
+        sources: What each run was made from, as typed.
+    """
+
+    name: str
+    runs: tuple[EpisodeTable, ...]
+    sources: tuple[str, ...] = ()
+
+    @property
+    def sees(self) -> Sees:
+        """What it may read."""
+        return self.runs[0].sees
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes over all runs."""
+        return sum(table.episodes for table in self.runs)
+
+    def values(self, measure: str) -> Floats:
+        """A measure, [runs, seeds]."""
+        return np.array([table.measures[measure] for table in self.runs])
+
+    def mean(self, measure: str) -> float:
+        """Its mean over all episodes."""
+        return float(self.values(measure).mean())
+
+    def cost_line(self, line: str) -> float:
+        """Mean of a cost line of the ledger over all episodes, EUR."""
+        return float(np.mean([table.costs[line] for table in self.runs]))
+
+    @property
+    def trace(self) -> Trace | None:
+        """Day by day, of the first run."""
+        return self.runs[0].trace
+
+    @cached_property
+    def summaries(self) -> dict[str, Summary]:
+        """Every measure over all episodes; worked out once."""
+        names = list(self.runs[0].measures)
+        blocks = {name: self.values(name) for name in names}
+        if len(self.runs) == 1:
+            means = estimates(np.concatenate(list(blocks.values())))
+        else:
+            means = [estimate(block) for block in blocks.values()]
+        return {
+            name: summarise(blocks[name], measure_named(name).better, mean)
+            for name, mean in zip(names, means, strict=True)
+        }
 
 
 @dataclass(frozen=True)
@@ -23,25 +90,57 @@ class Comparison:
     """Policies judged on the same seeds.
 
     Attributes:
-        scenario: Name of the scenario.
+        scenario: The network.
         seeds: The seeds.
-        tables: One table per policy, in the order asked for, with distinct names.
-        scenario_hash: Short hash of every number of the scenario; a name alone does not say which edition it was.
+        rows: One per policy, in the order asked for.
+        against: Name of the row that many others are compared with.
     """
 
-    scenario: str
+    scenario: Scenario
     seeds: SeedSet
-    tables: tuple[EpisodeTable, ...]
-    scenario_hash: str = ""
+    rows: tuple[Row, ...]
+    against: str
 
-    def pairs(self) -> list[tuple[EpisodeTable, EpisodeTable]]:
+    @cached_property
+    def _paired(self) -> dict[tuple[str, str, str], Paired]:
+        return {}
+
+    @property
+    def scenario_hash(self) -> str:
+        """Short hash of every number of the scenario."""
+        return hash_of(self.scenario)
+
+    @property
+    def reference(self) -> Row:
+        """The row that others are compared with."""
+        return next(row for row in self.rows if row.name == self.against)
+
+    def pairs(self) -> list[tuple[Row, Row]]:
         """Every policy with every later one."""
-        return list(itertools.combinations(self.tables, 2))
+        return list(itertools.combinations(self.rows, 2))
+
+    def shown_pairs(self) -> list[tuple[Row, Row]]:
+        """The pairs that tables and figures have room for: all of a few policies, of many the reference with each."""
+        if len(self.rows) <= ALL_PAIRS:
+            return self.pairs()
+        return [(self.reference, row) for row in self.rows if row is not self.reference]
+
+    def paired(self, a: Row, b: Row, measure: str) -> Paired:
+        """How two policies compare in a measure; worked out once."""
+        key = (a.name, b.name, measure)
+        if key not in self._paired:
+            self._paired[key] = compare(a.values(measure), b.values(measure), measure_named(measure).better)
+        return self._paired[key]
+
+
+def full_hash_of(scenario: Scenario) -> str:
+    """Hash of every number of a scenario, its name included."""
+    return hashlib.sha256(repr(scenario).encode()).hexdigest()
 
 
 def hash_of(scenario: Scenario) -> str:
-    """Short hash of every number of a scenario, its name included."""
-    return hashlib.sha256(repr(scenario).encode()).hexdigest()[:10]
+    """Short hash of every number of a scenario; a name alone does not say which edition it was."""
+    return full_hash_of(scenario)[:10]
 
 
 def announce_compilation() -> None:
@@ -52,26 +151,78 @@ def announce_compilation() -> None:
         )
 
 
-def compare_policies(
-    policies: Sequence[Policy], scenario: Scenario, seeds: SeedSet, threads: int = 1, quiet: bool = False
+def compare_entries(
+    entries: Sequence[Entry],
+    scenario: Scenario,
+    seeds: SeedSet,
+    threads: int = 1,
+    quiet: bool = False,
+    against: str | None = None,
 ) -> Comparison:
     """Judge policies one after the other, each on all seeds at once, with a progress bar on stderr.
 
     Args:
-        policies: At least one; a policy given twice is judged twice, its second row numbered.
+        entries: At least one; what is given twice is judged twice, its second row numbered.
         scenario: The network.
         seeds: The seeds.
         threads: Threads that step the batch.
         quiet: No progress bar.
+        against: Name of the row that others are compared with where there are many; None: the first.
+
+    Raises:
+        FabmeshError: If a policy cannot be made; nothing has been stepped then.
     """
+    named = _with_distinct_names([(entry, entry.policies(scenario)) for entry in entries])
+    reference = require_row([name for name, _, _ in named], against)
     announce_compilation()
-    tables: list[EpisodeTable] = []
+    rows: list[Row] = []
+    days = sum(len(policies) for _, _, policies in named) * scenario.episode_d
+    with one_torch_thread(), tqdm(total=days, unit="day", disable=quiet, file=sys.stderr) as bar:
+        for name, entry, policies in named:
+            tables = []
+            for number, policy in enumerate(policies, start=1):
+                run = f" (run {number} of {len(policies)})" if len(policies) > 1 else ""
+                bar.set_description(f"{name}{run} on {seeds.count} seeds")
+                tables.append(evaluate(policy, scenario, seeds.seeds, threads, bar.update))
+            rows.append(Row(name, tuple(tables), entry.members))
+    return Comparison(scenario, seeds, tuple(rows), reference)
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Let networks compute on one thread: numbers do not depend on the machine, and worlds are stepped beside them.
+
+    Threads that wait for each other beside those of the worlds made it ten times slower on a busy machine.
+    """
+    torch: Any = sys.modules.get("torch")  # rules do without it, and it takes a second to load
+    before = torch.get_num_threads() if torch is not None else 1
+    if torch is not None:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if torch is not None:
+            torch.set_num_threads(before)
+
+
+def require_row(names: Sequence[str], against: str | None) -> str:
+    """The name of the row that others are compared with: the one asked for, or the first.
+
+    Raises:
+        FabmeshError: If there is no such row.
+    """
+    if against is None:
+        return names[0]
+    if against not in names:
+        raise FabmeshError(f"--against {against}: no such row; there are {', '.join(names)}")
+    return against
+
+
+def _with_distinct_names(made: Sequence[tuple[Entry, list[Policy]]]) -> list[tuple[str, Entry, list[Policy]]]:
     before: Counter[str] = Counter()
-    with tqdm(total=len(policies) * scenario.episode_d, unit="day", disable=quiet, file=sys.stderr) as bar:
-        for policy in policies:
-            bar.set_description(f"{policy.name} on {seeds.count} seeds")
-            table = evaluate(policy, scenario, seeds.seeds, threads, bar.update)
-            before[policy.name] += 1
-            number = before[policy.name]
-            tables.append(table if number == 1 else replace(table, policy=f"{policy.name} ({number})"))
-    return Comparison(scenario.name, seeds, tuple(tables), hash_of(scenario))
+    named = []
+    for entry, policies in made:
+        name = entry.row_name(policies)
+        before[name] += 1
+        named.append((name if before[name] == 1 else f"{name} ({before[name]})", entry, policies))
+    return named

@@ -23,8 +23,9 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from fabmesh.agents.evaluation.measures import Floats, measure
+from fabmesh.agents.evaluation.measures import measure
 from fabmesh.agents.evaluation.seeds import seed_set
+from fabmesh.agents.evaluation.statistics import Floats
 from fabmesh.agents.policy import Levels, Masks, Observations, Policy, Sees
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.errors import FabmeshError

@@ -1,22 +1,25 @@
-"""Every measure of a result, worked out in one place from an episode's ledger and event counts.
+"""Every measure of a result, worked out in one place: from the ledger, the event counts, and the network itself.
 
 The one code path from the world to a number in a table: heuristics, learned policies and planners alike go through
-`measure`. Costs are EUR per episode, settlement included; definitions are those of the model (`docs`, section 9).
+`measure`, and where the network stands by through `measure_network` as well. Costs are EUR per episode, settlement
+included; definitions are those of the model (`docs/model.md`, section 9). `docs/measures.md` shows the catalogue.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats: TypeAlias = NDArray[np.float64]
+from fabmesh.agents.evaluation.statistics import Better, Floats
+from fabmesh.agents.evaluation.trace import Trace
+from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
+from fabmesh.envs.network.state import F_RECEIVED
 
 FREIGHT_LINES = ("order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight")
 TRANSFER_LINES = ("revenue", "transfers")  # paid between agents and customers: no cost of the network
+PRODUCTION_LINES = ("material", "machine", "energy", "labour", "overtime", "setup", "scrap")
 
 
 @dataclass(frozen=True)
@@ -27,50 +30,151 @@ class Measure:
         name: Key in JSON and in `EpisodeTable.measures`.
         label: Words for tables and axes.
         unit: Unit; "share" is dimensionless and from 0 to 1 unless said.
+        formula: How it is worked out, in ledger lines and event counts of one episode.
         better: Which way is better, if either is.
     """
 
     name: str
     label: str
     unit: str
-    better: Literal["lower", "higher", "neither"] = "lower"
+    formula: str
+    better: Better = "lower"
 
 
 MEASURES = (
-    Measure("network_cost", "network cost", "EUR"),
-    Measure("controllable_cost", "controllable cost", "EUR"),
-    Measure("mission_cost", "mission cost", "EUR"),
-    Measure("network_cost_per_unit", "network cost per unit delivered", "EUR/unit"),
-    Measure("controllable_cost_per_unit", "controllable cost per unit delivered", "EUR/unit"),
-    Measure("mission_cost_per_unit", "mission cost per unit delivered", "EUR/unit"),
-    Measure("deadstock", "deadstock write-off net of salvage", "EUR"),
-    Measure("deadstock_share", "deadstock at book value / purchases, retail included", "share"),
-    Measure("logistics_cost", "order and freight cost", "EUR"),
-    Measure("logistics_share", "logistics / network cost", "share"),
-    Measure("retail_share", "bought at retail / purchases, retail included", "share"),
-    Measure("lateness_cost", "lateness", "EUR"),
-    Measure("lost_cost", "lost and cancelled orders", "EUR"),
-    Measure("holding_cost", "holding", "EUR"),
-    Measure("settlement_cost", "settlement at the end", "EUR"),
-    Measure("fill_rate", "units delivered / ordered", "share", "higher"),
-    Measure("on_time_share", "units on time / delivered", "share", "higher"),
-    Measure("lost_share", "units lost / ordered", "share"),
-    Measure("cancelled_share", "units cancelled / ordered", "share"),
-    Measure("lead_time_days", "lead time of delivered units", "days"),
-    Measure("tender_win_share", "tenders awarded / posted", "share", "higher"),
-    Measure("supplier_orders", "supplier orders of depots", "orders", "neither"),
-    Measure("hub_consignments", "consignments to hubs", "consignments", "neither"),
-    Measure("shortage_days", "days a hub lacked a material it needed", "hub-material days"),
-    Measure("overtime_hours", "overtime", "h", "neither"),
-    Measure("masked_actions", "actions without effect", "actions", "neither"),
+    Measure("network_cost", "network cost", "EUR", "sum of all cost lines over agents and platform"),
+    Measure("controllable_cost", "controllable cost", "EUR", "network cost - standard cost of all units on the tape"),
+    Measure("mission_cost", "mission cost", "EUR", "order_cost + all freight lines + deadstock"),
+    Measure("network_cost_per_unit", "network cost per unit delivered", "EUR/unit", "network cost / units_delivered"),
+    Measure(
+        "controllable_cost_per_unit",
+        "controllable cost per unit delivered",
+        "EUR/unit",
+        "controllable cost / units_delivered",
+    ),
+    Measure("mission_cost_per_unit", "mission cost per unit delivered", "EUR/unit", "mission cost / units_delivered"),
+    Measure("deadstock", "deadstock write-off net of salvage", "EUR", "line deadstock"),
+    Measure(
+        "deadstock_share",
+        "deadstock at book value / purchases, retail included",
+        "share",
+        "deadstock_gross_eur / (purchases_eur + retail_eur)",
+    ),
+    Measure("logistics_cost", "order and freight cost", "EUR", "order_cost + all freight lines"),
+    Measure("logistics_share", "logistics / network cost", "share", "logistics cost / network cost"),
+    Measure(
+        "retail_share",
+        "bought at retail / purchases, retail included",
+        "share",
+        "retail_eur / (purchases_eur + retail_eur)",
+    ),
+    Measure("lateness_cost", "lateness", "EUR", "line lateness"),
+    Measure("lost_cost", "lost and cancelled orders", "EUR", "line lost"),
+    Measure("holding_cost", "holding", "EUR", "line holding"),
+    Measure("settlement_cost", "settlement at the end", "EUR", "line settlement"),
+    Measure("fill_rate", "units delivered / ordered", "share", "units_delivered / units_ordered", "higher"),
+    Measure("on_time_share", "units on time / delivered", "share", "units_on_time / units_delivered", "higher"),
+    Measure("lost_share", "units lost / ordered", "share", "units_lost / units_ordered"),
+    Measure("cancelled_share", "units cancelled / ordered", "share", "units_cancelled / units_ordered"),
+    Measure("lead_time_days", "lead time of delivered units", "days", "lead_time_unit_days / units_delivered"),
+    Measure("tender_win_share", "tenders awarded / posted", "share", "tenders_won / tenders_posted", "higher"),
+    Measure("supplier_orders", "supplier orders of depots", "orders", "supplier_orders", "neither"),
+    Measure("hub_consignments", "consignments to hubs", "consignments", "hub_consignments", "neither"),
+    Measure(
+        "shortage_days",
+        "days a hub lacked a material it needed",
+        "hub-material days",
+        "shortage_hub_material_days",
+    ),
+    Measure("overtime_hours", "overtime", "h", "overtime_h", "neither"),
+    Measure("masked_actions", "actions without effect", "actions", "masked_actions", "neither"),
+    Measure("skilled_hours", "technicians' hours worked", "h", "labour_h", "neither"),
+    Measure(
+        "scrap_share",
+        "unit-stages scrapped / (units delivered + scrapped)",
+        "share",
+        "units_scrapped / (units_delivered + units_scrapped)",
+    ),
+    Measure(
+        "inventory_turns_per_year",
+        "material used / mean inventory, per year",
+        "1/year",
+        f"line material x {WORKING_DAYS_PER_YEAR} d / inventory_eur_days",
+        "neither",
+    ),
+    Measure(
+        "realised_markup",
+        "paid for production / production cost - 1",
+        "share",
+        "(revenue - last_mile_freight) / (material + machine + energy + labour + overtime + setup + scrap) - 1",
+        "neither",
+    ),
 )
-BY_NAME = {item.name: item for item in MEASURES}
+NETWORK_MEASURES = (
+    Measure("inventory_value_eur", "mean book value of all stock", "EUR", "inventory_eur_days / days", "neither"),
+    Measure(
+        "depot_price_over_bulk",
+        "paid to suppliers / the same at bulk price",
+        "ratio, at least 1",
+        "value / (quantity x bulk price) over what depots received",
+    ),
+    Measure(
+        "depot_price_over_retail",
+        "paid to suppliers / the same at retail price",
+        "ratio, at most 1",
+        "value / (quantity x retail price) over what depots received",
+    ),
+    Measure(
+        "labour_utilisation",
+        "technicians' hours worked / regular hours",
+        "share, above 1 with overtime",
+        "labour_h / (technicians x hours a day x days)",
+        "neither",
+    ),
+    Measure(
+        "bid_markup",
+        "mean mark-up of standing bids that won, by machine hours",
+        "share",
+        "sum of hours won x mark-up bid / sum of hours won (lots; read off day by day)",
+        "neither",
+    ),
+    Measure(
+        "hub_profit",
+        "profit of all hubs",
+        "EUR",
+        "hubs' revenue + transfers - their cost lines",
+        "higher",
+    ),
+    Measure(
+        "gini_hub_profit",
+        "Gini coefficient of the hubs' profits",
+        "0 = equal; above 1 possible with losses",
+        "sum over pairs |x_i - x_j| / (2 n sum x); undefined unless the hubs together make a profit",
+    ),
+    Measure(
+        "gini_hub_work",
+        "Gini coefficient of the hubs' revenue per technician",
+        "share, 0 = equal",
+        "the same of revenue / technicians",
+    ),
+)
+BY_NAME = {item.name: item for item in (*MEASURES, *NETWORK_MEASURES)}
+
+
+def measure_named(name: str) -> Measure:
+    """What the name of a measure means."""
+    known = BY_NAME.get(name)
+    if known is not None:
+        return known
+    technology = name.removeprefix("utilisation_")
+    formula = f"machine_h_{technology} / (machines x hours a day x days)"
+    return Measure(name, f"{technology} hours worked / hours there", "share", formula, "neither")
 
 
 def measure(
     ledger: Floats, lines: Sequence[str], events: Floats, event_names: Sequence[str], standard_cost: Floats
 ) -> dict[str, Floats]:
-    """Work out every measure of finished episodes.
+    """Work out every measure of `MEASURES` of finished episodes.
 
     Args:
         ledger: EUR cumulated over the episode, [episodes, agents + platform, lines].
@@ -87,6 +191,7 @@ def measure(
     network = sum((by_line[line] for line in lines if line not in TRANSFER_LINES), start=np.zeros(len(ledger)))
     controllable = network - standard_cost
     logistics = sum((by_line[line] for line in FREIGHT_LINES), start=np.zeros(len(ledger)))
+    production = sum((by_line[line] for line in PRODUCTION_LINES), start=np.zeros(len(ledger)))
     mission = logistics + by_line["deadstock"]
     ordered, delivered = count["units_ordered"], count["units_delivered"]
     bought = count["purchases_eur"] + count["retail_eur"]
@@ -94,33 +199,103 @@ def measure(
         "network_cost": network,
         "controllable_cost": controllable,
         "mission_cost": mission,
-        "network_cost_per_unit": _ratio(network, delivered),
-        "controllable_cost_per_unit": _ratio(controllable, delivered),
-        "mission_cost_per_unit": _ratio(mission, delivered),
+        "network_cost_per_unit": ratio(network, delivered),
+        "controllable_cost_per_unit": ratio(controllable, delivered),
+        "mission_cost_per_unit": ratio(mission, delivered),
         "deadstock": by_line["deadstock"],
-        "deadstock_share": _ratio(count["deadstock_gross_eur"], bought),
+        "deadstock_share": ratio(count["deadstock_gross_eur"], bought),
         "logistics_cost": logistics,
-        "logistics_share": _ratio(logistics, network),
-        "retail_share": _ratio(count["retail_eur"], bought),
+        "logistics_share": ratio(logistics, network),
+        "retail_share": ratio(count["retail_eur"], bought),
         "lateness_cost": by_line["lateness"],
         "lost_cost": by_line["lost"],
         "holding_cost": by_line["holding"],
         "settlement_cost": by_line["settlement"],
-        "fill_rate": _ratio(delivered, ordered),
-        "on_time_share": _ratio(count["units_on_time"], delivered),
-        "lost_share": _ratio(count["units_lost"], ordered),
-        "cancelled_share": _ratio(count["units_cancelled"], ordered),
-        "lead_time_days": _ratio(count["lead_time_unit_days"], delivered),
-        "tender_win_share": _ratio(count["tenders_won"], count["tenders_posted"]),
+        "fill_rate": ratio(delivered, ordered),
+        "on_time_share": ratio(count["units_on_time"], delivered),
+        "lost_share": ratio(count["units_lost"], ordered),
+        "cancelled_share": ratio(count["units_cancelled"], ordered),
+        "lead_time_days": ratio(count["lead_time_unit_days"], delivered),
+        "tender_win_share": ratio(count["tenders_won"], count["tenders_posted"]),
         "supplier_orders": count["supplier_orders"],
         "hub_consignments": count["hub_consignments"],
         "shortage_days": count["shortage_hub_material_days"],
         "overtime_hours": count["overtime_h"],
         "masked_actions": count["masked_actions"],
+        "skilled_hours": count["labour_h"],
+        "scrap_share": ratio(count["units_scrapped"], delivered + count["units_scrapped"]),
+        "inventory_turns_per_year": ratio(by_line["material"] * WORKING_DAYS_PER_YEAR, count["inventory_eur_days"]),
+        "realised_markup": ratio(by_line["revenue"] - by_line["last_mile_freight"], production) - 1.0,
     }
     return {item.name: np.array(values[item.name], dtype=np.float64) for item in MEASURES}
 
 
-def _ratio(part: Floats, whole: Floats) -> Floats:
+def measure_network(
+    scenario: Scenario,
+    ledger: Floats,
+    lines: Sequence[str],
+    events: Floats,
+    event_names: Sequence[str],
+    flow: Floats,
+    trace: Trace,
+) -> dict[str, Floats]:
+    """Work out what needs the network as well: `NETWORK_MEASURES`, then the utilisation of each technology it owns.
+
+    Args:
+        scenario: The network.
+        ledger: As for `measure`.
+        lines: As for `measure`.
+        events: As for `measure`.
+        event_names: As for `measure`.
+        flow: Material per node at the end of the episode, [episodes, hubs + depots, materials, flows, 2].
+        trace: What was read off day by day.
+    """
+    count: Mapping[str, Floats] = dict(zip(event_names, np.moveaxis(events, -1, 0), strict=True))
+    hubs, days = len(scenario.hubs), scenario.episode_d
+    received = flow[:, hubs:, :, F_RECEIVED].sum(axis=1)  # [episodes, materials, quantity and value]
+    bulk = np.array([material.bulk_eur for material in scenario.materials])
+    retail = np.array([material.retail_eur for material in scenario.materials])
+    technicians = np.array([hub.technicians for hub in scenario.hubs], np.float64)
+    regular = float(technicians.sum()) * scenario.labour.hours_per_day * days
+    own = ledger[:, :hubs]
+    income = own[..., [lines.index(line) for line in TRANSFER_LINES]].sum(axis=-1)
+    cost = own[..., [i for i, line in enumerate(lines) if line not in TRANSFER_LINES]].sum(axis=-1)
+    profit = income - cost
+    values = {
+        "inventory_value_eur": count["inventory_eur_days"] / days,
+        "depot_price_over_bulk": ratio(received[..., 1].sum(axis=1), received[..., 0] @ bulk),
+        "depot_price_over_retail": ratio(received[..., 1].sum(axis=1), received[..., 0] @ retail),
+        "labour_utilisation": ratio(count["labour_h"], np.full(len(events), regular)),
+        "bid_markup": trace.bid_markup,
+        "hub_profit": profit.sum(axis=1),
+        "gini_hub_profit": gini(profit),
+        "gini_hub_work": gini(own[..., lines.index("revenue")] / technicians),
+    }
+    found = {item.name: np.array(values[item.name], dtype=np.float64) for item in NETWORK_MEASURES}
+    for name, there in _machine_hours(scenario).items():
+        found[f"utilisation_{name}"] = count[f"machine_h_{name}"] / (there * days)
+    return found
+
+
+def gini(values: Floats) -> Floats:
+    """Gini coefficient along the last axis: half the mean absolute difference over the mean (Gini 1912).
+
+    Undefined (nan) where the values do not add up to more than zero.
+    """
+    number = values.shape[-1]
+    apart = np.abs(values[..., :, None] - values[..., None, :]).sum(axis=(-2, -1))
+    return ratio(apart, 2.0 * number * values.sum(axis=-1))
+
+
+def ratio(part: Floats, whole: Floats) -> Floats:
     """Part over whole, nan where there is no whole."""
     return np.asarray(np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0))
+
+
+def _machine_hours(scenario: Scenario) -> dict[str, float]:
+    """Hours a day of each technology in the network, those it owns."""
+    hours = {
+        technology.name: technology.hours_per_day * sum(hub.machines.get(technology.name, 0) for hub in scenario.hubs)
+        for technology in scenario.technologies
+    }
+    return {name: there for name, there in hours.items() if there > 0}

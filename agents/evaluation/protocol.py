@@ -9,7 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.agents.evaluation.measures import TRANSFER_LINES, measure
+from fabmesh.agents.evaluation.measures import TRANSFER_LINES, measure, measure_network
+from fabmesh.agents.evaluation.trace import Recorder, Trace
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Scenario
@@ -32,6 +33,7 @@ class EpisodeTable:
         seeds: World seeds, in order.
         measures: Measure name -> float64 [seeds]; nan where it is undefined.
         costs: Cost line of the ledger -> float64 [seeds], EUR over the episode and the network.
+        trace: What was read off day by day, for figures; None where nobody watched.
     """
 
     policy: str
@@ -40,6 +42,7 @@ class EpisodeTable:
     seeds: tuple[int, ...]
     measures: dict[str, NDArray[np.float64]]
     costs: dict[str, NDArray[np.float64]]
+    trace: Trace | None = None
 
     @property
     def episodes(self) -> int:
@@ -68,21 +71,24 @@ def evaluate(
     """
     if not seeds:
         raise FabmeshError("no seeds to evaluate on: at least 1 episode is needed")
-    batch = HubNetworkVector(scenario, num_envs=len(seeds), threads=threads)
+    batch = HubNetworkVector(scenario, num_envs=len(seeds), threads=threads, autoreset=False)
     try:
         policy.reset(len(seeds), POLICY_SEED)
         obs, info = batch.reset(seed=list(seeds))
+        recorder = Recorder(batch)
         for _ in range(scenario.episode_d):
             obs, _, _, _, info = batch.step(policy.act(obs, info["action_mask"]))
+            recorder.day()
             if progress is not None:
                 progress(1)
         if not np.all(info["_final"]):
             raise RuntimeError(f"episodes of {scenario.name} did not end after {scenario.episode_d} days")
-        ledger = np.array(info["final_ledger"])
-        lines = batch.ledger_lines
-        measures = measure(ledger, lines, np.array(info["final_events"]), batch.event_names, info["standard_cost"])
+        ledger, events, lines = np.array(info["final_ledger"]), np.array(info["final_events"]), batch.ledger_lines
+        names, trace = batch.event_names, recorder.trace()
+        measures = measure(ledger, lines, events, names, info["standard_cost"])
+        measures |= measure_network(scenario, ledger, lines, events, names, batch.arrays.flow, trace)
     finally:
         batch.close()
     totals = ledger.sum(axis=1)
     costs = {line: totals[:, i] for i, line in enumerate(lines) if line not in TRANSFER_LINES}
-    return EpisodeTable(policy.name, policy.sees, scenario.name, tuple(seeds), measures, costs)
+    return EpisodeTable(policy.name, policy.sees, scenario.name, tuple(seeds), measures, costs, trace)
