@@ -71,7 +71,7 @@ def evaluate(
     """
     if not seeds:
         raise FabmeshError("no seeds to evaluate on: at least 1 episode is needed")
-    batch = HubNetworkVector(scenario, num_envs=len(seeds), threads=threads, autoreset=False)
+    batch = HubNetworkVector(scenario, num_envs=len(seeds), threads=threads, autoreset=False, audit=True)
     try:
         policy.reset(len(seeds), POLICY_SEED)
         obs, info = batch.reset(seed=list(seeds))

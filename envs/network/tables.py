@@ -77,6 +77,7 @@ PARAMETERS = np.dtype(
         ("lot_rows", _i4),  # rows that arrive as lots: catalogue and custom
         ("population", _f8),  # of all towns
         ("season_start_key", _u8),
+        ("audit", _i4),  # 1: the customer market books how good its awards were
     ],
     align=True,
 )
@@ -232,8 +233,10 @@ def lot_mean_units(scenario: Scenario) -> NDArray[np.float64]:
     return mean
 
 
-def build_tables(scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slots: tuple[list[int], ...]) -> Tables:
-    """Compiles a validated scenario. The slots come from `actions.component_blocks`."""
+def build_tables(
+    scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slots: tuple[list[int], ...], audit: bool = False
+) -> Tables:
+    """Compiles a validated scenario. The slots come from `actions.component_blocks`; for `audit` see the batch."""
     technologies = {t.name: k for k, t in enumerate(scenario.technologies)}
     materials = {m.name: i for i, m in enumerate(scenario.materials)}
     products = {p.name: i for i, p in enumerate(scenario.products)}
@@ -310,6 +313,7 @@ def build_tables(scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slo
     )
     agents = len(hub_town) + len(depots)
     par = _parameters(scenario, agents, len(products), lot_rows, scenario.reward.scale_eur or standard_day / agents)
+    par["audit"] = audit
     actions = scenario.actions
     lot_key = np.array(
         [[int(mix(np.uint64(name_key(t.name)) ^ r["key"])) for r in row] for t in scenario.towns], np.uint64

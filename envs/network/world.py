@@ -8,7 +8,7 @@ import numpy as np
 
 from fabmesh.envs.network.customer_market import announce_again
 from fabmesh.envs.network.kernel import kernel
-from fabmesh.envs.network.ledger import post
+from fabmesh.envs.network.ledger import post, tender_event
 from fabmesh.envs.network.rng import (
     STREAM_OUTAGE,
     STREAM_PRICE,
@@ -33,6 +33,7 @@ from fabmesh.envs.network.state import (
     E_TENDERS_LOST,
     E_TENDERS_REFUSED,
     LOST,
+    TE_POSTED,
     State,
 )
 from fabmesh.envs.network.tables import CATALOGUE, CUSTOM, Tables
@@ -200,6 +201,7 @@ def post_tenders(w: Tables, s: State, day: int, counted: bool) -> None:
                     clock.standard_cost += units * unit_standard_cost(w, row, price)
                     s.events[E_ORDERED] += units
                     s.events[E_TENDERS] += 1.0
+                    s.events[tender_event(w, i, TE_POSTED)] += 1.0
                 if clock.tenders == s.tender.shape[0]:
                     if counted:
                         s.events[E_TENDERS_REFUSED] += 1.0
