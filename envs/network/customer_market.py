@@ -441,7 +441,7 @@ def audit_award(
     won = true_cost(w, s, x, h, lot, terms)
     least = won
     for i in range(w.reach.shape[1]):
-        other = w.reach[lot.town, i]
+        other = int(w.reach[lot.town, i])
         if other < 0:
             break
         if other == h or w.hub_can[other, lot.row] == 0 or s.hub[other].down_until > day:
