@@ -14,7 +14,7 @@ from fabmesh.agents.heuristics.random_policy import RandomPolicy
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.network.scenario import Scenario
 
-__all__ = ["NAMES", "PRESETS", "ComposedPolicy", "RandomPolicy", "make"]
+__all__ = ["NAMES", "PRESETS", "ComposedPolicy", "RandomPolicy", "make", "names_for"]
 
 PRESETS: dict[str, Choices] = {
     # The textbook opponent: everything below a hub's order-up-to level joins a consignment.
@@ -51,6 +51,11 @@ _MAKERS: dict[str, Callable[[Scenario], Policy]] = {
 }
 
 NAMES = tuple(_MAKERS)
+
+
+def names_for(scenario: Scenario) -> tuple[str, ...]:
+    """The heuristics with a name that a scenario has: all of `NAMES`, `tuned` only if something has been tuned."""
+    return tuple(name for name in NAMES if name != tuned.NAME or tuned.path_for(scenario).is_file())
 
 
 def make(name: str, scenario: Scenario) -> Policy:
