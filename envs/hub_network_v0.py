@@ -254,8 +254,8 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
                 from fabmesh.envs.rendering.map import NetworkMap  # only here: matplotlib takes half a second to load
 
                 self._map = NetworkMap(self.batch.scenario)
-            return self._map.draw(read_network(self.batch, self._observed, self._ledger_before))
-        page = network_page(read_network(self.batch, self._observed, self._ledger_before))
+            return self._map.draw(read_network(self.batch, self._features(), self._ledger_before))
+        page = network_page(read_network(self.batch, self._features(), self._ledger_before))
         if self.render_mode == "ansi":
             return page
         show_page(page)
@@ -286,18 +286,25 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
 
     def _observations(self) -> Observations:
         """One copy of the buffers per role; the agents get its rows."""
-        rows: list[Observation] = []
-        for board in self._boards:
-            seen = self._observed[board.role]
-            if self.batch.mask_in_obs:
-                parts = [seen[name][0].copy() for name in ("observation", "action_mask")]
-                rows += [{"observation": features, "action_mask": mask} for features, mask in zip(*parts, strict=True)]
-            else:
-                rows += list(seen[0].copy())
+        features = self._features()
+        rows: list[Any] = [row for board in self._boards for row in features[board.role][0].copy()]
+        if self.batch.mask_in_obs:
+            masks = self._mask_rows()
+            rows = [{"observation": row, "action_mask": mask} for row, mask in zip(rows, masks, strict=True)]
         return dict(zip(self.possible_agents, rows, strict=True))
 
+    def _features(self) -> dict[str, NDArray[np.float32]]:
+        """What the batch returned last, by role, without the masks that may lie beside it."""
+        if not self.batch.mask_in_obs:
+            return self._observed
+        return {role: seen["observation"] for role, seen in self._observed.items()}
+
+    def _mask_rows(self) -> list[NDArray[np.int8]]:
+        """A copy of each agent's mask."""
+        return [row for board in self._boards for row in self._masks[board.role][0].copy()]
+
     def _infos(self, masked: list[int], cost: float, settlement: float) -> Infos:
-        masks = [row for board in self._boards for row in self._masks[board.role][0].copy()]
+        masks = self._mask_rows()
         return {
             agent: {"action_mask": mask, "masked_actions": count, "cost": cost, "settlement": settlement}
             for agent, mask, count in zip(self.possible_agents, masks, masked, strict=True)

@@ -37,6 +37,7 @@ EVENTS = (
     *("lead_time_unit_days", "tenders_posted", "tenders_won", "tenders_lost", "masked_actions"),
     *("purchases_eur", "retail_eur", "deadstock_gross_eur", "supplier_orders", "hub_consignments", "overtime_h"),
     *("shortage_hub_material_days", "outage_days", "labour_h", "units_scrapped", "inventory_eur_days"),
+    *("paid_above_bid_eur", "platform_fees_eur", "royalties_eur"),
 )
 
 
@@ -54,6 +55,7 @@ def hand_made_episodes():
         "retail_eur": 500, "deadstock_gross_eur": 100, "supplier_orders": 7, "hub_consignments": 9,
         "masked_actions": 11, "overtime_h": 12.5, "shortage_hub_material_days": 13,
         "labour_h": 70, "units_scrapped": 20, "inventory_eur_days": 3_000,
+        "paid_above_bid_eur": 21, "platform_fees_eur": 22, "royalties_eur": 23,
     }  # fmt: skip
     for name, value in counts.items():
         events[0, EVENTS.index(name)] = value
@@ -97,6 +99,9 @@ def test_measures_from_a_hand_made_ledger():
         "scrap_share": 20 / (80 + 20),
         "inventory_turns_per_year": 3 * 10 * 1 * 250 / 3_000,
         "realised_markup": (1_000 - 3 * 10 * 5) / (3 * 10 * (1 + 6 + 7 + 8 + 9 + 10 + 11)) - 1,
+        "paid_above_bid": 21,
+        "platform_fees": 22,
+        "royalties": 23,
     }
     assert set(got) == {item.name for item in MEASURES} == set(expected)
     for name, value in expected.items():
