@@ -137,7 +137,7 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
         self.possible_agents = [agent for role in batch.roles for agent in batch.agents[role]]
         self.agents: list[str] = []
         # One space object per agent: agents that shared one would share its generator, and seeding one would seed all.
-        self.observation_spaces = {
+        self.observation_spaces: dict[str, Box[Any] | Dict] = {
             agent: deepcopy(batch.single_observation_space[role])
             for role in batch.roles
             for agent in batch.agents[role]

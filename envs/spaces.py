@@ -119,7 +119,7 @@ class MaskedBox(Box[np.float32]):
         super().__init__(-1.0, 1.0, self.nvec.shape, np.float32, seed=seed)
         self._mask_starts = np.cumsum(self.nvec) - self.nvec
 
-    def sample(self, mask: NDArray[np.int8] | None = None, probability: None = None) -> NDArray[np.float32]:  # type: ignore[override]  # Box takes no mask
+    def sample(self, mask: NDArray[np.int8] | None = None, probability: None = None) -> NDArray[np.float32]:
         """One random action; with a mask, a uniform allowed level in each component, and uniform within its bin.
 
         Args:

@@ -132,9 +132,7 @@ class HubNetworkVector:
 
     def _make_spaces(self) -> None:
         rows = {role: (self.num_envs, len(self.agents[role])) for role in ROLES}
-        self.single_observation_space: dict[str, Box[Any] | Dict] = {
-            role: self._observation_space(role, ()) for role in ROLES
-        }
+        self.single_observation_space: dict[str, Any] = {role: self._observation_space(role, ()) for role in ROLES}
         self.single_action_space: dict[str, MaskedMultiDiscrete | MaskedBox] = {
             role: (MaskedBox if self.continuous_actions else MaskedMultiDiscrete)(self.spec[role].nvec)
             for role in ROLES

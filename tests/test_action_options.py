@@ -170,7 +170,7 @@ def test_what_stands_for_no_level_is_named():
         bad["hub_1"][block.start + 1] = value
         with pytest.raises(ValueError, match=rf"hub_1.*{block.name}\[{block.items[1]}\].*is {shown}.*-1 to 1"):
             env.step(bad)
-    with pytest.raises(ValueError, match="hub_0 is int64 of shape .*, expected floats"):
+    with pytest.raises(ValueError, match=r"hub_0 is int64 of shape .*, expected floats"):
         env.step(good | {"hub_0": np.zeros(good["hub_0"].shape, np.int64)})
     with pytest.raises(ValueError, match="depot_0 is float64 of shape"):
         env.step(good | {"depot_0": np.zeros(1)})
@@ -180,13 +180,13 @@ def test_what_stands_for_no_level_is_named():
     batch.reset(seed=1)
     actions = {role: np.zeros(space.shape, np.float32) for role, space in batch.action_space.items()}
     actions["depot"][1, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="depot_0 in copy 1: component trigger.* is nan, allowed are -1 to 1"):
+    with pytest.raises(ValueError, match=r"depot_0 in copy 1: component trigger.* is nan, allowed are -1 to 1"):
         batch.step(actions)
     with pytest.raises(ValueError, match="'hub' must be floats from -1 to 1, got int64"):
         batch.step({role: np.zeros(space.shape, np.int64) for role, space in batch.action_space.items()})
+    plain = parallel()
+    plain.reset(seed=1)
     with pytest.raises(ValueError, match="hub_0 is float32 of shape"):
-        plain = parallel()
-        plain.reset(seed=1)
         plain.step(good)
 
 

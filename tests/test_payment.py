@@ -33,7 +33,7 @@ FOUR_HUBS = replace(
 
 
 def reference_payments(batch, reference, promises, action, lots, tenders):
-    """(hub, key) -> (units, bid, paid), from docs/model.md; offers of a lot are ranked, tried, and what is left lost."""
+    """(hub, key) -> (units, bid, paid), from docs/model.md; what is left of a lot's offers has lost."""
     scenario, a, spec = reference.scenario, batch.arrays, batch.spec["hub"]
     order_key = np.uint64(day_key(a.clock["seed"][0], STREAM_ORDER, 0))
     finished = a.hub_prod["finished"][0].copy()
@@ -82,7 +82,7 @@ def reference_payments(batch, reference, promises, action, lots, tenders):
                 levels = [action[0, h, spec.component("bid")][lane] for h in range(len(scenario.hubs))]
             offers, winners = ranked(lot, levels), []
             while offers and left:
-                score, hub, bid, terms = offers.pop(0)
+                _, hub, bid, terms = offers.pop(0)
                 stock, hours, days = promise(hub, lot, left)
                 if stock + hours == 0 or (whole and stock + hours < left):
                     continue

@@ -130,9 +130,7 @@ class Learner:
                 rewards = rollout.all_rewards() if self.central else rollout.roles[name].rewards
                 rewards = rewards + charges.unsqueeze(-1)
                 ended = rollout.ended.unsqueeze(-1).expand_as(rewards)
-            values, following = (
-                rollout.central_values(critic) if self.central else rollout.local_values(name, critic)
-            )
+            values, following = rollout.central_values(critic) if self.central else rollout.local_values(name, critic)
             if self.config.baseline == "group":
                 values, following = torch.zeros_like(values), torch.zeros_like(following)
             if self.config.settlement:
@@ -156,7 +154,7 @@ class Learner:
                     advantages[role] = _standardised(advantage).unsqueeze(-1).expand(-1, buffer.rewards.shape[2])
             else:
                 agents = [buffer.rewards.shape[2] for buffer in rollout.roles.values()]
-                for role, part in zip(rollout.roles, advantage.split(agents, dim=-1), strict=True):
+                for role, part in zip(rollout.roles, torch.split(advantage, agents, dim=-1), strict=True):
                     advantages[role] = _standardised(part)
         return advantages, targets, metrics
 

@@ -254,7 +254,7 @@ class Collector:
         return torch.cat([buffer.rewards for buffer in self.roles.values()], dim=2)
 
     def central_values(self, critic: Critic) -> tuple[Tensor, Tensor]:
-        """Values of the states the days started from and led to, both [T, B], or [T, B, agents] where rewards differ."""
+        """Values of the states the days started from and led to, both [T, B]; [T, B, agents] where rewards differ."""
         values = critic.value(self.states)
         following = values[1:].clone()
         for day, copies, _, state in self.finals:
