@@ -356,5 +356,9 @@ def raw_env(**kwargs: Any) -> AECEnv[str, Observation, NDArray[Any] | None]:
 
 
 def env(**kwargs: Any) -> AECEnv[str, Observation, NDArray[Any] | None]:
-    """`raw_env` with PettingZoo's assertions of order and bounds; arguments as `parallel_env`."""
+    """`raw_env` with PettingZoo's assertions of order and bounds; arguments as `parallel_env`.
+
+    An action outside its space (a number that is nan, say) fails PettingZoo's assertion, which names nothing; `raw_env`
+    and `parallel_env` raise the `ValueError` that names agent, component and value.
+    """
     return OrderEnforcingWrapper(AssertOutOfBoundsWrapper(raw_env(**kwargs)))

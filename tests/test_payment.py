@@ -306,3 +306,15 @@ def test_laws_hold_with_payments(seed, player, fee, royalty):
 def test_a_world_with_payments_plays_the_same_alone_and_in_a_batch():
     scenario = replace(with_payments(POCKET), reward=replace(POCKET.reward, team_weight=0.3))
     assert len(check_scenario(scenario, seed=11)) == 6
+
+
+def test_a_world_with_payments_plays_the_same_on_threads():
+    scenario = replace(with_payments(POCKET), reward=replace(POCKET.reward, team_weight=0.3))
+    batches = [HubNetworkVector(scenario, num_envs=5, threads=threads) for threads in (1, 3)]
+    infos = [batch.reset(seed=8)[1] for batch in batches]
+    rng = np.random.default_rng(4)
+    for _ in range(scenario.episode_d + 3):  # into the next episode
+        actions = random_actions(batches[0], infos[0]["action_mask"], rng)
+        (_, one, _, _, infos[0]), (_, other, _, _, infos[1]) = (batch.step(actions) for batch in batches)
+        assert all(one[role].tobytes() == other[role].tobytes() for role in one)
+        assert batches[0].ledger.tobytes() == batches[1].ledger.tobytes()
