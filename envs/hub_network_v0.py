@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
@@ -23,7 +23,7 @@ from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.spec import RoleSpec
 from fabmesh.envs.rendering.page import network_page, show_page
 from fabmesh.envs.rendering.reading import read_network
-from fabmesh.envs.spaces import MaskedMultiDiscrete
+from fabmesh.envs.spaces import MaskedBox, MaskedMultiDiscrete, levels_of_bins
 from fabmesh.envs.vector import HubNetworkVector
 
 if TYPE_CHECKING:
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
 __all__ = ["env", "parallel_env", "raw_env"]
 
-Observations = dict[str, NDArray[np.float32]]
-Actions = dict[str, NDArray[np.int64]]
+Observation = NDArray[np.float32] | dict[str, NDArray[Any]]  # the second with `mask_in_obs`
+Observations = dict[str, Observation]
+Actions = dict[str, NDArray[Any]]  # int64 levels, or float32 with `continuous_actions`
 Infos = dict[str, dict[str, Any]]
 
 
-class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  # noqa: N801 PettingZoo's name for it
+class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 PettingZoo's name for it
     r"""A region in which hubs make what customers order and depots supply them, one step a working day.
 
         towns           hubs (agents)                    depots (agents)         suppliers
@@ -69,15 +70,20 @@ class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  #
 
     `info[agent]["action_mask"]` is one flat int8 array of length `sum(nvec)`: 1 where the level can have an effect
     today. A masked level is played as the component's level 0 and counted in `info[agent]["masked_actions"]`; a value
-    that is no level at all raises `ValueError`.
+    that is no level at all raises `ValueError`. With `continuous_actions=True` the same components are a float32
+    `Box(-1, 1)`: a component of n levels cuts the interval into n equal bins, level i from -1 + 2 i / n (included) to
+    -1 + 2 (i + 1) / n, and 1.0 is in the last; what is nan or outside raises `ValueError`.
+    `fabmesh.envs.spaces` has `levels_of_bins` and its inverse `bin_centres`.
 
     **Observations**: `Box(-10, 10)`, float32, dimensionless: what the agent itself may see (its machines, book, stock,
     ages; the day's orders in its reach; yesterday's quotes; notices; weekday and season), never the day of the episode
-    nor another agent's books. `batch.spec[role].features` names every number. `state()` is the whole network.
+    nor another agent's books. `batch.spec[role].features` names every number. `state()` is the whole network. With
+    `mask_in_obs=True` an observation is `{"observation": ..., "action_mask": ...}`, the mask the one of the infos.
 
     **Reward**: minus the network's cost of the day (EUR), divided by `reward.scale_eur` of the scenario and the number
     of agents; the same for every agent (team game). The cost is accrued: material when used, scrapped or written
-    off, not when bought.
+    off, not when bought. With `reward.team_weight` w of the scenario below 1 it is the share w of that, and the share
+    1 - w of minus the agent's own cost less its revenue and transfers, divided by `reward.scale_eur`.
 
     **End**: after `max_cycles` days (default `scenario.episode_d`) every agent is truncated in the same step; nothing
     terminates. What is still open is then settled in `info[agent]["settlement"]` (EUR), not in the last reward.
@@ -98,6 +104,8 @@ class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  #
         render_mode: None; "ansi": `render()` returns a page of text; "human": the page is printed after every reset
             and step (a terminal is cleared first); "rgb_array": `render()` returns a map, uint8[height, width, 3].
         max_cycles: Days of an episode; None takes the scenario's. May be set later, for the next `reset`.
+        continuous_actions: Actions are numbers in [-1, 1] that stand for levels.
+        mask_in_obs: Observations carry the action mask.
 
     Attributes:
         batch: The `HubNetworkVector` of one network behind this view: ledger, events, names of features and levels.
@@ -115,17 +123,21 @@ class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  #
         scenario: str | Path | Scenario = "rotterdam",
         render_mode: str | None = None,
         max_cycles: int | None = None,
+        continuous_actions: bool = False,
+        mask_in_obs: bool = False,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode {render_mode!r} is not one of {self.metadata['render_modes']}")
         self.render_mode = render_mode
-        self.batch = batch = HubNetworkVector(scenario, num_envs=1, autoreset=False)
+        self.batch = batch = HubNetworkVector(
+            scenario, num_envs=1, autoreset=False, continuous_actions=continuous_actions, mask_in_obs=mask_in_obs
+        )
         self.max_cycles = batch.scenario.episode_d if max_cycles is None else max_cycles
 
         self.possible_agents = [agent for role in batch.roles for agent in batch.agents[role]]
         self.agents: list[str] = []
         # One space object per agent: agents that shared one would share its generator, and seeding one would seed all.
-        self.observation_spaces = {
+        self.observation_spaces: dict[str, Box[Any] | Dict] = {
             agent: deepcopy(batch.single_observation_space[role])
             for role in batch.roles
             for agent in batch.agents[role]
@@ -134,18 +146,20 @@ class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  #
             agent: deepcopy(batch.single_action_space[role]) for role in batch.roles for agent in batch.agents[role]
         }
         self.state_space = batch.state_space
-        self._boards = [_RoleBoard(role, batch.agents[role], batch.spec[role]) for role in batch.roles]
+        self._boards = [
+            _RoleBoard(role, batch.agents[role], batch.spec[role], continuous_actions) for role in batch.roles
+        ]
         # What the batch returned last, as it returned it: views that the next step overwrites.
-        self._observed: dict[str, NDArray[np.float32]] = {}
+        self._observed: dict[str, Any] = {}
         self._masks: dict[str, NDArray[np.int8]] = {}
         self._ledger_before: NDArray[np.float64] | None = None
         self._map: NetworkMap | None = None
 
-    def observation_space(self, agent: str) -> Box:
+    def observation_space(self, agent: str) -> Box[Any] | Dict:
         """The agent's observation space; the same object at every call."""
         return self.observation_spaces[agent]
 
-    def action_space(self, agent: str) -> MaskedMultiDiscrete:
+    def action_space(self, agent: str) -> MaskedMultiDiscrete | MaskedBox:
         """The agent's action space; the same object at every call, so that its seed holds."""
         return self.action_spaces[agent]
 
@@ -175,13 +189,15 @@ class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  #
         """One working day.
 
         Args:
-            actions: For every agent one level per component: integers of the shape of `action_space(agent)`.
+            actions: For every agent one level per component: integers of the shape of `action_space(agent)`, or floats
+                with `continuous_actions`.
 
         Returns:
             Observations, rewards, terminations, truncations and infos by agent.
 
         Raises:
-            ValueError: If an agent has no action, or a value is no level of its component.
+            ValueError: If an agent has no action, or a value stands for no level of its component; the message names
+                agent, component and value.
             RuntimeError: If no episode is under way.
         """
         if not self.agents:
@@ -238,8 +254,8 @@ class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  #
                 from fabmesh.envs.rendering.map import NetworkMap  # only here: matplotlib takes half a second to load
 
                 self._map = NetworkMap(self.batch.scenario)
-            return self._map.draw(read_network(self.batch, self._observed, self._ledger_before))
-        page = network_page(read_network(self.batch, self._observed, self._ledger_before))
+            return self._map.draw(read_network(self.batch, self._features(), self._ledger_before))
+        page = network_page(read_network(self.batch, self._features(), self._ledger_before))
         if self.render_mode == "ansi":
             return page
         show_page(page)
@@ -257,18 +273,38 @@ class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  #
         if self.max_cycles < 1:
             raise ValueError(f"max_cycles is {self.max_cycles}, but an episode has at least 1 day")
         before = self.batch
-        self.batch = HubNetworkVector(replace(before.scenario, episode_d=self.max_cycles), num_envs=1, autoreset=False)
+        self.batch = HubNetworkVector(
+            replace(before.scenario, episode_d=self.max_cycles),
+            num_envs=1,
+            autoreset=False,
+            continuous_actions=before.continuous_actions,
+            mask_in_obs=before.mask_in_obs,
+        )
         if self._observed:
             self.batch.reset(seed=[int(before.seeds[0])])
         before.close()
 
     def _observations(self) -> Observations:
-        """One copy of the buffer per role; the agents get its rows."""
-        rows = [row for board in self._boards for row in self._observed[board.role][0].copy()]
+        """One copy of the buffers per role; the agents get its rows."""
+        features = self._features()
+        rows: list[Any] = [row for board in self._boards for row in features[board.role][0].copy()]
+        if self.batch.mask_in_obs:
+            masks = self._mask_rows()
+            rows = [{"observation": row, "action_mask": mask} for row, mask in zip(rows, masks, strict=True)]
         return dict(zip(self.possible_agents, rows, strict=True))
 
+    def _features(self) -> dict[str, NDArray[np.float32]]:
+        """What the batch returned last, by role, without the masks that may lie beside it."""
+        if not self.batch.mask_in_obs:
+            return self._observed
+        return {role: seen["observation"] for role, seen in self._observed.items()}
+
+    def _mask_rows(self) -> list[NDArray[np.int8]]:
+        """A copy of each agent's mask."""
+        return [row for board in self._boards for row in self._masks[board.role][0].copy()]
+
     def _infos(self, masked: list[int], cost: float, settlement: float) -> Infos:
-        masks = [row for board in self._boards for row in self._masks[board.role][0].copy()]
+        masks = self._mask_rows()
         return {
             agent: {"action_mask": mask, "masked_actions": count, "cost": cost, "settlement": settlement}
             for agent, mask, count in zip(self.possible_agents, masks, masked, strict=True)
@@ -278,9 +314,12 @@ class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  #
 class _RoleBoard:
     """The actions of one role's agents, checked and laid out as the batch takes them."""
 
-    def __init__(self, role: str, agents: tuple[str, ...], spec: RoleSpec) -> None:
+    def __init__(self, role: str, agents: tuple[str, ...], spec: RoleSpec, continuous: bool) -> None:
         self.role = role
-        self.actions = np.zeros((1, len(agents), len(spec.nvec)), dtype=np.int64)
+        self._nvec, self._continuous = spec.nvec, continuous
+        self.actions: NDArray[Any] = np.zeros(
+            (1, len(agents), len(spec.nvec)), dtype=np.float64 if continuous else np.int64
+        )
         self._rows = list(zip(agents, self.actions[0], strict=True))  # views: writing a row fills `actions`
         self._shape = (len(spec.nvec),)
         # Where each component's levels begin in the masks of all agents of the role, laid end to end.
@@ -294,9 +333,9 @@ class _RoleBoard:
                 action = np.asarray(actions[agent])
             except KeyError:
                 raise ValueError(f"no action for {agent}: every agent acts every day") from None
-            if action.shape != self._shape or action.dtype.kind not in "iu":
-                given = f"{action.dtype} of shape {action.shape}"
-                raise ValueError(f"the action of {agent} is {given}, expected integers of shape {self._shape}")
+            if action.shape != self._shape or action.dtype.kind not in ("f" if self._continuous else "iu"):
+                given, kind = f"{action.dtype} of shape {action.shape}", "floats" if self._continuous else "integers"
+                raise ValueError(f"the action of {agent} is {given}, expected {kind} of shape {self._shape}")
             row[:] = action
 
     def count_masked(self, masks: NDArray[np.int8]) -> list[int]:
@@ -304,17 +343,22 @@ class _RoleBoard:
 
         A value that is no level at all is left to the batch, which refuses it by name; here it is only kept in bounds.
         """
-        allowed = masks.reshape(-1).take(self._mask_starts + self.actions[0], mode="clip")
+        levels = levels_of_bins(self.actions[0], self._nvec) if self._continuous else self.actions[0]
+        allowed = masks.reshape(-1).take(self._mask_starts + levels, mode="clip")
         if np.count_nonzero(allowed) == allowed.size:  # the usual case, and much cheaper than a sum by agent
             return [0] * len(allowed)
         return [len(agent) - int(np.count_nonzero(agent)) for agent in allowed]
 
 
-def raw_env(**kwargs: Any) -> AECEnv[str, NDArray[np.float32], NDArray[np.int64] | None]:
+def raw_env(**kwargs: Any) -> AECEnv[str, Observation, NDArray[Any] | None]:
     """The environment with agents taking turns within the day (AEC); arguments as `parallel_env`."""
     return parallel_to_aec(parallel_env(**kwargs))
 
 
-def env(**kwargs: Any) -> AECEnv[str, NDArray[np.float32], NDArray[np.int64] | None]:
-    """`raw_env` with PettingZoo's assertions of order and bounds; arguments as `parallel_env`."""
+def env(**kwargs: Any) -> AECEnv[str, Observation, NDArray[Any] | None]:
+    """`raw_env` with PettingZoo's assertions of order and bounds; arguments as `parallel_env`.
+
+    An action outside its space (a number that is nan, say) fails PettingZoo's assertion, which names nothing; `raw_env`
+    and `parallel_env` raise the `ValueError` that names agent, component and value.
+    """
     return OrderEnforcingWrapper(AssertOutOfBoundsWrapper(raw_env(**kwargs)))

@@ -26,7 +26,7 @@ from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.spec import ROLES, role_specs
 from fabmesh.envs.network.state import LEDGER_LINES, State, event_names, make_scratch, make_state
 from fabmesh.envs.network.tables import build_tables
-from fabmesh.envs.spaces import MaskedMultiDiscrete
+from fabmesh.envs.spaces import MaskedBox, MaskedMultiDiscrete, levels_of_bins
 
 Info = dict[str, Any]
 
@@ -42,6 +42,10 @@ class HubNetworkVector:
             observation, state, ledger and events are in `info`. False: it stays at its end until `reset`.
         audit: True: the customer market also counts how good its awards are (the `award_...` events). Trajectories are
             the same; a step takes a little longer.
+        continuous_actions: True: actions are numbers in [-1, 1], one per component, each standing for a level
+            (`fabmesh.envs.spaces.levels_of_bins`). False: they are the levels themselves.
+        mask_in_obs: True: the observations of a role are {"observation": float32[B, agents, features],
+            "action_mask": int8[B, agents, sum(nvec)]}, the final ones too. False: the features alone.
 
     Raises:
         ScenarioError: If the scenario cannot be used.
@@ -62,6 +66,8 @@ class HubNetworkVector:
         threads: int = 1,
         autoreset: bool = True,
         audit: bool = False,
+        continuous_actions: bool = False,
+        mask_in_obs: bool = False,
     ) -> None:
         for name, number in (("num_envs", num_envs), ("threads", threads)):
             if not isinstance(number, (int, np.integer)) or number < 1:
@@ -70,6 +76,8 @@ class HubNetworkVector:
         self.num_envs = num_envs
         self.threads = min(threads, num_envs)
         self.autoreset = autoreset
+        self.continuous_actions = continuous_actions
+        self.mask_in_obs = mask_in_obs
         self.spec = role_specs(self.scenario)
         self.agents = {role: self.spec[role].agents for role in ROLES}
         self.num_agents = sum(len(names) for names in self.agents.values())
@@ -87,13 +95,15 @@ class HubNetworkVector:
         self._closed = False
         self._make_spaces()
         io = self._buffers
-        self._obs = {"hub": io.hub_obs, "depot": io.depot_obs}
         self._masks = {"hub": io.hub_mask, "depot": io.depot_mask}
+        self._obs = self._observations(io.hub_obs, io.depot_obs, io.hub_mask)
+        self._final_obs = self._obs
+        if autoreset:
+            self._final_obs = self._observations(io.final_hub_obs, io.final_depot_obs, io.final_hub_mask)
         self._actions = {"hub": io.hub_action, "depot": io.depot_action}
         self._levels = {role: self.spec[role].nvec for role in ROLES}
-        self._rewards = {
-            role: np.broadcast_to(io.reward[:, None], (num_envs, len(self.agents[role]))) for role in ROLES
-        }
+        hubs = len(self.agents["hub"])
+        self._rewards = {"hub": io.reward[:, :hubs], "depot": io.reward[:, hubs:]}
         self._never = np.zeros(num_envs, np.bool_)
         self._never.flags.writeable = False
 
@@ -110,12 +120,13 @@ class HubNetworkVector:
             state=np.zeros((b, size), np.float32),
             hub_mask=np.zeros((b, hubs, int(spec["hub"].nvec.sum())), np.int8),
             depot_mask=np.ones((b, depots, int(spec["depot"].nvec.sum())), np.int8),
-            reward=np.zeros(b, np.float32),
+            reward=np.zeros((b, hubs + depots), np.float32),
             cost=np.zeros(b),
             truncated=np.zeros(b, np.bool_),
             final_hub_obs=np.zeros((b, hubs, features["hub"]), np.float32),
             final_depot_obs=np.zeros((b, depots, features["depot"]), np.float32),
             final_state=np.zeros((b, size), np.float32),
+            final_hub_mask=np.zeros((b, hubs, int(spec["hub"].nvec.sum())), np.int8),
             final_ledger=np.zeros_like(self._state.ledger),
             final_events=np.zeros_like(self._state.events),
             final_standard=np.zeros(b),
@@ -123,27 +134,47 @@ class HubNetworkVector:
         )
 
     def _make_spaces(self) -> None:
-        b = self.num_envs
-        self.single_observation_space = {
-            role: Box(-CLIP, CLIP, (self.spec[role].num_features,), np.float32) for role in ROLES
+        rows = {role: (self.num_envs, len(self.agents[role])) for role in ROLES}
+        self.single_observation_space: dict[str, Any] = {role: self._observation_space(role, ()) for role in ROLES}
+        self.single_action_space: dict[str, MaskedMultiDiscrete | MaskedBox] = {
+            role: (MaskedBox if self.continuous_actions else MaskedMultiDiscrete)(self.spec[role].nvec)
+            for role in ROLES
         }
-        self.single_action_space = {role: MaskedMultiDiscrete(self.spec[role].nvec) for role in ROLES}
         self.state_space = Box(-CLIP, CLIP, (sum(block.count for block in self.state_features),), np.float32)
-        self.observation_space = Dict(
+        self.observation_space = Dict({role: self._observation_space(role, rows[role]) for role in ROLES})
+        self.action_space = Dict(
             {
-                role: Box(-CLIP, CLIP, (b, len(self.agents[role]), self.spec[role].num_features), np.float32)
+                role: Box(-1.0, 1.0, (*rows[role], len(self.spec[role].nvec)), np.float32)
+                if self.continuous_actions
+                else MultiDiscrete(np.tile(self.spec[role].nvec, (*rows[role], 1)))
                 for role in ROLES
             }
         )
-        self.action_space = Dict(
-            {role: MultiDiscrete(np.tile(self.spec[role].nvec, (b, len(self.agents[role]), 1))) for role in ROLES}
-        )
+
+    def _observation_space(self, role: str, rows: tuple[int, ...]) -> Box[Any] | Dict:
+        """The space of a role's observations, for one agent (no rows) or for all of a batch."""
+        spec = self.spec[role]
+        features = Box(-CLIP, CLIP, (*rows, spec.num_features), np.float32)
+        if not self.mask_in_obs:
+            return features
+        return Dict({"observation": features, "action_mask": Box(0, 1, (*rows, int(spec.nvec.sum())), np.int8)})
+
+    def _observations(
+        self, hub: NDArray[np.float32], depot: NDArray[np.float32], hub_mask: NDArray[np.int8]
+    ) -> dict[str, Any]:
+        """Observations by role, with the masks beside them if asked for; a depot's mask never changes."""
+        if not self.mask_in_obs:
+            return {"hub": hub, "depot": depot}
+        return {
+            "hub": {"observation": hub, "action_mask": hub_mask},
+            "depot": {"observation": depot, "action_mask": self._buffers.depot_mask},
+        }
 
     # -- the interface of a vector environment -------------------------------------------------------------------
 
     def reset(
         self, seed: int | Sequence[int] | NDArray[np.uint64] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, NDArray[np.float32]], Info]:
+    ) -> tuple[dict[str, Any], Info]:
         """Starts a world in every copy.
 
         Args:
@@ -152,7 +183,7 @@ class HubNetworkVector:
             options: Accepted for Gymnasium's sake; nothing is read from it.
 
         Returns:
-            Observations {role: float32[B, agents, features]} and info with the action masks.
+            Observations {role: float32[B, agents, features]} (see `mask_in_obs`) and info with the action masks.
         """
         seeds = self._seeds_for(seed)
         self._share_out(reset_copies, seeds)
@@ -163,7 +194,7 @@ class HubNetworkVector:
     def step(
         self, actions: Mapping[str, ArrayLike]
     ) -> tuple[
-        dict[str, NDArray[np.float32]],
+        dict[str, Any],
         dict[str, NDArray[np.float32]],
         NDArray[np.bool_],
         NDArray[np.bool_],
@@ -172,7 +203,8 @@ class HubNetworkVector:
         """One working day of every copy.
 
         Args:
-            actions: {role: int[B, agents, components]}. A masked level does nothing and is counted.
+            actions: {role: int[B, agents, components]}, or float with `continuous_actions`. A masked level does
+                nothing and is counted.
 
         Returns:
             Observations, rewards {role: float32[B, agents]}, terminated bool[B] (always False), truncated bool[B],
@@ -181,7 +213,8 @@ class HubNetworkVector:
             "final_events", "settlement" and "standard_cost".
 
         Raises:
-            ValueError: If an action has another shape or a value that is no level; nothing has been stepped then.
+            ValueError: If an action has another shape or type, or a value that is no level (continuous: that is nan or
+                outside [-1, 1]); nothing has been stepped then.
             RuntimeError: Before the first reset, or after the end without autoreset.
         """
         if self._closed:
@@ -196,7 +229,7 @@ class HubNetworkVector:
         self._share_out(step_copies, self.autoreset)
         info: Info = {"action_mask": self._masks, "cost": io.cost, "_final": io.truncated}
         if io.truncated.any():
-            info["final_obs"] = {"hub": io.final_hub_obs, "depot": io.final_depot_obs} if self.autoreset else self._obs
+            info["final_obs"] = self._final_obs
             info["final_state"] = io.final_state if self.autoreset else io.state
             info["final_ledger"] = io.final_ledger
             info["final_events"] = io.final_events
@@ -227,6 +260,11 @@ class HubNetworkVector:
         """Day of the episode, int32[B]; no agent sees it."""
         day: NDArray[np.int32] = self._state.clock["day"].copy()
         return day
+
+    @property
+    def reward_scale_eur(self) -> float:
+        """Cost that counts as a reward of -1, EUR: the scenario's, or the standard cost of a mean day per agent."""
+        return float(self._tables.par[0]["reward_scale"])
 
     @property
     def ledger(self) -> NDArray[np.float64]:
@@ -311,16 +349,23 @@ class HubNetworkVector:
         given = np.asarray(actions[role])
         if given.shape != target.shape:
             raise ValueError(f"actions of {role!r} have shape {given.shape}, expected {target.shape}")
-        if given.dtype.kind not in "iu":
-            raise ValueError(f"actions of {role!r} must be integers, got {given.dtype}")
-        # clipped, so that a value too large for int32 stays illegal instead of wrapping round to a level
-        np.clip(given, -1, np.iinfo(np.int32).max, out=target, casting="unsafe")
-        bad = first_illegal(target, self._levels[role])
+        if given.dtype.kind not in ("f" if self.continuous_actions else "iu"):
+            kind = "floats from -1 to 1" if self.continuous_actions else "integers"
+            raise ValueError(f"actions of {role!r} must be {kind}, got {given.dtype}")
+        if self.continuous_actions:
+            outside = ~(np.abs(given) <= 1.0)  # so that nan is outside, too
+            bad = int(outside.argmax()) if outside.any() else -1
+            target[...] = levels_of_bins(given, self._levels[role])
+        else:
+            # clipped, so that a value too large for int32 stays illegal instead of wrapping round to a level
+            np.clip(given, -1, np.iinfo(np.int32).max, out=target, casting="unsafe")
+            bad = first_illegal(target, self._levels[role])
         if bad >= 0:
             b, agent, column = (int(i) for i in np.unravel_index(bad, target.shape))
             block = next(c for c in self.spec[role].components if c.start <= column < c.start + c.count)
+            allowed = "-1 to 1" if self.continuous_actions else f"0 to {len(block.labels) - 1}"
             raise ValueError(
                 f"action of {self.agents[role][agent]} in copy {b}: component {block.name}"
                 f"[{block.items[column - block.start]}] (column {column}) is {given[b, agent, column]}, "
-                f"allowed are 0 to {len(block.labels) - 1}"
+                f"allowed are {allowed}"
             )

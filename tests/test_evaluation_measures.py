@@ -38,6 +38,7 @@ EVENTS = (
     *("purchases_eur", "retail_eur", "deadstock_gross_eur", "supplier_orders", "hub_consignments", "overtime_h"),
     *("shortage_hub_material_days", "outage_days", "labour_h", "units_scrapped", "inventory_eur_days"),
     *("award_cost_eur", "award_least_cost_eur", "award_left_eur", "hub_month_rows"),
+    *("paid_above_bid_eur", "platform_fees_eur", "royalties_eur"),
 )
 
 
@@ -56,6 +57,7 @@ def hand_made_episodes():
         "masked_actions": 11, "overtime_h": 12.5, "shortage_hub_material_days": 13,
         "labour_h": 70, "units_scrapped": 20, "inventory_eur_days": 3_000,
         "award_cost_eur": 800, "award_least_cost_eur": 720, "award_left_eur": 40,
+        "paid_above_bid_eur": 21, "platform_fees_eur": 22, "royalties_eur": 23,
     }  # fmt: skip
     for name, value in counts.items():
         events[0, EVENTS.index(name)] = value
@@ -101,6 +103,9 @@ def test_measures_from_a_hand_made_ledger():
         "allocative_efficiency": 0.9,
         "winners_regret": 40 / 1_000,
         "realised_markup": (1_000 - 3 * 10 * 5) / (3 * 10 * (1 + 6 + 7 + 8 + 9 + 10 + 11)) - 1,
+        "paid_above_bid": 21,
+        "platform_fees": 22,
+        "royalties": 23,
     }
     assert set(got) == {item.name for item in MEASURES} == set(expected)
     for name, value in expected.items():

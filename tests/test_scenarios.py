@@ -244,7 +244,7 @@ BROKEN = {
         "overtime: true", "overtime: 1", "technologies[1].extended_by_overtime", "1", "true nor"
     ),
     "nothing for a number": broken("price_eur: 49", "price_eur:", "products[0].price_eur", "nothing"),
-    "payment rule": broken("goodwill: 0.05", "payment: second_price", "market.payment", "second_price", "first_price"),
+    "payment rule": broken("goodwill: 0.05", "payment: third_price", "market.payment", "third_price", "first_price"),
     "cancelled in the grace": broken("goodwill: 0.05", "cancel_after_d: 1", "market.cancel_after_d", "1", "grace"),
     "component": broken(
         "  bid_markups", "  switched_off: {hub.bids: 0}\n  bid_markups", "actions.switched_off.hub.bids", "hub.bid"

@@ -125,6 +125,9 @@ MEASURES = (
         "(revenue - last_mile_freight) / (material + machine + energy + labour + overtime + setup + scrap) - 1",
         "neither",
     ),
+    Measure("paid_above_bid", "second price less the winners' bids", "EUR", "paid_above_bid_eur", "neither"),
+    Measure("platform_fees", "platform's share of revenue", "EUR", "platform_fees_eur", "neither"),
+    Measure("royalties", "royalties on designs", "EUR", "royalties_eur", "neither"),
 )
 NETWORK_MEASURES = (
     Measure("inventory_value_eur", "mean book value of all stock", "EUR", "inventory_eur_days / days", "neither"),
@@ -267,6 +270,9 @@ def measure(
         "allocative_efficiency": ratio(count["award_least_cost_eur"], count["award_cost_eur"]),
         "winners_regret": ratio(count["award_left_eur"], by_line["revenue"]),
         "realised_markup": ratio(by_line["revenue"] - by_line["last_mile_freight"], production) - 1.0,
+        "paid_above_bid": count["paid_above_bid_eur"],
+        "platform_fees": count["platform_fees_eur"],
+        "royalties": count["royalties_eur"],
     }
     return {item.name: np.array(values[item.name], dtype=np.float64) for item in MEASURES}
 

@@ -97,5 +97,11 @@ class Batch(Protocol):
         """Release what the batch holds."""
 
 
+def team_weight(batch: Batch) -> float:
+    """Share of the network's cost in the rewards of the batch; 1 = every agent gets the same number (team game)."""
+    scenario = getattr(batch, "scenario", None)  # the toy has none, and is a team game
+    return 1.0 if scenario is None else float(scenario.reward.team_weight)
+
+
 BatchFactory = Callable[[int], Batch]
 """Makes a batch of so many copies."""

@@ -158,16 +158,24 @@ class RolePolicy(nn.Module):
 
 
 class Critic(nn.Module):
-    """Value of a state [..., S] (central) or of an agent's observation [..., A, F] (local): the last axis goes."""
+    """Value of a state [..., S] (central) or of an agent's observation [..., A, F] (local): the last axis goes.
 
-    def __init__(self, num_features: int, hidden: Sequence[int] = (128, 128)) -> None:
+    Args:
+        num_features: Size of the last axis.
+        hidden: Widths of the hidden layers.
+        agents: Of a state, one value for each of so many agents, in place of the last axis; None: one for all.
+    """
+
+    def __init__(self, num_features: int, hidden: Sequence[int] = (128, 128), agents: int | None = None) -> None:
         super().__init__()
         self.trunk = _trunk(num_features, hidden)
-        self.head = PopArt(hidden[-1])
+        self.head = PopArt(hidden[-1], 1 if agents is None else agents)
+        self._for_all = agents is None
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalised value."""
-        return cast(Tensor, self.head(self.trunk(features))).squeeze(-1)
+        values = cast(Tensor, self.head(self.trunk(features)))
+        return values.squeeze(-1) if self._for_all else values
 
     @torch.no_grad()
     def value(self, features: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """MAPPO and IPPO: one policy per role, clipped updates, critics central or local.
 
 The two differ in the critic alone. MAPPO (Yu et al. 2022) values the state of the whole network, one number for the
-team; IPPO (de Witt et al. 2020) values each agent's own observation with one critic per role.
+team, or one for each agent where rewards differ between agents; IPPO (de Witt et al. 2020) values each agent's own
+observation with one critic per role.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fabmesh.agents.learning import fused
-from fabmesh.agents.learning.batch import Batch
+from fabmesh.agents.learning.batch import Batch, team_weight
 from fabmesh.agents.learning.config import ConfigError, PpoConfig, TrainConfig
 from fabmesh.agents.learning.networks import Critic, RolePolicy
 from fabmesh.agents.learning.returns import gae, subtract_group_mean
@@ -37,7 +38,8 @@ def make_critics(batch: Batch, config: TrainConfig) -> dict[str, Critic]:
     """The central critic of MAPPO, or one local critic per role of IPPO."""
     hidden = config.network.critic_hidden
     if config.algo == "mappo":
-        return {CENTRAL: Critic(batch.state_space.shape[0], hidden)}
+        agents = None if team_weight(batch) == 1.0 else sum(len(batch.spec[role].agents) for role in batch.roles)
+        return {CENTRAL: Critic(batch.state_space.shape[0], hidden, agents)}
     return {role: Critic(batch.spec[role].num_features, hidden) for role in batch.roles}
 
 
@@ -122,13 +124,13 @@ class Learner:
         advantages, targets, metrics = {}, {}, {}
         charges = rollout.stock_charges(self.config.stock_charge, gamma)
         for name, critic in self.critics.items():
-            if self.central:
+            if self.central and rollout.team:
                 rewards, ended = rollout.team_rewards() + charges, rollout.ended
-                values, following = rollout.central_values(critic)
             else:
-                rewards = rollout.roles[name].rewards + charges.unsqueeze(-1)
+                rewards = rollout.all_rewards() if self.central else rollout.roles[name].rewards
+                rewards = rewards + charges.unsqueeze(-1)
                 ended = rollout.ended.unsqueeze(-1).expand_as(rewards)
-                values, following = rollout.local_values(name, critic)
+            values, following = rollout.central_values(critic) if self.central else rollout.local_values(name, critic)
             if self.config.baseline == "group":
                 values, following = torch.zeros_like(values), torch.zeros_like(following)
             if self.config.settlement:
@@ -145,10 +147,15 @@ class Learner:
             metrics[f"value/group_share_{name}"] = 1.0 - (float(advantage.std()) / max(raw, 1e-12)) ** 2
             critic.head.update(target)
             targets[name] = critic.head.normalise(target).flatten(0, 1).float()
-            advantage = ((advantage - advantage.mean()) / (advantage.std() + 1e-8)).flatten(0, 1)
-            for role in self.policies if self.central else (name,):
-                agents = rollout.roles[role].rewards.shape[2]
-                advantages[role] = advantage.unsqueeze(-1).expand(-1, agents) if self.central else advantage
+            if not self.central:
+                advantages[name] = _standardised(advantage)
+            elif rollout.team:
+                for role, buffer in rollout.roles.items():
+                    advantages[role] = _standardised(advantage).unsqueeze(-1).expand(-1, buffer.rewards.shape[2])
+            else:
+                agents = [buffer.rewards.shape[2] for buffer in rollout.roles.values()]
+                for role, part in zip(rollout.roles, torch.split(advantage, agents, dim=-1), strict=True):
+                    advantages[role] = _standardised(part)
         return advantages, targets, metrics
 
     def _critic_step(self, name: str, rollout: Collector, targets: Tensor, index: Tensor) -> float:
@@ -216,6 +223,11 @@ class Learner:
             optimiser.load_state_dict(state["policy_optimisers"][role])
         for name, optimiser in self.critic_optimisers.items():
             optimiser.load_state_dict(state["critic_optimisers"][name])
+
+
+def _standardised(advantage: Tensor) -> Tensor:
+    """Advantages [T, B, ...] of mean 0 and deviation 1, days and copies in one axis."""
+    return ((advantage - advantage.mean()) / (advantage.std() + 1e-8)).flatten(0, 1)
 
 
 def _require_whole_episodes(ended: Tensor) -> None:

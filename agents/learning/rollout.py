@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fabmesh.agents.learning import fused
-from fabmesh.agents.learning.batch import Batch, RoleSpec
+from fabmesh.agents.learning.batch import Batch, RoleSpec, team_weight
 from fabmesh.agents.learning.config import RolloutConfig
 from fabmesh.agents.learning.networks import Critic, RolePolicy
 
@@ -64,6 +64,7 @@ class Collector:
         stock: float64 [T+1, B], EUR, value of all stock after each day (slot 0: before the first), where it is counted.
         begins: bool [T+1, B], True where a day is the first of an episode.
         costs: float64 [T, B], EUR, network cost of the day.
+        team: True where every agent gets the same reward.
         settlements: float64 [T, B], EUR, settlement of the episodes that ended with the day, else 0.
         finals: For each day on which episodes ended: the day, the copies, their final observations and states.
         episodes: For each such day: ledgers, events and settlements of the episodes that ended, if the batch has them.
@@ -86,6 +87,8 @@ class Collector:
         self.begins = torch.ones(days + 1, copies, dtype=torch.bool)
         self.costs = torch.zeros(days, copies, dtype=torch.float64)
         self.settlements = torch.zeros(days, copies, dtype=torch.float64)
+        self._team_weight = team_weight(batch)
+        self.team = self._team_weight == 1.0
         self._inventory = self._inventory_column()
         self.finals: list[tuple[int, NDArray[np.int64], dict[str, Tensor], Tensor]] = []
         self.episodes: list[dict[str, NDArray[np.float64]]] = []
@@ -120,7 +123,7 @@ class Collector:
             obs, reward, _, truncated, info = self.batch.step(chosen)
             self._count_stock(day, before, info)
             for role, buffer in self.roles.items():
-                buffer.rewards[day].copy_(torch.from_numpy(np.array(reward[role])))  # one number seen by all: read-only
+                buffer.rewards[day].copy_(torch.from_numpy(reward[role]))
             self.ended[day].copy_(torch.from_numpy(np.asarray(truncated)))
             self.begins[day + 1].copy_(self.ended[day])
             if info["_final"].any():
@@ -199,8 +202,11 @@ class Collector:
         self.costs[day].copy_(torch.from_numpy(info["cost"]))
 
     def _reward_per_eur(self) -> float:
-        """Reward of one EUR less of network cost."""
-        return float(self.team_rewards().sum()) / float(-self.costs.sum())
+        """Reward of an agent for one EUR less of network cost that is on no agent's own account."""
+        if self.team:
+            return float(self.team_rewards().sum()) / float(-self.costs.sum())
+        batch = cast(Any, self.batch)
+        return self._team_weight / float(batch.num_agents * batch.reward_scale_eur)
 
     def settle(self, following: Tensor) -> Tensor:
         """Values [T, B, ...] of the states reached, with the settlement in their place where episodes ended."""
@@ -241,10 +247,14 @@ class Collector:
 
     def team_rewards(self) -> Tensor:
         """Mean reward of the agents, [T, B]: in the team game the number every agent gets."""
-        return torch.cat([buffer.rewards for buffer in self.roles.values()], dim=2).mean(dim=2)
+        return self.all_rewards().mean(dim=2)
+
+    def all_rewards(self) -> Tensor:
+        """Reward of every agent, role after role, [T, B, agents]."""
+        return torch.cat([buffer.rewards for buffer in self.roles.values()], dim=2)
 
     def central_values(self, critic: Critic) -> tuple[Tensor, Tensor]:
-        """Values of the states the days started from and led to, both [T, B]."""
+        """Values of the states the days started from and led to, both [T, B]; [T, B, agents] where rewards differ."""
         values = critic.value(self.states)
         following = values[1:].clone()
         for day, copies, _, state in self.finals:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from fabmesh.agents.learning import checkpoint
-from fabmesh.agents.learning.config import TrainConfig
+from fabmesh.agents.learning.batch import Batch, team_weight
+from fabmesh.agents.learning.config import ConfigError, TrainConfig
 from fabmesh.agents.learning.imitation import imitate
 from fabmesh.agents.learning.learned import LearnedPolicy
 from fabmesh.agents.learning.ppo import Learner, make_critics, make_policies
@@ -45,6 +46,7 @@ class Training(Session):
 
     def __init__(self, config: TrainConfig, task: Task) -> None:
         super().__init__(config, task)
+        _require_team_reward(self.batch, config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.policies = make_policies(self.batch, config)
@@ -105,3 +107,14 @@ class Training(Session):
         self.learner.load_state_dict(state["learner"])
         self.collector.load(checkpoint.unpack(state["collector"]))
         self.generator.set_state(state["generator"])
+
+
+def _require_team_reward(batch: Batch, config: TrainConfig) -> None:
+    """Refuse what is worked out in network cost, and so has no meaning where agents are paid for their own."""
+    weight, charge = team_weight(batch), config.ppo.stock_charge
+    if weight < 1.0 and charge > 0.0:
+        raise ConfigError(
+            f"stock_charge: {charge:g} charges every agent for the stock of the network, which needs the team reward; "
+            f"the scenario has reward.team_weight {weight:g}. Set stock_charge to 0 or team_weight to 1",
+            "stock_charge",
+        )

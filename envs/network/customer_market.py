@@ -12,6 +12,7 @@ import numpy as np
 from fabmesh.envs.network.actions import BID, TENDER_BID, level
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post, write_off
+from fabmesh.envs.network.payment import pay_uniform_price
 from fabmesh.envs.network.rng import STREAM_ORDER, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     E_AWARD_COST,
@@ -464,9 +465,45 @@ def audit_award(
 
 
 @kernel
+def lowest_losing_score(
+    w: Tables, s: State, x: Scratch, lot: np.void, offers: int, winner: int, least: int, ceiling: float
+) -> float:
+    """The lowest score among the offers that got nothing of a lot, EUR a unit; the ceiling where nobody lost.
+
+    A hub loses if it could have promised units when the last one went (of a tender: all of it). A hub that is out of
+    capacity, or whose order book is full, is no rival and does not count.
+
+    Args:
+        w: Tables.
+        s: State.
+        x: The first `offers` of `bidder` and `score` are those that got nothing, and perhaps the winner's.
+        lot: What was awarded.
+        offers: How many there are.
+        winner: A hub among them that has won all, -1 = none.
+        least: Units that a hub must be able to promise to count.
+        ceiling: No offer is above it.
+    """
+    level = ceiling
+    for i in range(offers):
+        h = x.bidder[i]
+        if h == winner or x.score[i] >= level or s.hub[h].orders == s.order.shape[1]:
+            continue
+        days = promise_days(w, lot, h, s.clock[0].day)
+        units = 0
+        if lot.row < w.par[0].products and days >= 0:
+            units = min(least, s.hub_prod[h, lot.row].finished)
+        if units < least:
+            units += available_to_promise(w, x, h, lot.row, lot.price, days, least - units)
+        if units == least:
+            level = x.score[i]
+    return level
+
+
+@kernel
 def auction_lots(w: Tables, s: State, x: Scratch) -> None:
     """Lots are taken in tape-random order and filled by the best standing bids."""
     day = s.clock[0].day
+    second_price = w.par[0].second_price == 1
     tie_key = day_key(s.clock[0].seed, STREAM_ORDER, -1 - day)
     book = s.order.shape[1]
     take_in_random_order(s, x, s.lot, s.clock[0].lots)
@@ -476,6 +513,7 @@ def auction_lots(w: Tables, s: State, x: Scratch) -> None:
         ceiling = w.row[lot.row].ceiling * lot.price
         terms = lot_terms(w, lot)
         offers = 0
+        winners = 0
         for i in range(w.reach.shape[1]):
             h = w.reach[lot.town, i]
             if h < 0:
@@ -515,12 +553,17 @@ def auction_lots(w: Tables, s: State, x: Scratch) -> None:
                     audit_award(w, s, x, h, lot, units, terms, rival - score)
                 award(w, s, x, h, lot, units, bid, days)
                 lot.units -= units
+                x.winner[winners], x.terms[winners] = h, score - bid
+                winners += 1
+        if second_price and winners > 0:
+            pay_uniform_price(s, x, winners, lowest_losing_score(w, s, x, lot, offers, -1, 1, ceiling))
 
 
 @kernel
 def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
     """Tenders after the lots: one winner takes the whole; its hours fall before the next tender is decided."""
     day = s.clock[0].day
+    second_price = w.par[0].second_price == 1
     tie_key = day_key(s.clock[0].seed, STREAM_ORDER, -1 - day)
     book = s.order.shape[1]
     take_in_random_order(s, x, s.tender, s.clock[0].tenders)
@@ -529,7 +572,9 @@ def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
         tender = s.tender[index]
         terms = lot_terms(w, tender)
         best = -1
-        best_score = w.row[tender.row].ceiling * tender.price
+        ceiling = w.row[tender.row].ceiling * tender.price
+        offers = 0
+        best_score = ceiling
         best_bid = 0.0
         best_tie = 0.0
         rival = best_score  # next best bid, or the ceiling
@@ -543,6 +588,9 @@ def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
             if markup == 0:
                 continue
             score, bid = landed_score(w, s, x, h, tender, terms, w.bid_level[markup])
+            if second_price and score <= ceiling:
+                x.bidder[offers], x.score[offers] = h, score
+                offers += 1
             tie = uniform(tie_key, combine(tender.key, w.hub_key[h]))
             if score > best_score or (score == best_score and best >= 0 and tie >= best_tie):
                 rival = min(rival, score)
@@ -555,6 +603,10 @@ def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
             if w.par[0].audit == 1:
                 audit_award(w, s, x, best, tender, tender.units, terms, rival - best_score)
             award(w, s, x, best, tender, tender.units, best_bid, promise_days(w, tender, best, day))
+            if second_price:
+                x.winner[0], x.terms[0] = best, best_score - best_bid
+                level_eur = lowest_losing_score(w, s, x, tender, offers, best, tender.units, ceiling)
+                pay_uniform_price(s, x, 1, level_eur)
             if tender.again == 0:
                 s.events[E_TENDERS_WON] += 1.0
             tender.units = 0

@@ -16,6 +16,7 @@ from fabmesh.envs.network.ledger import network_cost_of_day
 from fabmesh.envs.network.material_market import book_needs, material_market
 from fabmesh.envs.network.observation import fill_slots, observe
 from fabmesh.envs.network.production import hubs_work
+from fabmesh.envs.network.reward import write_rewards
 from fabmesh.envs.network.rng import next_seed
 from fabmesh.envs.network.start_end import clear, draw_start, settle
 from fabmesh.envs.network.state import Scratch, State
@@ -37,12 +38,13 @@ class Buffers(NamedTuple):
     state: NDArray[np.float32]  # [b, state features]
     hub_mask: NDArray[np.int8]  # [b, h, sum of levels]
     depot_mask: NDArray[np.int8]  # [b, d, sum of levels]
-    reward: NDArray[np.float32]  # [b] the team's, the same for every agent
+    reward: NDArray[np.float32]  # [b, h + d]
     cost: NDArray[np.float64]  # [b] network cost of the day
     truncated: NDArray[np.bool_]  # [b]
     final_hub_obs: NDArray[np.float32]
     final_depot_obs: NDArray[np.float32]
     final_state: NDArray[np.float32]
+    final_hub_mask: NDArray[np.int8]
     final_ledger: NDArray[np.float64]  # [b, n, lines]
     final_events: NDArray[np.float64]  # [b, events]
     final_standard: NDArray[np.float64]  # [b]
@@ -83,9 +85,10 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> 
     hubs_work(w, s, x, io.hub_action)
     goods_move(w, s)
     io.cost[0] = network_cost_of_day(s)
-    io.reward[0] = np.float32(-io.cost[0] / (w.par[0].number_of_agents * w.par[0].reward_scale))
+    write_rewards(w, s, io.cost[0], io.reward)
     for n in range(s.day_cost.shape[0]):
         s.day_cost[n] = 0.0
+        s.day_income[n] = 0.0
     clock.day += 1
     ends = clock.day >= w.par[0].episode_d
     io.truncated[0] = ends
@@ -106,6 +109,7 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> 
     morning(w, s, x, False)
     if autoreset:
         observe(w, s, x, io.final_hub_obs, io.final_depot_obs, io.final_state)
+        write_hub_mask(w, s, io.final_hub_mask)
         reset_copy(w, s, x, io, next_seed(clock.seed))
     else:
         observe(w, s, x, io.hub_obs, io.depot_obs, io.state)

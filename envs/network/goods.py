@@ -7,6 +7,7 @@ import numpy as np
 from fabmesh.envs.network.customer_market import delivery_days, lateness_rate, stop_cost, units_per_stop
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import earn, post, tender_event, write_off
+from fabmesh.envs.network.payment import pay_platform
 from fabmesh.envs.network.rng import STREAM_LIFE, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     E_CANCELLED,
@@ -129,6 +130,7 @@ def ship_orders(w: Tables, s: State) -> None:
     """What was finished is delivered next day at the earliest; what is late is charged day by day."""
     day = s.clock[0].day
     smoothing = w.par[0].smoothing
+    platform_takes = w.par[0].platform_takes == 1
     for h in range(s.hub.shape[0]):
         hub = s.hub[h]
         late_eur = 0.0
@@ -144,7 +146,10 @@ def ship_orders(w: Tables, s: State) -> None:
                 a_stop = units_per_stop(w, o.row, o.units)
                 stops = o.ready / a_stop
                 post(s, h, LAST_MILE, stops * stop_cost(w, h, o.town, o.row, o.price, a_stop))
-                earn(s, h, o.ready * o.bid + stops * stop_cost(w, h, o.town, o.row, o.price, a_stop))
+                paid = o.ready * o.bid + stops * stop_cost(w, h, o.town, o.row, o.price, a_stop)
+                earn(s, h, paid)
+                if platform_takes:
+                    pay_platform(w, s, h, o, paid)
                 value = o.wip_value * o.ready / (o.ready + units_in_progress(o))
                 o.wip_value -= value
                 post(s, h, STOCK_CHANGE, value)

@@ -27,15 +27,18 @@ def post(s: State, node: int, line: int, eur: float) -> None:
 
 @kernel
 def transfer(s: State, payer: int, payee: int, eur: float) -> None:
-    """Money from one agent to another: sums to zero over the network (model §10)."""
+    """Money from one agent to another, or to the platform: sums to zero over the network (model §10)."""
     s.ledger[payer, TRANSFERS] -= eur
     s.ledger[payee, TRANSFERS] += eur
+    s.day_income[payer] -= eur
+    s.day_income[payee] += eur
 
 
 @kernel
 def earn(s: State, node: int, eur: float) -> None:
     """Revenue from customers."""
     s.ledger[node, REVENUE] += eur
+    s.day_income[node] += eur
 
 
 @kernel

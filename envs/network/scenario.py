@@ -84,6 +84,7 @@ class Product:
     due_d: int  # working days from announcement to due day
     season_amplitude: float = 0.2  # relative amplitude of the yearly cosine
     season_peak_day: int = 225  # working day of the year of the peak
+    royalty: float = 0.0  # share of the list price that the hub owes the platform per unit shipped; F§7.4 5-10 %
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ class Market:
     """The customer market."""
 
     reach_km: float = 200.0  # hubs farther away are not asked
-    payment: str = "first_price"
+    payment: str = "first_price"  # first_price | second_price
     ceiling_catalogue: float = 1.10  # x list price, on the landed score
     ceiling_custom: float = 1.25
     patience_catalogue_d: int = 2
@@ -193,6 +194,7 @@ class Market:
     lateness_cap: float = 0.15
     cancel_after_d: int = 21
     reputation_weight: float = 1.0  # expected lateness in the score: weight x smoothed lateness share x price
+    platform_fee: float = 0.0  # share of a hub's revenue that goes to the platform (take rate); F§8.1 0-35 %
 
 
 @dataclass(frozen=True)
@@ -259,9 +261,10 @@ class Disruptions:
 
 @dataclass(frozen=True)
 class Reward:
-    """The reward of the team game."""
+    """The reward of the agents."""
 
     scale_eur: float | None = None  # None: standard cost of one mean day / number of agents
+    team_weight: float = 1.0  # share of the network's cost in it, the rest is own cost less own income; 1 = team game
 
 
 @dataclass(frozen=True)

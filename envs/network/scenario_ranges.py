@@ -45,6 +45,7 @@ RANGES: dict[str, dict[str, str]] = {
         "due_d": _AT_LEAST_ONE,
         "season_amplitude": _SHARE,
         "season_peak_day": "[0, 250]",
+        "royalty": _SHARE,
     },
     "Variant": {"share": "(0, 1]"},
     "CustomStream": {
@@ -92,6 +93,7 @@ RANGES: dict[str, dict[str, str]] = {
         "lateness_cap": _SHARE,
         "cancel_after_d": _AT_LEAST_ONE,
         "reputation_weight": _NOT_NEGATIVE,
+        "platform_fee": _SHARE,
     },
     "LastMile": {
         "van_stop_eur": _NOT_NEGATIVE,
@@ -134,7 +136,7 @@ RANGES: dict[str, dict[str, str]] = {
         "hub_outage_sigma": "[0, 3]",
         "hub_outage_max_d": _AT_LEAST_ONE,
     },
-    "Reward": {"scale_eur": _POSITIVE},
+    "Reward": {"scale_eur": _POSITIVE, "team_weight": _SHARE},
     "Actions": {
         "bid_markups": "(-1, inf)",
         "cover_d": _POSITIVE,
@@ -154,5 +156,5 @@ RANGES: dict[str, dict[str, str]] = {
 CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     "Material": {"unit": ("kg", "piece")},
     "Labour": {"dispatching": ("edd", "fifo", "spt", "atc")},
-    "Market": {"payment": ("first_price",)},
+    "Market": {"payment": ("first_price", "second_price")},
 }

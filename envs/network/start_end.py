@@ -53,6 +53,7 @@ def clear(s: State) -> None:
         s.revision[p] = -1
     for n in range(s.ledger.shape[0]):
         s.day_cost[n] = 0.0
+        s.day_income[n] = 0.0
         for line in range(s.ledger.shape[1]):
             s.ledger[n, line] = 0.0
     for i in range(s.events.shape[0]):

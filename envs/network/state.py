@@ -41,6 +41,7 @@ EVENT_NAMES = (
     "hub_consignments", "outage_days", "revisions", "labour_h", "overtime_h", "units_scrapped",
     "units_reannounced", "late_units", "inventory_eur_days", "shortage_hub_material_days", "stops_delivered",
     "award_cost_eur", "award_least_cost_eur", "award_left_eur", "hub_month_rows",
+    "paid_above_bid_eur", "platform_fees_eur", "royalties_eur",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
@@ -48,6 +49,7 @@ EVENT_NAMES = (
     E_ORDERS_REFUSED, E_CONSIGNMENTS, E_OUTAGE_DAYS, E_REVISIONS, E_LABOUR_H, E_OVERTIME_H, E_SCRAPPED,
     E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS,
     E_AWARD_COST, E_AWARD_LEAST, E_AWARD_LEFT, E_HUB_MONTH_ROWS,
+    E_ABOVE_BID, E_PLATFORM_FEES, E_ROYALTIES,
 ) = range(len(EVENT_NAMES))  # fmt: skip
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
 TENDER_EVENTS = ("tenders_posted", "tenders_served", "tender_days")  # after these, of each tender stream
@@ -157,7 +159,7 @@ ORDER = np.dtype(
         ("accrued", _i2),  # days of lateness charged
         ("inherited", _i2),  # days of lateness that a former owner is to blame for
         ("price", _f8),  # list price of a unit
-        ("bid", _f8),  # paid to the hub for a unit
+        ("bid", _f8),  # paid to the hub for a unit: its bid, or the second price
         ("wip_value", _f8),
         ("key", _u8),
     ],
@@ -200,6 +202,7 @@ class State(NamedTuple):
     day_cost: NDArray[np.float64]  # [b, n] cost of the day
     events: NDArray[np.float64]  # [b, events] cumulative
     flow: NDArray[np.float64]  # [b, hubs + depots, m, flows, 2] cumulative
+    day_income: NDArray[np.float64]  # [b, n] revenue and transfers of the day
 
 
 class Scratch(NamedTuple):
@@ -235,6 +238,8 @@ class Scratch(NamedTuple):
     bucket_end: NDArray[np.int32]  # [t, buckets]
     need: NDArray[np.float64]  # [t, m] of the tape after the end
     row_units: NDArray[np.float64]  # [t, r]
+    winner: NDArray[np.int32]  # [t, h] hubs that won units of a lot
+    terms: NDArray[np.float64]  # [t, h] their delivery and lateness to expect, EUR a unit
 
 
 def lot_capacity(scenario: Scenario, lot_rows: int) -> int:
@@ -270,6 +275,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         day_cost=np.zeros((b, nodes)),
         events=np.zeros((b, len(event_names(scenario)))),
         flow=np.zeros((b, hubs + depots, m, len(FLOW_NAMES), 2)),
+        day_income=np.zeros((b, nodes)),
     )
 
 
@@ -310,6 +316,8 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "bucket_end": ((64,), _i4),
         "need": ((m,), _f8),
         "row_units": ((r,), _f8),
+        "winner": ((hubs,), _i4),
+        "terms": ((hubs,), _f8),
     }
     offsets = {}
     size = 0

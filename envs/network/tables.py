@@ -78,6 +78,10 @@ PARAMETERS = np.dtype(
         ("population", _f8),  # of all towns
         ("season_start_key", _u8),
         ("audit", _i4),  # 1: the customer market books how good its awards were
+        ("second_price", _i4),  # 1: winners are paid up to the lowest losing score
+        ("platform_takes", _i4),  # 1: there is a platform fee or a royalty
+        ("platform_fee", _f8),  # share of revenue
+        ("team_weight", _f8),  # of the network's cost in the reward; the rest is the agent's own
     ],
     align=True,
 )
@@ -144,6 +148,7 @@ ROW = np.dtype(
         ("standard1", _f8),  # EUR per EUR of price
         ("setup_eur", _f8),  # of setting up once on each technology it touches
         ("key", _u8),
+        ("royalty", _f8),  # share of the list price, catalogue
     ],
     align=True,
 )
@@ -408,6 +413,7 @@ def _rows(
         r["kg0"], r["litres0"], r["price"], r["per_stop"] = p.kg, p.litres, p.price_eur, p.units_per_order
         r["due_d"], r["patience_d"], r["ceiling"] = p.due_d, market.patience_catalogue_d, market.ceiling_catalogue
         r["season"], r["season_peak"] = p.season_amplitude, p.season_peak_day
+        r["royalty"] = p.royalty
         r["lane"] = longest(r, p.price_eur)
     for custom in scenario.custom_streams:
         mean = custom.price_median_eur * math.exp(custom.price_sigma**2 / 2)
@@ -543,6 +549,10 @@ def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, r
         "lot_rows": lot_rows,
         "population": sum(t.population for t in s.towns),
         "season_start_key": name_key("season"),
+        "second_price": s.market.payment == "second_price",
+        "platform_takes": s.market.platform_fee > 0 or any(p.royalty > 0 for p in s.products),
+        "platform_fee": s.market.platform_fee,
+        "team_weight": s.reward.team_weight,
     }
     for key, value in values.items():
         par[key] = value
