@@ -19,6 +19,7 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 from pettingzoo.utils.wrappers import AssertOutOfBoundsWrapper, OrderEnforcingWrapper
 
+from fabmesh.envs.network.recorded import RecordedOrders
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.spec import RoleSpec
 from fabmesh.envs.rendering.page import network_page, show_page
@@ -98,6 +99,8 @@ class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  #
         render_mode: None; "ansi": `render()` returns a page of text; "human": the page is printed after every reset
             and step (a terminal is cleared first); "rgb_array": `render()` returns a map, uint8[height, width, 3].
         max_cycles: Days of an episode; None takes the scenario's. May be set later, for the next `reset`.
+        orders: Recorded demand in place of the synthetic streams of orders: path of a CSV file (`docs/orders.md`), or
+            what `read_orders` made of one. None: drawn demand.
 
     Attributes:
         batch: The `HubNetworkVector` of one network behind this view: ledger, events, names of features and levels.
@@ -115,11 +118,12 @@ class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  #
         scenario: str | Path | Scenario = "rotterdam",
         render_mode: str | None = None,
         max_cycles: int | None = None,
+        orders: str | Path | RecordedOrders | None = None,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode {render_mode!r} is not one of {self.metadata['render_modes']}")
         self.render_mode = render_mode
-        self.batch = batch = HubNetworkVector(scenario, num_envs=1, autoreset=False)
+        self.batch = batch = HubNetworkVector(scenario, num_envs=1, autoreset=False, orders=orders)
         self.max_cycles = batch.scenario.episode_d if max_cycles is None else max_cycles
 
         self.possible_agents = [agent for role in batch.roles for agent in batch.agents[role]]
@@ -257,7 +261,8 @@ class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  #
         if self.max_cycles < 1:
             raise ValueError(f"max_cycles is {self.max_cycles}, but an episode has at least 1 day")
         before = self.batch
-        self.batch = HubNetworkVector(replace(before.scenario, episode_d=self.max_cycles), num_envs=1, autoreset=False)
+        scenario = replace(before.scenario, episode_d=self.max_cycles)
+        self.batch = HubNetworkVector(scenario, num_envs=1, autoreset=False, orders=before.orders)
         if self._observed:
             self.batch.reset(seed=[int(before.seeds[0])])
         before.close()

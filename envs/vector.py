@@ -21,6 +21,7 @@ from fabmesh.envs.network.block import Block, Blocks
 from fabmesh.envs.network.day import Buffers, reset_copies, step_copies
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.observation import CLIP, state_blocks
+from fabmesh.envs.network.recorded import RecordedOrders, read_orders
 from fabmesh.envs.network.rng import next_seed
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.spec import ROLES, role_specs
@@ -40,9 +41,12 @@ class HubNetworkVector:
         threads: Threads that share the copies; trajectories do not depend on it.
         autoreset: True: a copy whose episode ends starts its next world in the same step, and the final
             observation, state, ledger and events are in `info`. False: it stays at its end until `reset`.
+        orders: Recorded demand that every copy plays in place of the synthetic streams of orders: path of a CSV file
+            (`docs/orders.md`), or what `read_orders` made of one for this scenario. None: drawn demand.
 
     Raises:
         ScenarioError: If the scenario cannot be used.
+        OrdersError: If the recorded orders cannot be used with it.
         ValueError: If num_envs or threads is not positive.
 
     All arrays returned by `reset`, `step` and `state` are views of preallocated buffers that the next step
@@ -54,12 +58,20 @@ class HubNetworkVector:
     ledger_lines = LEDGER_LINES
 
     def __init__(
-        self, scenario: str | Path | Scenario = "rotterdam", num_envs: int = 1, threads: int = 1, autoreset: bool = True
+        self,
+        scenario: str | Path | Scenario = "rotterdam",
+        num_envs: int = 1,
+        threads: int = 1,
+        autoreset: bool = True,
+        orders: str | Path | RecordedOrders | None = None,
     ) -> None:
         for name, number in (("num_envs", num_envs), ("threads", threads)):
             if not isinstance(number, (int, np.integer)) or number < 1:
                 raise ValueError(f"{name} must be an integer of at least 1, got {number!r}")
         self.scenario = load_scenario(scenario)
+        self.orders = read_orders(orders, self.scenario) if isinstance(orders, (str, Path)) else orders
+        if self.orders is not None:
+            self.orders.require_fit(self.scenario)
         self.num_envs = num_envs
         self.threads = min(threads, num_envs)
         self.autoreset = autoreset
@@ -69,7 +81,7 @@ class HubNetworkVector:
         self.state_features = state_blocks(self.scenario)
         self.event_names = event_names(self.scenario)
         slots = {role: component_blocks(self.scenario, role)[1] for role in ROLES}
-        self._tables = build_tables(self.scenario, slots["hub"], slots["depot"])
+        self._tables = build_tables(self.scenario, slots["hub"], slots["depot"], self.orders)
         self._state = make_state(self.scenario, self._tables, num_envs)
         self._scratch = make_scratch(self.scenario, self._tables, self.threads)
         self._buffers = self._make_buffers()

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fabmesh.envs.network.recorded import most_waiting
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.tables import AGES, HORIZON, INBOUND_DAYS, MAX_STAGES, Tables
 
@@ -40,12 +41,13 @@ EVENT_NAMES = (
     "purchases_eur", "retail_eur", "deadstock_gross_eur", "salvage_eur", "supplier_orders", "supplier_orders_refused",
     "hub_consignments", "outage_days", "revisions", "labour_h", "overtime_h", "units_scrapped",
     "units_reannounced", "late_units", "inventory_eur_days", "shortage_hub_material_days", "stops_delivered",
+    "surge_product_days", "surge_units", "life_shift_product_days",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
     E_TENDERS_LOST, E_TENDERS_REFUSED, E_MASKED, E_PURCHASES, E_RETAIL, E_DEADSTOCK, E_SALVAGE, E_SUPPLIER_ORDERS,
     E_ORDERS_REFUSED, E_CONSIGNMENTS, E_OUTAGE_DAYS, E_REVISIONS, E_LABOUR_H, E_OVERTIME_H, E_SCRAPPED,
-    E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS,
+    E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS, E_SURGE_DAYS, E_SURGE_UNITS, E_LIFE_SHIFT,
 ) = range(len(EVENT_NAMES))  # fmt: skip
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
 
@@ -154,6 +156,7 @@ ORDER = np.dtype(
         ("bid", _f8),  # paid to the hub for a unit
         ("wip_value", _f8),
         ("key", _u8),
+        ("ceiling", _f8),  # as LOT
     ],
     align=True,
 )
@@ -168,6 +171,7 @@ LOT = np.dtype(
         ("units", _i4),
         ("price", _f8),
         ("key", _u8),
+        ("ceiling", _f8),  # of recorded orders, EUR a unit on the landed score; 0 = the row's ceiling x price
     ],
     align=True,
 )
@@ -193,6 +197,7 @@ class State(NamedTuple):
     day_cost: NDArray[np.float64]  # [b, n] cost of the day
     events: NDArray[np.float64]  # [b, events] cumulative
     flow: NDArray[np.float64]  # [b, hubs + depots, m, flows, 2] cumulative
+    surge: NDArray[np.float64]  # [b, p] x demand by the surge under way, 1 = none
 
 
 class Scratch(NamedTuple):
@@ -230,12 +235,16 @@ class Scratch(NamedTuple):
     row_units: NDArray[np.float64]  # [t, r]
 
 
-def lot_capacity(scenario: Scenario, lot_rows: int) -> int:
-    """Lots that can be open at once: every town's rows for as long as customers wait, and one full order book."""
+def lot_capacity(scenario: Scenario, w: Tables) -> int:
+    """Lots that can be open at once: every town's rows for as long as customers wait, and one full order book.
+
+    Of recorded orders, which may hold several lots of a town and row on a day: as many as ever wait together.
+    """
     market = scenario.market
-    products = len(scenario.products)
+    products, lot_rows = len(scenario.products), int(w.par[0]["lot_rows"])
     waiting = products * (market.patience_catalogue_d + 1) + (lot_rows - products) * (market.patience_custom_d + 1)
-    return len(scenario.towns) * waiting + scenario.capacity.order_book
+    recorded = most_waiting(w.recorded[w.recorded["row"] < lot_rows], w.row["patience_d"])
+    return max(len(scenario.towns) * waiting, recorded) + scenario.capacity.order_book
 
 
 def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
@@ -253,7 +262,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         depot_mat=np.zeros((b, depots, m), DEPOT_MATERIAL),
         supplier_order=np.zeros((b, depots, m, c.supplier_orders), SUPPLIER_ORDER),
         order=np.zeros((b, hubs, c.order_book), ORDER),
-        lot=np.zeros((b, lot_capacity(scenario, int(w.par[0]["lot_rows"]))), LOT),
+        lot=np.zeros((b, lot_capacity(scenario, w)), LOT),
         tender=np.zeros((b, c.open_tenders), LOT),
         slot=np.full((b, hubs, c.tender_slots), -1, np.int32),
         revision=np.full((b, p), -1, np.int32),
@@ -262,6 +271,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         day_cost=np.zeros((b, nodes)),
         events=np.zeros((b, len(event_names(scenario)))),
         flow=np.zeros((b, hubs + depots, m, len(FLOW_NAMES), 2)),
+        surge=np.ones((b, p)),
     )
 
 
@@ -269,7 +279,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
     """Working memory for `threads` threads, each with its own stretch of cache lines: no line is written by two."""
     hubs, depots, k, m, r = len(w.hub_town), len(w.depot_key), len(w.tech), len(w.mat), len(w.row)
     slots = max(
-        lot_capacity(scenario, int(w.par[0]["lot_rows"])), scenario.capacity.order_book, scenario.capacity.open_tenders
+        lot_capacity(scenario, w), scenario.capacity.order_book, scenario.capacity.open_tenders
     )
     fields: dict[str, tuple[tuple[int, ...], Any]] = {
         "room": ((hubs, k + 1, HORIZON), _f8),
