@@ -19,7 +19,8 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 from pettingzoo.utils.wrappers import AssertOutOfBoundsWrapper, OrderEnforcingWrapper
 
-from fabmesh.envs.network.recorded import RecordedOrders
+from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.recorded import RecordedOrders, read_orders
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.spec import RoleSpec
 from fabmesh.envs.rendering.page import network_page, show_page
@@ -123,6 +124,8 @@ class parallel_env(ParallelEnv[str, NDArray[np.float32], NDArray[np.int64]]):  #
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode {render_mode!r} is not one of {self.metadata['render_modes']}")
         self.render_mode = render_mode
+        if max_cycles is not None and isinstance(orders, (str, Path)):  # so many days may the order book hold
+            orders = read_orders(orders, replace(load_scenario(scenario), episode_d=max_cycles))
         self.batch = batch = HubNetworkVector(scenario, num_envs=1, autoreset=False, orders=orders)
         self.max_cycles = batch.scenario.episode_d if max_cycles is None else max_cycles
 

@@ -37,6 +37,7 @@ EVENTS = (
     *("lead_time_unit_days", "tenders_posted", "tenders_won", "tenders_lost", "masked_actions"),
     *("purchases_eur", "retail_eur", "deadstock_gross_eur", "supplier_orders", "hub_consignments", "overtime_h"),
     *("shortage_hub_material_days", "outage_days", "labour_h", "units_scrapped", "inventory_eur_days"),
+    *("surge_units", "life_shift_product_days"),
 )
 
 
@@ -53,11 +54,21 @@ def hand_made_episodes():
         "units_on_time": 60, "lead_time_unit_days": 240, "tenders_posted": 4, "tenders_won": 1, "purchases_eur": 2_000,
         "retail_eur": 500, "deadstock_gross_eur": 100, "supplier_orders": 7, "hub_consignments": 9,
         "masked_actions": 11, "overtime_h": 12.5, "shortage_hub_material_days": 13,
-        "labour_h": 70, "units_scrapped": 20, "inventory_eur_days": 3_000,
+        "labour_h": 70, "units_scrapped": 20, "inventory_eur_days": 3_000, "surge_units": 5,
     }  # fmt: skip
     for name, value in counts.items():
         events[0, EVENTS.index(name)] = value
     return ledger, events
+
+
+def expected_units_a_day():
+    """Of pocket, 214,320 people, from its own figures: three products, custom orders, tenders of 10 to 60 units."""
+    people = sum(town.population for town in POCKET.towns)
+    catalogue = 4.0 * sum(product.units_per_1000_year for product in POCKET.products) / 1e3
+    custom = 1.5 * POCKET.custom_streams[0].orders_per_100k_year / 1e5
+    (stream,) = POCKET.tender_streams
+    tenders = 2.0 * stream.tenders_per_100k_year / 1e5 * (stream.units[0] + stream.units[1]) / 2
+    return people * (catalogue + custom + tenders) / 250
 
 
 def test_measures_from_a_hand_made_ledger():
@@ -97,6 +108,8 @@ def test_measures_from_a_hand_made_ledger():
         "scrap_share": 20 / (80 + 20),
         "inventory_turns_per_year": 3 * 10 * 1 * 250 / 3_000,
         "realised_markup": (1_000 - 3 * 10 * 5) / (3 * 10 * (1 + 6 + 7 + 8 + 9 + 10 + 11)) - 1,
+        "units_ordered": 100,
+        "surge_units_share": 0.05,
     }
     assert set(got) == {item.name for item in MEASURES} == set(expected)
     for name, value in expected.items():
@@ -127,7 +140,9 @@ def test_measures_of_the_network_from_hand_made_books():
     ledger[0, :2, LINES.index("labour")] = (400, 1_400)
     names = (*EVENTS, "machine_h_FDM", "machine_h_CNC", "machine_h_laser")
     events = np.zeros((1, len(names)))
-    for name, value in {"inventory_eur_days": 1_200, "labour_h": 594, "machine_h_CNC": 300}.items():
+    counts = {"inventory_eur_days": 1_200, "labour_h": 594, "machine_h_CNC": 300}
+    counts |= {"units_ordered": 1_000, "life_shift_product_days": 45}
+    for name, value in counts.items():
         events[0, names.index(name)] = value
     flow = np.zeros((1, 3, 3, 6, 2))
     bulk = np.array([material.bulk_eur for material in POCKET.materials])
@@ -147,6 +162,8 @@ def test_measures_of_the_network_from_hand_made_books():
         "hub_profit": (1_000 - 100 - 400) + (3_000 - 100 - 1_400),
         "gini_hub_profit": 0.25,  # 500 and 1,500
         "gini_hub_work": 500 / (2 * 2_500),  # 1,000 and 1,500 a technician
+        "demand_level": 1_000 / (60 * expected_units_a_day()),
+        "life_cycle_shift": 0.25,  # 45 of 3 products on 60 days
         "utilisation_FDM": 0.0,
         "utilisation_CNC": 300 / (2 * hours["CNC"] * 60),
         "utilisation_laser": 0.0,

@@ -16,6 +16,7 @@ from fabmesh.agents.evaluation.statistics import Better, Floats
 from fabmesh.agents.evaluation.trace import Trace
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.state import F_RECEIVED
+from fabmesh.envs.network.tables import lot_mean_units
 
 FREIGHT_LINES = ("order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight")
 TRANSFER_LINES = ("revenue", "transfers")  # paid between agents and customers: no cost of the network
@@ -109,6 +110,14 @@ MEASURES = (
         "(revenue - last_mile_freight) / (material + machine + energy + labour + overtime + setup + scrap) - 1",
         "neither",
     ),
+    Measure("units_ordered", "units ordered", "units", "units_ordered", "neither"),
+    Measure(
+        "surge_units_share",
+        "units ordered of products in a surge / ordered",
+        "share",
+        "surge_units / units_ordered",
+        "neither",
+    ),
 )
 NETWORK_MEASURES = (
     Measure("inventory_value_eur", "mean book value of all stock", "EUR", "inventory_eur_days / days", "neither"),
@@ -156,6 +165,20 @@ NETWORK_MEASURES = (
         "Gini coefficient of the hubs' revenue per technician",
         "share, 0 = equal",
         "the same of revenue / technicians",
+    ),
+    Measure(
+        "demand_level",
+        "units ordered / expected of mature demand",
+        "ratio, 1 = the scenario's mean day",
+        "units_ordered / (mean units a day of all streams, without season, x days)",
+        "neither",
+    ),
+    Measure(
+        "life_cycle_shift",
+        "distance of products' demand from its mean over their lives",
+        "share, 0 = no life cycles",
+        "life_shift_product_days / (products x days)",
+        "neither",
     ),
 )
 BY_NAME = {item.name: item for item in (*MEASURES, *NETWORK_MEASURES)}
@@ -226,6 +249,8 @@ def measure(
         "scrap_share": ratio(count["units_scrapped"], delivered + count["units_scrapped"]),
         "inventory_turns_per_year": ratio(by_line["material"] * WORKING_DAYS_PER_YEAR, count["inventory_eur_days"]),
         "realised_markup": ratio(by_line["revenue"] - by_line["last_mile_freight"], production) - 1.0,
+        "units_ordered": ordered,
+        "surge_units_share": ratio(count["surge_units"], ordered),
     }
     return {item.name: np.array(values[item.name], dtype=np.float64) for item in MEASURES}
 
@@ -270,6 +295,8 @@ def measure_network(
         "hub_profit": profit.sum(axis=1),
         "gini_hub_profit": gini(profit),
         "gini_hub_work": gini(own[..., lines.index("revenue")] / technicians),
+        "demand_level": count["units_ordered"] / (_mean_units(scenario) * days),
+        "life_cycle_shift": count["life_shift_product_days"] / (len(scenario.products) * days),
     }
     found = {item.name: np.array(values[item.name], dtype=np.float64) for item in NETWORK_MEASURES}
     for name, there in _machine_hours(scenario).items():
@@ -290,6 +317,15 @@ def gini(values: Floats) -> Floats:
 def ratio(part: Floats, whole: Floats) -> Floats:
     """Part over whole, nan where there is no whole."""
     return np.asarray(np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0))
+
+
+def _mean_units(scenario: Scenario) -> float:
+    """Units of all streams on a mean day of mature demand; a custom order is a unit."""
+    tenders = sum(
+        t.tenders_per_100k_year * scenario.demand.tender_level / 1e5 / WORKING_DAYS_PER_YEAR * sum(t.units) / 2
+        for t in scenario.tender_streams
+    )
+    return float(lot_mean_units(scenario).sum()) + tenders * sum(town.population for town in scenario.towns)
 
 
 def _machine_hours(scenario: Scenario) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Recorded demand: an order book in a CSV file in place of the synthetic streams of orders.
 
 `read_orders("orders.csv", scenario)` gives what `HubNetworkVector(orders=...)` plays, in every copy the same. The file
-is data and nothing else; the first thing wrong with it is refused in one line with file, line, column, value and remedy.
-The schema is described in `docs/orders.md`.
+is data and nothing else; the first thing wrong is refused in one line with file, line, column, value and remedy. The
+schema is described in `docs/orders.md`.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ RECORDED = np.dtype(
     ],
     align=True,
 )
+_MOST_SHOWN = 40  # characters of a wrong value in a message
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _WHOLE = re.compile(r"\d+", re.ASCII)
 _DECIMAL = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
@@ -85,9 +86,7 @@ def rows_of(scenario: Scenario) -> tuple[Row, ...]:
     market = scenario.market
     rows = [Row(p.name, p.due_d, market.patience_catalogue_d, p.price_eur) for p in scenario.products]
     for custom in scenario.custom_streams:
-        rows += [
-            Row(f"{custom.name}/{v.name}", custom.due_d, market.patience_custom_d, None) for v in custom.variants
-        ]
+        rows += [Row(f"{custom.name}/{v.name}", custom.due_d, market.patience_custom_d, None) for v in custom.variants]
     for i, tender in enumerate(scenario.tender_streams):
         rows += [Row(f"{tender.name}/{v.name}", sum(tender.due_d) // 2, 0, None, i) for v in tender.variants]
     return tuple(rows)
@@ -238,7 +237,7 @@ class _Order:
     """One line of the file, dates still dates."""
 
     line: int
-    date: date
+    announced: date
     row: int
     town: int
     units: int
@@ -260,7 +259,7 @@ class _Reader:
         orders = [self._order(line, cells) for line, cells in self._lines(text)]
         if not orders:
             raise OrdersError(f"{self.source}: holds no orders; write one a line below the header")
-        first = min(order.date for order in orders)
+        first = min(order.announced for order in orders)
         lines = self._table(orders, first)
         self._check_waiting(lines, first)
         names = tuple(self.town_index), tuple(self.row_index)
@@ -305,7 +304,7 @@ class _Reader:
             raise self._refuse(line, "", "columns are separated by commas; save the file as CSV with commas")
         for name in header:
             if name not in COLUMNS:
-                raise self._refuse(line, "", f"unknown column {name!r}; {nearest(name, COLUMNS)}")
+                raise self._refuse(line, "", f"unknown column {_shown(name)}; {nearest(name, COLUMNS)}")
         for name, count in Counter(header).items():
             if count > 1:
                 raise self._refuse(line, name, f"the column is there {count} times; keep one")
@@ -338,11 +337,11 @@ class _Reader:
                 raise ValueError
             return next_weekday(date.fromisoformat(text))
         except (ValueError, OverflowError):
-            raise self._refuse(line, column, f"{text!r} is not a date; write it as 2026-03-31") from None
+            raise self._refuse(line, column, f"{_shown(text)} is not a date; write it as 2026-03-31") from None
 
     def _name(self, line: int, column: str, name: str, known: dict[str, int]) -> int:
         if name not in known:
-            text = f"{name!r} is not a {column} of scenario {self.scenario.name!r}; {nearest(name, known)}"
+            text = f"{_shown(name)} is not a {column} of scenario {self.scenario.name!r}; {nearest(name, known)}"
             raise self._refuse(line, column, text)
         return known[name]
 
@@ -351,17 +350,18 @@ class _Reader:
         if not _WHOLE.fullmatch(text):
             negative = text.startswith("-") and _DECIMAL.fullmatch(text[1:])
             kind = "is negative, and returns are no orders" if negative else "is not a whole number"
-            raise self._refuse(line, "units", f"{text!r} {kind}; {remedy}")
+            raise self._refuse(line, "units", f"{_shown(text)} {kind}; {remedy}")
         if len(text) > 9 or int(text) > MOST_UNITS:
-            raise self._refuse(line, "units", f"{text} is more than an order can hold; split it")
+            raise self._refuse(line, "units", f"{_shown(text)} is more than an order can hold; split it")
         return int(text)
 
     def _eur(self, line: int, column: str, text: str) -> float:
         if not _DECIMAL.fullmatch(text):
-            raise self._refuse(line, column, f"{text!r} is not an amount in EUR; write it as 12.50, without currency")
+            wrong = f"{_shown(text)} is not an amount in EUR"
+            raise self._refuse(line, column, f"{wrong}; write it as 12.50, without currency")
         value = float(text)
         if not 0.0 < value <= MOST_EUR:
-            raise self._refuse(line, column, f"{text} is out of range; allowed: (0, {MOST_EUR:g}]")
+            raise self._refuse(line, column, f"{_shown(text)} is out of range; allowed: (0, {MOST_EUR:g}]")
         return value
 
     # -- the tape
@@ -372,18 +372,19 @@ class _Reader:
         lots: dict[tuple[int, int, int, int, float, float], int] = {}
         tenders: list[tuple[int, int, int, int, float, float, int]] = []
         for order in orders:
-            day = weekday_number(order.date) - start
+            day = weekday_number(order.announced) - start
             if day >= horizon:
                 last = weekday_after(first, horizon - 1)
                 text = (
-                    f"{order.date.isoformat()} is out of the episode: it has {self.scenario.episode_d} working days from "
-                    f"{first.isoformat()}, and its closing stock looks ahead until {last.isoformat()}; leave later orders out"
+                    f"{order.announced.isoformat()} is out of the episode: that has {self.scenario.episode_d} working "
+                    f"days from {first.isoformat()}, and its closing stock looks ahead until {last.isoformat()}; "
+                    "leave later orders out"
                 )
                 raise self._refuse(order.line, "date", text)
             row = self.rows[order.row]
-            due_d = row.due_d if order.due is None else weekday_number(order.due) - weekday_number(order.date)
+            due_d = row.due_d if order.due is None else weekday_number(order.due) - weekday_number(order.announced)
             if due_d > MOST_DUE_D:
-                text = f"{due_d} working days after the date; at most {MOST_DUE_D} are possible"
+                text = f"{order.due} is {due_d} working days after the date; at most {MOST_DUE_D} are possible"
                 raise self._refuse(order.line, "due", text)
             if order.units == 0:
                 continue
@@ -393,7 +394,8 @@ class _Reader:
                 continue
             lots[terms] = lots.get(terms, 0) + order.units
             if lots[terms] > MOST_UNITS:
-                text = f"orders of {row.name} on one day and in one town add up to more than {MOST_UNITS:,} units"
+                what = f"orders of {row.name} on one day and in one town"
+                text = f"{what} add up to more than {MOST_UNITS} units; spread them"
                 raise self._refuse(order.line, "units", text)
         every = [*((*terms, units) for terms, units in lots.items()), *tenders]
         found = np.array(
@@ -423,6 +425,11 @@ class _Reader:
                 f"{self.source}: {int(waiting.max()):,} lots wait on {day.isoformat()}, at most {MOST_WAITING:,} can; "
                 "give orders of a day, town and product the same due, price and ceiling, so that they are one lot"
             )
+
+
+def _shown(text: str) -> str:
+    """A value of the file in a message, in quotes; a long one is cut."""
+    return repr(text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "...")
 
 
 def _required() -> list[str]:

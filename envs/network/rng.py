@@ -121,7 +121,7 @@ def poisson_quantile(u: float, mean: float) -> int:
 
 @kernel
 def large_negative_binomial_quantile(u: float, r: float, q: float, rate: float) -> int:
-    """`negative_binomial_quantile` where P(0) = exp(-rate) is no double: the recursion runs on probabilities x e^scale."""
+    """`negative_binomial_quantile` where P(0) = exp(-rate) is no double: the recursion is that of P x exp(scale)."""
     scale = rate - _LARGEST_RATE
     p = math.exp(-_LARGEST_RATE)
     k = 0

@@ -278,9 +278,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
 def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
     """Working memory for `threads` threads, each with its own stretch of cache lines: no line is written by two."""
     hubs, depots, k, m, r = len(w.hub_town), len(w.depot_key), len(w.tech), len(w.mat), len(w.row)
-    slots = max(
-        lot_capacity(scenario, w), scenario.capacity.order_book, scenario.capacity.open_tenders
-    )
+    slots = max(lot_capacity(scenario, w), scenario.capacity.order_book, scenario.capacity.open_tenders)
     fields: dict[str, tuple[tuple[int, ...], Any]] = {
         "room": ((hubs, k + 1, HORIZON), _f8),
         "free": ((hubs, k + 1, HORIZON), _f8),

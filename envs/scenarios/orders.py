@@ -16,11 +16,11 @@ from fabmesh.envs.network.recorded import (
     days_read,
     next_weekday,
     rows_of,
-    shown_path,
     weekday_after,
     working_day_of_year,
 )
 from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.yaml_tree import shown_path
 from fabmesh.envs.vector import HubNetworkVector
 
 FIRST_YEAR = 2026  # dates are from this year on, the first that has the day of the year the tape begins on
@@ -83,7 +83,9 @@ def _lines(scenario: Scenario, seed: int, days: int, open_tenders: int) -> list[
     watched = replace(scenario, episode_d=days, capacity=replace(scenario.capacity, open_tenders=open_tenders))
     batch = HubNetworkVector(watched, num_envs=1, autoreset=False)
     batch.reset(seed=[seed])
-    nothing = {role: np.zeros(space.shape, np.int64) for role, space in batch.action_space.items()}
+    nothing = {
+        role: np.zeros((1, len(batch.agents[role]), len(batch.spec[role].nvec)), np.int64) for role in batch.roles
+    }
     rows, towns = rows_of(scenario), [town.name for town in scenario.towns]
     first = _first_date(int(batch.arrays.clock["season_start"][0]))
     refused = batch.event_names.index("tenders_refused")
@@ -96,9 +98,7 @@ def _lines(scenario: Scenario, seed: int, days: int, open_tenders: int) -> list[
                 row, due = rows[order["row"]], weekday_after(first, int(order["due"]))
                 price = "" if row.price is not None else repr(float(order["price"]))
                 shown = weekday_after(first, day).isoformat()
-                lines.append(
-                    (shown, towns[order["town"]], row.name, int(order["units"]), due.isoformat(), "", price)
-                )
+                lines.append((shown, towns[order["town"]], row.name, int(order["units"]), due.isoformat(), "", price))
         if day == 0 and not lines:
             lines.append((first.isoformat(), towns[0], rows[0].name, 0, "", "", ""))
         batch.step(nothing)
