@@ -49,12 +49,22 @@ def key(number):
     return np.uint64(number)
 
 
+def on_day(seed, stream, day):
+    """Key of a stream on a day, as the compiled functions take it."""
+    return key(day_key(key(seed), stream, day))
+
+
+def joined(one, other):
+    """Key of a pair of names."""
+    return key(combine(one, other))
+
+
 def part_of_life(seed, product, median_d, sigma, day):
     """Which part of its life a generation of a product has behind it."""
-    drawn = day_key(key(seed), STREAM_LIFE_CYCLE, 0)
+    drawn = on_day(seed, STREAM_LIFE_CYCLE, 0)
     name = key(name_key(product))
     life = median_d * math.exp(sigma * normal(drawn, name))
-    return (uniform(drawn, combine(name, key(1))) + day / life) % 1.0
+    return (uniform(drawn, joined(name, key(1))) + day / life) % 1.0
 
 
 def bass(part, p=0.03, q=0.38, sold=0.95):
@@ -74,13 +84,13 @@ def surge(seed, scenario, product, day):
     rate = scenario.disruptions.scale * demand.surges_year / 250 / len(scenario.products)
     name = key(name_key(product))
     for began in range(day - demand.surge_d[1] + 1, day + 1):
-        drawn = day_key(key(seed), STREAM_SURGE, began)
+        drawn = on_day(seed, STREAM_SURGE, began)
         if uniform(drawn, name) < rate:
             shortest, longest = demand.surge_d
-            lasts = shortest + math.floor(uniform(drawn, combine(name, key(2))) * (longest - shortest + 1))
+            lasts = shortest + math.floor(uniform(drawn, joined(name, key(2))) * (longest - shortest + 1))
             low, high = (math.log(x) for x in demand.surge_factor)
             if day < began + lasts:
-                factor = max(factor, math.exp(low + (high - low) * uniform(drawn, combine(name, key(3)))))
+                factor = max(factor, math.exp(low + (high - low) * uniform(drawn, joined(name, key(3)))))
     return factor
 
 
@@ -100,8 +110,8 @@ def adopted(demand, day):
 def reference_day(scenario, seed, day):
     """(row, town, units) of the lots and (stream, town, number of tenders) that a day brings."""
     demand = scenario.demand
-    start = math.floor(uniform(day_key(key(seed), STREAM_START, 0), key(name_key("season"))) * 250)
-    units_key, tender_key = day_key(key(seed), STREAM_UNITS, day), day_key(key(seed), STREAM_TENDER, day)
+    start = math.floor(uniform(on_day(seed, STREAM_START, 0), key(name_key("season"))) * 250)
+    units_key, tender_key = on_day(seed, STREAM_UNITS, day), on_day(seed, STREAM_TENDER, day)
     names, means = [], []
     for p in scenario.products:
         phase = 2 * math.pi * ((start + day) % 250 - p.season_peak_day) / 250
@@ -130,7 +140,7 @@ def reference_day(scenario, seed, day):
     for i, t in enumerate(scenario.tender_streams):
         rate = t.tenders_per_100k_year / 1e5 * demand.tender_level / 250 * adopted(demand, day)
         for c, town in enumerate(scenario.towns):
-            name = combine(key(name_key(t.name)), key(name_key(town.name)))
+            name = joined(key(name_key(t.name)), key(name_key(town.name)))
             if number := int(stats.poisson(rate * town.population).ppf(uniform(tender_key, name))):
                 tenders.append((i, c, number))
     return lots, tenders
