@@ -24,7 +24,7 @@ from fabmesh.agents.evaluation.exits import guarded
 from fabmesh.agents.evaluation.files import check_writable
 from fabmesh.agents.evaluation.outputs import outputs_in, write_outputs
 from fabmesh.agents.evaluation.seeds import seed_set
-from fabmesh.agents.heuristics import NAMES
+from fabmesh.agents.heuristics import names_for
 from fabmesh.agents.learning import checkpoint, cli
 from fabmesh.agents.learning.config import TrainConfig
 from fabmesh.agents.learning.settings import as_plain, parse
@@ -112,14 +112,15 @@ def run(config: DemoConfig, console: Console) -> None:
     _train(config, arguments, run_dir, training, console)
 
     console.print(f"\nComparing with the baselines on {seeds.count} validation worlds:")
-    entries = parse_entries([str(run_dir), *NAMES], actions="both")
+    policies = [str(run_dir), *names_for(scenario)]
+    entries = parse_entries(policies, actions="both")
     hashes = manifest.hashes_of(entries, scenario)
     comparison = compare_entries(entries, scenario, seeds, config.threads)
     report.print_tables(comparison, console)
     console.print("", report.CHOSEN_NOTE, sep="\n", highlight=False, soft_wrap=True)
     outputs = outputs_in(place)
     asked = ["--scenario", config.scenario, "--episodes", str(config.episodes), "--actions", "both"]
-    command = shlex.join(["fabmesh-evaluate", "--policies", str(run_dir), *NAMES, *asked])
+    command = shlex.join(["fabmesh-evaluate", "--policies", *policies, *asked])
     write_outputs(outputs, comparison, manifest.make_manifest(comparison, entries, hashes, config.scenario, command))
 
     console.print(f"\nDone in {(time.perf_counter() - began) / 60:.1f} minutes. Where everything lies:")

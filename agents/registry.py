@@ -6,30 +6,36 @@ import difflib
 from pathlib import Path
 
 from fabmesh.agents import heuristics
+from fabmesh.agents.heuristics.family import compose, is_member
+from fabmesh.agents.heuristics.tuned import read_rules
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Scenario
 
 SAMPLE_SUFFIX = ":sample"
+RULES_SUFFIX = ".yaml"
 
 
 def make_policy(name_or_path: str, scenario: Scenario) -> Policy:
     """Make a policy from what a user types.
 
     Args:
-        name_or_path: The name of a heuristic, or the path of a run directory or checkpoint file. A path may end in
-            ":sample" for actions sampled from the policy instead of its most likely ones.
+        name_or_path: The name of a heuristic (rules may be joined: `cost_plus+can_order+eoq_discount`), the path of a
+            YAML file of rules, or of a run directory or checkpoint file. The last two may end in ":sample" for actions
+            sampled from the policy instead of its most likely ones.
         scenario: The network it is to act in.
 
     Raises:
         FabmeshError: If there is no such policy, or the checkpoint is for another scenario.
     """
     plain = name_or_path.removesuffix(SAMPLE_SUFFIX)
-    if plain in heuristics.NAMES:
+    if not is_trained(plain):
         if plain != name_or_path:
             raise FabmeshError(
                 f"policy {name_or_path!r}: a heuristic has no action probabilities to sample from; use {plain!r}"
             )
+        if plain.endswith(RULES_SUFFIX):
+            return compose(Path(plain).stem, scenario, read_rules(Path(plain)))
         return heuristics.make(plain, scenario)
     if Path(plain).exists():
         # Torch takes a second to import, and heuristics do without it.
@@ -41,7 +47,10 @@ def make_policy(name_or_path: str, scenario: Scenario) -> Policy:
 
 def is_trained(name_or_path: str) -> bool:
     """Say whether what a user types names a trained policy, whose checkpoint was chosen on validation seeds."""
-    return name_or_path.removesuffix(SAMPLE_SUFFIX) not in heuristics.NAMES
+    plain = name_or_path.removesuffix(SAMPLE_SUFFIX)
+    if plain in heuristics.NAMES or plain.endswith(RULES_SUFFIX):
+        return False
+    return Path(plain).exists() or not is_member(plain)
 
 
 def _unknown(name: str) -> str:

@@ -41,6 +41,8 @@ class HubNetworkVector:
         threads: Threads that share the copies; trajectories do not depend on it.
         autoreset: True: a copy whose episode ends starts its next world in the same step, and the final
             observation, state, ledger and events are in `info`. False: it stays at its end until `reset`.
+        audit: True: the customer market also counts how good its awards are (the `award_...` events). Trajectories are
+            the same; a step takes a little longer.
         orders: Recorded demand that every copy plays in place of the synthetic streams of orders: path of a CSV file
             (`docs/orders.md`), or what `read_orders` made of one for this scenario. None: drawn demand.
 
@@ -63,6 +65,7 @@ class HubNetworkVector:
         num_envs: int = 1,
         threads: int = 1,
         autoreset: bool = True,
+        audit: bool = False,
         orders: str | Path | RecordedOrders | None = None,
     ) -> None:
         for name, number in (("num_envs", num_envs), ("threads", threads)):
@@ -81,7 +84,7 @@ class HubNetworkVector:
         self.state_features = state_blocks(self.scenario)
         self.event_names = event_names(self.scenario)
         slots = {role: component_blocks(self.scenario, role)[1] for role in ROLES}
-        self._tables = build_tables(self.scenario, slots["hub"], slots["depot"], self.orders)
+        self._tables = build_tables(self.scenario, slots["hub"], slots["depot"], audit, self.orders)
         self._state = make_state(self.scenario, self._tables, num_envs)
         self._scratch = make_scratch(self.scenario, self._tables, self.threads)
         self._buffers = self._make_buffers()

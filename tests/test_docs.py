@@ -84,10 +84,15 @@ def test_ledger_lines_are_those_of_the_code(batch):
 
 def test_events_are_those_of_the_code(batch):
     rows = table_after("## 9. Ledger", "| event |")
-    technologies = [technology.name for technology in batch.scenario.technologies]
-    named = [name for name, _ in rows[:-1]]
-    assert rows[-1][0] == "machine_h_<technology>"
-    assert (*named, *(f"machine_h_{name}" for name in technologies)) == batch.event_names
+    names: list[str] = []
+    for name, _ in rows:
+        if name.endswith("<technology>"):
+            names += [name.replace("<technology>", technology.name) for technology in batch.scenario.technologies]
+        elif not name.endswith("<stream>"):
+            names.append(name)
+    of_streams = [name for name, _ in rows if name.endswith("<stream>")]
+    names += [name.replace("<stream>", s.name) for s in batch.scenario.tender_streams for name in of_streams]
+    assert tuple(names) == batch.event_names
 
 
 def test_sections_that_the_code_refers_to_exist():

@@ -59,7 +59,8 @@ def test_everything_that_can_be_written_is(capsys, tmp_path):
     for place in places.values():
         assert place.exists()
         assert str(place) in out
-    assert {path.name for path in places["figures"].iterdir()} == {"cost_by_line.png", "paired_network_cost.png"}
+    figures = {"cost_by_line", "paired_network_cost", "stock_over_time", "network_map_base_stock"}
+    assert {path.stem for path in places["figures"].iterdir()} == figures
     assert list(places["logs"].rglob("events.out.tfevents*"))
     with places["out.csv"].open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 8
@@ -93,6 +94,15 @@ def test_results_do_not_depend_on_threads_or_company(capsys, tmp_path):
     [
         (["--policies", "basestock"], "did you mean 'base_stock'"),
         (["--policies", "runs/nothing"], "no such run directory or checkpoint"),
+        (["--policies"], "name at least one policy"),
+        (["--policies", "cost_plus+can_order+eoq_discout"], "did you mean 'eoq_discount'"),
+        (["--policies", "cost_plus+can_order+eoq_discount+cost_plus"], "no further rule 'cost_plus'"),
+        (["--policies", "rules.yaml"], "rules.yaml: cannot be read"),
+        (["--policies", "file.yaml"], "rules.routing.base = 7: must be a number from -0.2 to 0.5"),
+        (["--policies", "base_stock,nearest"], "only training runs can be joined"),
+        (["--policies", "idle", "--against", "nearest"], "--against nearest: no such row"),
+        (["--policies", "idle", "--seeds", "holdout:x"], "the number must be whole"),
+        (["--policies", "idle", "--out", "file"], "is a file"),
         (["--policies", "idle", "--episodes", "0"], "at least 1 episode"),
         (["--policies", "idle", "--episodes", "-3"], "at least 1 episode"),
         (["--policies", "idle", "--episodes", "65"], "64 named seeds"),
@@ -110,6 +120,7 @@ def test_results_do_not_depend_on_threads_or_company(capsys, tmp_path):
 def test_wrong_input_is_one_clear_line_and_exit_code_2(capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
+    Path("file.yaml").write_text("rules:\n  routing: {rule: cost_plus, base: 7}\n")
     before = sorted(tmp_path.rglob("*"))
     scenario = [] if "--scenario" in arguments else ["--scenario", "pocket"]
     json_ = [] if "--json" in arguments else ["--json", "new/out.json"]
@@ -159,14 +170,53 @@ def test_stopping_says_what_may_have_been_written(capsys, tmp_path, monkeypatch)
 
     arguments = ["--scenario", "pocket", "--policies", "idle", "--episodes", "1", "--json", str(tmp_path / "out.json")]
     with monkeypatch.context() as patch:
-        patch.setattr("fabmesh.evaluate.compare_policies", stop)
+        patch.setattr("fabmesh.evaluate.compare_entries", stop)
         code, _, err = run(capsys, *arguments)
         assert (code, err) == (130, "stopped; nothing has been written\n")
-    monkeypatch.setattr("fabmesh.evaluate.report.write_json", stop)
+    monkeypatch.setattr("fabmesh.agents.evaluation.export.write_json", stop)
     code, _, err = run(capsys, *arguments)
     assert code == 130
     assert "while writing" in err
     assert "out.json" in err
+
+
+def test_a_manifest_makes_the_same_table_again(capsys, tmp_path, monkeypatch):
+    common = ["--scenario", "pocket", "--policies", "base_stock", "random", "cost_plus+s_S+silver_meal"]
+    code, first, _ = run(capsys, *common, "--episodes", "3", "--out", str(tmp_path / "a"))
+    assert code == 0
+    names = {"results.json", "table.csv", "table.md", "marl_eval.json", "manifest.json", "figures", "tensorboard"}
+    assert {path.name for path in (tmp_path / "a").iterdir()} == names
+    manifest = tmp_path / "a" / "manifest.json"
+    code, again, _ = run(capsys, "--from", str(manifest), "--out", str(tmp_path / "b"))
+    assert code == 0
+    assert "bit for bit" in again
+    assert first.partition("written:")[0] == again.partition("written:")[0]
+    for name in ("results.json", "table.csv", "marl_eval.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+    content = json.loads(manifest.read_text())
+    damaged = tmp_path / "damaged.json"
+    cases = {
+        "is not JSON": manifest.read_text()[:-40],
+        "'seeds' is missing": json.dumps({key: value for key, value in content.items() if key != "seeds"}),
+        "has changed since": json.dumps(content | {"scenario": content["scenario"] | {"sha256": "0" * 64}}),
+        "a manifest of format 99": json.dumps(content | {"format": 99}),
+        "unknown seed space": json.dumps(content | {"seeds": content["seeds"] | {"space": "mine"}}),
+    }
+    before = sorted(tmp_path.rglob("*"))
+    for message, text in cases.items():
+        damaged.write_text(text)
+        code, out, err = run(capsys, "--from", str(damaged), "--out", str(tmp_path / "c"))
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert message in err
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, damaged])
+    code, _, err = run(capsys, "--from", str(manifest), "--episodes", "4")
+    assert code == 2
+    assert "leave out --episodes" in err
+    damaged.write_text(json.dumps(content | {"numbers_sha256": "0" * 64}))
+    code, _, err = run(capsys, "--from", str(damaged))
+    assert code == 1
+    assert "other numbers than in the manifest" in err
 
 
 def test_checks_of_a_scenario_refuse_an_impossible_seed(capsys):
@@ -174,7 +224,7 @@ def test_checks_of_a_scenario_refuse_an_impossible_seed(capsys):
     assert capsys.readouterr().err == "error: seed -1: must be from 0 to 2**64 - 3\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["--policies", "idle", "--episodes", "many"], ["--polices", "idle"]])
+@pytest.mark.parametrize("arguments", [["--policies", "idle", "--episodes", "many"], ["--polices", "idle"]])
 def test_flags_that_do_not_parse_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)

@@ -141,9 +141,25 @@ def test_tables_fit_100_columns_with_the_longest_names(judged):
     assert "…" not in text
     lines = text.splitlines()
     assert max(map(len, lines)) <= 100
-    for word in (name, "tuned", "local", "kEUR", "CVaR95", "IQM", "Gini", "tuned less each policy"):
+    for word in (
+        name,
+        "tuned",
+        "local",
+        "kEUR",
+        "CVaR95",
+        "IQM",
+        "Gini",
+        "efficiency",
+        "regret",
+        "tuned less each policy",
+    ):
         assert word in text
-    assert sum(line.startswith(name) for line in lines) == 5  # a line of its own in each table
+    assert sum(line.startswith(name) for line in lines) == 6  # a line of its own in each table
+    longer = f"{name}+make_to_order+overtime_above_plan"
+    broken = printed(renamed(judged, longer, "a", "b", "c", "d"), 100).splitlines()
+    assert max(map(len, broken)) <= 100
+    assert sum(line.startswith(f"{name} ") for line in broken) == 5
+    assert sum(line.strip() == "+make_to_order+overtime_above_plan" for line in broken) == 5
 
 
 def test_tables_of_an_algorithm_show_its_runs(judged):
@@ -178,7 +194,8 @@ def test_a_loss_is_not_called_a_saving():
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
 def test_paired_figure_has_ticks_that_can_be_told_apart(judged, scale):
-    rows = tuple(scaled(row, scale) for row in judged.rows)
+    close = replace(scaled(judged.rows[0], 1.001), name="close")  # its difference is far smaller than the others
+    rows = tuple(replace(scaled(row, scale), name=row.name) for row in (*judged.rows, close))
     figure = plots.paired_differences(Comparison(POCKET, judged.seeds, rows, "base_stock"))
     figure.draw_without_rendering()
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]

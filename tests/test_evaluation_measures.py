@@ -37,6 +37,7 @@ EVENTS = (
     *("lead_time_unit_days", "tenders_posted", "tenders_won", "tenders_lost", "masked_actions"),
     *("purchases_eur", "retail_eur", "deadstock_gross_eur", "supplier_orders", "hub_consignments", "overtime_h"),
     *("shortage_hub_material_days", "outage_days", "labour_h", "units_scrapped", "inventory_eur_days"),
+    *("award_cost_eur", "award_least_cost_eur", "award_left_eur", "hub_month_rows"),
     *("surge_units", "life_shift_product_days"),
 )
 
@@ -55,6 +56,7 @@ def hand_made_episodes():
         "retail_eur": 500, "deadstock_gross_eur": 100, "supplier_orders": 7, "hub_consignments": 9,
         "masked_actions": 11, "overtime_h": 12.5, "shortage_hub_material_days": 13,
         "labour_h": 70, "units_scrapped": 20, "inventory_eur_days": 3_000, "surge_units": 5,
+        "award_cost_eur": 800, "award_least_cost_eur": 720, "award_left_eur": 40,
     }  # fmt: skip
     for name, value in counts.items():
         events[0, EVENTS.index(name)] = value
@@ -107,6 +109,8 @@ def test_measures_from_a_hand_made_ledger():
         "skilled_hours": 70,
         "scrap_share": 20 / (80 + 20),
         "inventory_turns_per_year": 3 * 10 * 1 * 250 / 3_000,
+        "allocative_efficiency": 0.9,
+        "winners_regret": 40 / 1_000,
         "realised_markup": (1_000 - 3 * 10 * 5) / (3 * 10 * (1 + 6 + 7 + 8 + 9 + 10 + 11)) - 1,
         "units_ordered": 100,
         "surge_units_share": 0.05,
@@ -139,10 +143,13 @@ def test_measures_of_the_network_from_hand_made_books():
     ledger[0, :2, LINES.index("transfers")] = (-100, -100)
     ledger[0, :2, LINES.index("labour")] = (400, 1_400)
     names = (*EVENTS, "machine_h_FDM", "machine_h_CNC", "machine_h_laser")
+    names += ("tenders_posted_C3", "tenders_served_C3", "tender_days_C3")
     events = np.zeros((1, len(names)))
-    counts = {"inventory_eur_days": 1_200, "labour_h": 594, "machine_h_CNC": 300}
-    counts |= {"units_ordered": 1_000, "life_shift_product_days": 45}
-    for name, value in counts.items():
+    for name, value in {
+        "inventory_eur_days": 1_200, "labour_h": 594, "machine_h_CNC": 300, "hub_month_rows": 18,
+        "units_ordered": 1_000, "life_shift_product_days": 45,
+        "tenders_posted_C3": 8, "tenders_served_C3": 2, "tender_days_C3": 30,
+    }.items():  # fmt: skip
         events[0, names.index(name)] = value
     flow = np.zeros((1, 3, 3, 6, 2))
     bulk = np.array([material.bulk_eur for material in POCKET.materials])
@@ -159,11 +166,14 @@ def test_measures_of_the_network_from_hand_made_books():
         "depot_price_over_retail": 1.25 * bulk.sum() / retail.sum(),
         "labour_utilisation": 594 / (3 * 6.6 * 60),
         "bid_markup": 0.15,
+        "products_per_hub_month": 18 / (2 * 3),  # 60 days are three months of 21, the last of them short
         "hub_profit": (1_000 - 100 - 400) + (3_000 - 100 - 1_400),
         "gini_hub_profit": 0.25,  # 500 and 1,500
         "gini_hub_work": 500 / (2 * 2_500),  # 1,000 and 1,500 a technician
         "demand_level": 1_000 / (60 * expected_units_a_day()),
         "life_cycle_shift": 0.25,  # 45 of 3 products on 60 days
+        "tenders_served_C3": 0.25,
+        "weeks_to_C3": 3.0,
         "utilisation_FDM": 0.0,
         "utilisation_CNC": 300 / (2 * hours["CNC"] * 60),
         "utilisation_laser": 0.0,
@@ -214,6 +224,48 @@ def test_mark_up_of_bids_at_cost_is_zero_and_of_no_bids_undefined():
     seeds = seed_set("validation", 2).seeds
     assert evaluate(make_policy("nearest", POCKET), POCKET, seeds).measures["bid_markup"].tolist() == [0.0, 0.0]
     assert np.isnan(evaluate(make_policy("idle", POCKET), POCKET, seeds).measures["bid_markup"]).all()
+
+
+def test_audit_changes_nothing_but_its_counts():
+    plain, audited = (HubNetworkVector("pocket", num_envs=3, audit=audit) for audit in (False, True))
+    _, info = plain.reset(seed=5)
+    audited.reset(seed=5)
+    rng = np.random.default_rng(2)
+    for _ in range(POCKET.episode_d):
+        actions = random_actions(plain, info["action_mask"], rng)
+        obs, _, _, _, info = plain.step(actions)
+        others, _, _, _, seen = audited.step(actions)
+        for role in plain.roles:
+            np.testing.assert_array_equal(obs[role], others[role])
+        np.testing.assert_array_equal(info["cost"], seen["cost"])
+    counted = [name for name in plain.event_names if name.startswith("award_") or name == "hub_month_rows"]
+    columns = [plain.event_names.index(name) for name in counted]
+    assert len(counted) == 4
+    assert not info["final_events"][:, columns].any()
+    assert (seen["final_events"][:, columns] > 0).all()
+    rest = np.delete(np.arange(len(plain.event_names)), columns)
+    np.testing.assert_array_equal(info["final_events"][:, rest], seen["final_events"][:, rest])
+    cost, least, left = (seen["final_events"][:, columns[i]] for i in range(3))
+    assert (least <= cost).all()
+    assert (left >= 0).all()
+
+
+def test_efficiency_and_regret_of_a_market_with_one_bidder():
+    """Delft alone bids at cost: every award could have asked for the ceiling; Dordrecht is nearer to its own town."""
+    batch = HubNetworkVector("pocket", num_envs=1, audit=True)
+    batch.reset(seed=11)
+    actions = {
+        role: np.zeros((1, len(batch.agents[role]), len(batch.spec[role].nvec)), np.int64) for role in batch.roles
+    }
+    actions["hub"][0, 0, batch.spec["hub"].component("bid")] = 2  # at cost
+    lots = batch.arrays.lot[0][: int(batch.arrays.clock["lots"][0])].copy()
+    batch.step(actions)
+    events = dict(zip(batch.event_names, batch.events[0], strict=True))
+    books = batch.arrays.order[0, 0][: int(batch.arrays.hub["orders"][0, 0])]
+    assert len(books) > 0
+    assert {int(order["key"]) for order in books} <= {int(lot["key"]) for lot in lots}
+    assert events["award_least_cost_eur"] < events["award_cost_eur"]
+    assert events["award_left_eur"] > 0.1 * events["award_cost_eur"]
 
 
 def test_the_catalogue_in_the_documentation_is_that_of_the_code():

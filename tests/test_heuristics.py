@@ -281,7 +281,7 @@ def test_depots_do_not_order_the_swing_of_requests_again(scenario):
     ("name", "message"),
     [
         ("basestock", "did you mean 'base_stock'"),
-        ("oracle", "known names: base_stock, nearest, random, idle"),
+        ("oracle", "known names: tuned, base_stock, nearest, random, idle"),
         ("runs/nothing", "no such run directory"),
         ("idle:sample", "no action probabilities"),
     ],
@@ -295,8 +295,8 @@ def test_unknown_policies_are_refused_in_one_line(pocket, name, message):
 # --- order ------------------------------------------------------------------------------------------------------------
 
 
-def test_base_stock_is_best_and_random_and_idle_are_worst(scenario):
+def test_tuned_is_best_and_random_and_idle_are_worst(scenario):
     seeds = seed_set("train", 32, first=4_000).seeds
     cost = {name: evaluate(make(name, scenario), scenario, seeds).measures["network_cost"] for name in NAMES}
-    for better, worse in itertools.pairwise(("base_stock", "nearest", "random", "idle")):
+    for better, worse in itertools.pairwise(("tuned", "base_stock", "nearest", "random", "idle")):
         assert compare(cost[better], cost[worse]).difference.high < 0.0, (better, worse)

@@ -7,6 +7,7 @@ included; definitions are those of the model (`docs/model.md`, section 9). `docs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from fabmesh.agents.evaluation.statistics import Better, Floats
 from fabmesh.agents.evaluation.trace import Trace
-from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
+from fabmesh.envs.network.production import MONTH_D
+from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.state import F_RECEIVED
 from fabmesh.envs.network.tables import lot_mean_units
 
@@ -104,6 +106,20 @@ MEASURES = (
         "neither",
     ),
     Measure(
+        "allocative_efficiency",
+        "least true cost / true cost of the awards",
+        "share, 1 = every award to the cheapest hub that could",
+        "award_least_cost_eur / award_cost_eur",
+        "higher",
+    ),
+    Measure(
+        "winners_regret",
+        "what winners could have asked more / revenue",
+        "share",
+        "award_left_eur / line revenue",
+        "neither",
+    ),
+    Measure(
         "realised_markup",
         "paid for production / production cost - 1",
         "share",
@@ -148,6 +164,13 @@ NETWORK_MEASURES = (
         "neither",
     ),
     Measure(
+        "products_per_hub_month",
+        "distinct products a hub works on in a month of 21 days",
+        "products",
+        "hub_month_rows / (hubs x months)",
+        "neither",
+    ),
+    Measure(
         "hub_profit",
         "profit of all hubs",
         "EUR",
@@ -181,6 +204,17 @@ NETWORK_MEASURES = (
         "neither",
     ),
 )
+TENDER_MEASURES = {
+    "tenders_served_": Measure(
+        "tenders_served_T", "tenders of the kind delivered whole / posted", "share",
+        "tenders_served_T / tenders_posted_T", "higher",
+    ),
+    "weeks_to_": Measure(
+        "weeks_to_T", "posting to whole delivery of tenders of the kind", "weeks",
+        f"tender_days_T / tenders_served_T / {WORKING_DAYS_PER_WEEK} d",
+    ),
+}  # fmt: skip
+"""Of each tender stream T: community projects, designers' batches."""
 BY_NAME = {item.name: item for item in (*MEASURES, *NETWORK_MEASURES)}
 
 
@@ -189,6 +223,11 @@ def measure_named(name: str) -> Measure:
     known = BY_NAME.get(name)
     if known is not None:
         return known
+    for prefix, kind in TENDER_MEASURES.items():
+        if name.startswith(prefix):
+            stream = name.removeprefix(prefix)
+            label = f"{stream}: {kind.label}"
+            return Measure(name, label, kind.unit, kind.formula.replace("_T", f"_{stream}"), kind.better)
     technology = name.removeprefix("utilisation_")
     formula = f"machine_h_{technology} / (machines x hours a day x days)"
     return Measure(name, f"{technology} hours worked / hours there", "share", formula, "neither")
@@ -248,6 +287,8 @@ def measure(
         "skilled_hours": count["labour_h"],
         "scrap_share": ratio(count["units_scrapped"], delivered + count["units_scrapped"]),
         "inventory_turns_per_year": ratio(by_line["material"] * WORKING_DAYS_PER_YEAR, count["inventory_eur_days"]),
+        "allocative_efficiency": ratio(count["award_least_cost_eur"], count["award_cost_eur"]),
+        "winners_regret": ratio(count["award_left_eur"], by_line["revenue"]),
         "realised_markup": ratio(by_line["revenue"] - by_line["last_mile_freight"], production) - 1.0,
         "units_ordered": ordered,
         "surge_units_share": ratio(count["surge_units"], ordered),
@@ -264,7 +305,7 @@ def measure_network(
     flow: Floats,
     trace: Trace,
 ) -> dict[str, Floats]:
-    """Work out what needs the network as well: `NETWORK_MEASURES`, then the utilisation of each technology it owns.
+    """Work out what needs the network as well: `NETWORK_MEASURES`, then tenders by stream, hours by technology.
 
     Args:
         scenario: The network.
@@ -292,6 +333,7 @@ def measure_network(
         "depot_price_over_retail": ratio(received[..., 1].sum(axis=1), received[..., 0] @ retail),
         "labour_utilisation": ratio(count["labour_h"], np.full(len(events), regular)),
         "bid_markup": trace.bid_markup,
+        "products_per_hub_month": count["hub_month_rows"] / (hubs * math.ceil(days / MONTH_D)),
         "hub_profit": profit.sum(axis=1),
         "gini_hub_profit": gini(profit),
         "gini_hub_work": gini(own[..., lines.index("revenue")] / technicians),
@@ -299,6 +341,10 @@ def measure_network(
         "life_cycle_shift": count["life_shift_product_days"] / (len(scenario.products) * days),
     }
     found = {item.name: np.array(values[item.name], dtype=np.float64) for item in NETWORK_MEASURES}
+    for stream in scenario.tender_streams:
+        served, taken = count[f"tenders_served_{stream.name}"], count[f"tender_days_{stream.name}"]
+        found[f"tenders_served_{stream.name}"] = ratio(served, count[f"tenders_posted_{stream.name}"])
+        found[f"weeks_to_{stream.name}"] = ratio(taken, served * WORKING_DAYS_PER_WEEK)
     for name, there in _machine_hours(scenario).items():
         found[f"utilisation_{name}"] = count[f"machine_h_{name}"] / (there * days)
     return found

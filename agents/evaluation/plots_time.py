@@ -86,7 +86,7 @@ def stock_over_time(comparison: Comparison) -> Figure:
             axes.set_ylim(0.0, 1.05 * max(top, common) / 1e3)
         for axes in panels[len(rows) :]:
             axes.set_axis_off()
-        figure.suptitle(title(comparison, "stock and deadstock"), x=0.01, ha="left", fontsize=11)
+        figure.suptitle(f"{title(comparison, 'stock and deadstock')}\n", x=0.01, ha="left", fontsize=11)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure

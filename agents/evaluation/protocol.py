@@ -74,7 +74,7 @@ def evaluate(
     """
     if not seeds:
         raise FabmeshError("no seeds to evaluate on: at least 1 episode is needed")
-    batch = HubNetworkVector(scenario, num_envs=len(seeds), threads=threads, autoreset=False, orders=orders)
+    batch = HubNetworkVector(scenario, num_envs=len(seeds), threads=threads, autoreset=False, audit=True, orders=orders)
     try:
         policy.reset(len(seeds), POLICY_SEED)
         obs, info = batch.reset(seed=list(seeds))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +28,24 @@ SERVICE = {
     "retail_share": "retail\n/ bought",
     "labour_utilisation": "labour\nused",
 }
-MECHANISM = {
-    "bid_markup": "mark-up\nbid",
-    "realised_markup": "mark-up\nrealised",
-    "gini_hub_work": "Gini of\nwork",
-    "gini_hub_profit": "Gini of\nprofit",
-    "depot_price_over_bulk": "price /\nbulk",
+MARKETS = {  # measure -> heading, how it is written
+    "bid_markup": ("mark-up\nbid", "share"),
+    "realised_markup": ("mark-up\nrealised", "share"),
+    "winners_regret": ("winners'\nregret", "share"),
+    "allocative_efficiency": ("award\nefficiency", "ratio"),
+    "gini_hub_work": ("Gini of\nwork", "ratio"),
+    "gini_hub_profit": ("Gini of\nprofit", "ratio"),
 }
+STOCK = {
+    "inventory_value_eur": ("stock\nkEUR", "money"),
+    "inventory_turns_per_year": ("turns\n1/year", "ratio"),
+    "depot_price_over_bulk": ("price /\nbulk", "ratio"),
+    "supplier_orders": ("supplier\norders", "count"),
+    "hub_consignments": ("consign-\nments", "count"),
+    "shortage_days": ("shortage\nhub-days", "count"),
+    "hub_profit": ("profit\nkEUR", "money"),
+}
+LONG_NAME = 34  # characters; a longer one is broken before a plus sign
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ class Sheet:
 
 def sheets(comparison: Comparison) -> list[Sheet]:
     """Everything that is shown, in order."""
-    found = [_costs(comparison), _aggregates(comparison), _service(comparison), _mechanism(comparison)]
+    found = [_costs(comparison), _aggregates(comparison), _service(comparison), *_markets(comparison)]
     if any(len(row.runs) > 1 for row in comparison.rows):
         found.append(_runs(comparison))
     if len(comparison.rows) > 1:
@@ -71,20 +82,26 @@ def print_tables(comparison: Comparison, console: Console) -> None:
     for number, sheet in enumerate(sheets(comparison)):
         if number:
             console.print()
-        table = Table(
-            title=sheet.title,
-            box=None,
-            padding=(0, 2, 0, 0),
-            title_justify="left",
-        )
+        console.print(sheet.title, style="italic", highlight=False)
+        table = Table(box=None, padding=(0, 2, 0, 0))
         for place, heading in enumerate(sheet.columns):
             words = place < sheet.left
             table.add_column(heading, justify="left" if words else "right", no_wrap=not words, overflow="fold")
-        for row in sheet.rows:
-            table.add_row(*row)
+        for name, *cells in sheet.rows:
+            table.add_row(_broken(name), *cells)
         console.print(table)
         for note in sheet.notes:
             console.print(note, style="dim", highlight=False)
+
+
+def _broken(name: str) -> str:
+    """A long name of joined rules on two or more lines, none of which ends in the middle of a rule."""
+    lines = [""]
+    for part in name.replace("+", "\0+").split("\0"):
+        if lines[-1] and len(lines[-1]) + len(part) > LONG_NAME:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def markdown(comparison: Comparison, commands: Sequence[str] = ()) -> str:
@@ -145,26 +162,43 @@ def _service(comparison: Comparison) -> Sheet:
     return Sheet("service and shares, %", ("policy", *SERVICE.values(), "lead\ntime, d"), 1, tuple(rows))
 
 
-def _mechanism(comparison: Comparison) -> Sheet:
+def _markets(comparison: Comparison) -> list[Sheet]:
+    return [
+        Sheet(
+            "hubs in the customer market",
+            ("policy", *(heading for heading, _ in MARKETS.values())),
+            1,
+            _written(comparison, MARKETS),
+            (
+                "mark-ups over estimated and over booked cost; regret: what winners could have asked more / revenue",
+                "award efficiency: least true cost / true cost; Gini: 0 = hubs are equal (work: revenue a technician)",
+            ),
+        ),
+        Sheet(
+            "stock, orders, profit",
+            ("policy", *(heading for heading, _ in STOCK.values())),
+            1,
+            _written(comparison, STOCK),
+        ),
+    ]
+
+
+def _written(comparison: Comparison, columns: Mapping[str, tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
+    """Rows of means, each written as its column says."""
+    forms: dict[str, Callable[[float], str]] = {
+        "share": lambda value: f"{100 * value:+.1f} %",
+        "ratio": lambda value: f"{value:.3f}" if value < 10 else f"{value:.1f}",
+        "money": _plain_thousands,
+        "count": lambda value: f"{value:,.0f}",
+    }
     rows = []
     for row in comparison.rows:
-        numbers = []
-        for name in MECHANISM:
-            value = row.summaries[name].mean.mean
-            share = name in ("bid_markup", "realised_markup")
-            numbers.append(UNDEFINED if math.isnan(value) else f"{100 * value:+.1f} %" if share else f"{value:.2f}")
-        stock = row.summaries["inventory_value_eur"].mean.mean
-        turns = row.summaries["inventory_turns_per_year"].mean.mean
-        profit = row.summaries["hub_profit"].mean.mean
-        cells = (_plain_thousands(profit), _plain_thousands(stock), UNDEFINED if math.isnan(turns) else f"{turns:.1f}")
-        rows.append((row.name, *numbers, *cells))
-    return Sheet(
-        "markets and stock",
-        ("policy", *MECHANISM.values(), "hubs' profit\nkEUR", "stock\nkEUR", "turns\n1/year"),
-        1,
-        tuple(rows),
-        ("mark-ups over estimated and over booked cost; Gini of work: revenue per technician; 0 = hubs are equal",),
-    )
+        means = {name: row.summaries[name].mean.mean for name in columns}
+        cells = (
+            UNDEFINED if math.isnan(means[name]) else forms[form](means[name]) for name, (_, form) in columns.items()
+        )
+        rows.append((row.name, *cells))
+    return tuple(rows)
 
 
 def _runs(comparison: Comparison) -> Sheet:
@@ -195,13 +229,13 @@ def _seed_by_seed(comparison: Comparison) -> Sheet:
         share = words_of_saving(-found.mean / base) if base > 0 else UNDEFINED
         pair = b.name if many else f"{a.name} - {b.name}"
         rows.append((pair, _signed(found.mean / 1e3), interval, share, _percent(result.share_won)))
-    one, other = (comparison.against, "that of the policy of the line") if many else ("a", "b's")
+    one = f"{comparison.against} less each policy" if many else "a - b"
     return Sheet(
-        f"network cost seed by seed{f', {one} less each policy' if many else ''}, kEUR per episode",
-        (f"{one} less" if many else "a - b", "difference", "95 % interval", f"{one}", f"won by {one}\n% of seeds"),
+        f"network cost seed by seed: {one}, kEUR per episode",
+        ("policy" if many else one, "difference", "95 % interval", "in % of controllable", "won\n% of seeds"),
         1,
         tuple(rows),
-        (f"saves: in % of the controllable cost, {other}",),
+        (f"saves, won: {comparison.against if many else 'a'}, against the other's controllable cost",),
     )
 
 

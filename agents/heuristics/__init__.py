@@ -1,22 +1,36 @@
 """Baselines: heuristics that read observations and scenario constants only, for all copies of a batch at once.
 
-A heuristic is a name and, per role, one rule for each decision (`ComposedPolicy`); rules combine freely.
+A heuristic is a name and, per role, one rule for each decision (`ComposedPolicy`); rules combine freely (`family`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from fabmesh.agents.heuristics.bidding import CostPlusBid, FixedBid, FixedQuote
+from fabmesh.agents.heuristics import tuned
 from fabmesh.agents.heuristics.composed import ComposedPolicy
-from fabmesh.agents.heuristics.depot_stock import DepotOrderUpTo, EoqWithDiscount
-from fabmesh.agents.heuristics.hub_stock import DailyOrderUpTo, JointOrderUpTo
+from fabmesh.agents.heuristics.family import Choice, Choices, choices_of, compose, is_member
 from fabmesh.agents.heuristics.random_policy import RandomPolicy
-from fabmesh.agents.heuristics.workshop import EconomicLots, MakeToOrder, OvertimeAbovePlan
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.network.scenario import Scenario
 
-__all__ = ["NAMES", "ComposedPolicy", "RandomPolicy", "make"]
+__all__ = ["NAMES", "PRESETS", "ComposedPolicy", "RandomPolicy", "make", "names_for"]
+
+PRESETS: dict[str, Choices] = {
+    # The textbook opponent: everything below a hub's order-up-to level joins a consignment.
+    "base_stock": {"hub_stock": Choice("can_order", {"join": 2})},
+    # Rules of thumb: daily review, 10 days of cover; depots order 20 days at 1.5 lead-time needs, whatever the price
+    # breaks, and pass material on at cost; nothing is made to stock, nobody works overtime.
+    "nearest": {
+        "routing": Choice("nearest"),
+        "hub_stock": Choice("fixed_cover"),
+        "depot_stock": Choice("fixed_lot"),
+        "make_to_stock": Choice("make_to_order"),
+        "overtime": Choice("no_overtime"),
+        "quoting": Choice("fixed_quote", {"markup": 0.0}),
+    },
+}
+"""Members of the family that have a name of their own."""
 
 
 def _idle(scenario: Scenario) -> Policy:
@@ -24,35 +38,14 @@ def _idle(scenario: Scenario) -> Policy:
     return ComposedPolicy("idle", scenario, {})
 
 
-def _nearest(scenario: Scenario) -> Policy:
-    """Nearest capable hub, order-up-to stock (dispatching rule "nearest facility", Larson & Odoni 1981, chapter 5).
-
-    Every hub bids its own cost, mark-up 0, on every lane and tender. Hubs use the same rates, so their costs differ by
-    set-up share and material quote only, and the landed score = bid + delivery + lateness record is least at the
-    capable hub nearest to the customer; when its available hours are used up, at the next nearest. Load does not enter
-    the bid. Stock: daily review, every material up to 10 days of cover; depots order 20 days' cover at 1.5 lead-time
-    needs, whatever the price breaks, and pass material on at cost.
-    """
-    hub = (FixedBid(scenario, 0.0), DailyOrderUpTo(scenario, 10.0), MakeToOrder())
-    depot = (DepotOrderUpTo(scenario, 1.5, 20.0), FixedQuote(scenario, 0.0))
-    return ComposedPolicy("nearest", scenario, {"hub": hub, "depot": depot})
-
-
-def _base_stock(scenario: Scenario) -> Policy:
-    """Cost-plus bids that rise with load; joint order-up-to at hubs; EOQ with discounts and safety stock at depots.
-
-    The textbook opponent: `CostPlusBid` (domain section 8.1), `JointOrderUpTo` (Balintfy 1964; Silver, Pyke & Thomas
-    2017, chapters 7 and 10), `EoqWithDiscount` (ibid. section 4.5; Hadley & Whitin 1963), catalogue products in
-    economic lots (ibid. section 10.2), overtime above 85 % planned utilisation, depots quoting 2 % on landed cost.
-    """
-    hub = (CostPlusBid(scenario), JointOrderUpTo(scenario), EconomicLots(scenario), OvertimeAbovePlan(scenario))
-    depot = (EoqWithDiscount(scenario), FixedQuote(scenario, 0.02))
-    return ComposedPolicy("base_stock", scenario, {"hub": hub, "depot": depot})
+def _preset(name: str) -> Callable[[Scenario], Policy]:
+    return lambda scenario: compose(name, scenario, PRESETS[name])
 
 
 _MAKERS: dict[str, Callable[[Scenario], Policy]] = {
-    "base_stock": _base_stock,
-    "nearest": _nearest,
+    "tuned": tuned.make,
+    "base_stock": _preset("base_stock"),
+    "nearest": _preset("nearest"),
     "random": RandomPolicy,
     "idle": _idle,
 }
@@ -60,14 +53,22 @@ _MAKERS: dict[str, Callable[[Scenario], Policy]] = {
 NAMES = tuple(_MAKERS)
 
 
+def names_for(scenario: Scenario) -> tuple[str, ...]:
+    """The heuristics with a name that a scenario has: all of `NAMES`, `tuned` only if something has been tuned."""
+    return tuple(name for name in NAMES if name != tuned.NAME or tuned.path_for(scenario).is_file())
+
+
 def make(name: str, scenario: Scenario) -> Policy:
     """Make a heuristic.
 
     Args:
-        name: One of `NAMES`.
+        name: One of `NAMES`, or rules joined by plus signs, as `cost_plus+can_order+eoq_discount`.
         scenario: The network it is for.
 
     Raises:
+        FabmeshError: If a rule does not exist, or nothing is tuned for the scenario.
         KeyError: If there is no heuristic of that name; `fabmesh.agents.registry.make_policy` says so to users.
     """
+    if is_member(name):
+        return compose(name, scenario, choices_of(name))
     return _MAKERS[name](scenario)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.network.actions import component_blocks
-from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.tables import build_tables
+
+SeasonPath: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+"""Calendar features, [copies, agents, 4], to use relative to today's, [copies, agents, materials, days]."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +59,32 @@ def base_rate(expected: NDArray[np.float64], deviation: NDArray[np.float32], flo
         Units a day, [copies, agents, materials], > 0.
     """
     return np.asarray(np.maximum(expected, 1e-9) * np.maximum(1.0 + deviation, floor))
+
+
+def season_ahead(scenario: Scenario, days: int) -> SeasonPath:
+    """Forecast of the season in each material's use, from the calendar that agents see.
+
+    Only catalogue products have a season, the yearly cosine of the scenario, so a material's is their mean weighted by
+    the use they cause, beside use without season by custom work and tenders.
+
+    Args:
+        scenario: The network.
+        days: How far to look ahead, today included.
+    """
+    use = expect(scenario)
+    material = {m.name: i for i, m in enumerate(scenario.materials)}
+    phasor: NDArray[Any] = np.zeros(len(material), dtype=np.complex128)  # amplitude and peak of each material's use
+    for product, sales in zip(scenario.products, use.hub_sales.sum(axis=0), strict=True):
+        peak = np.exp(-2j * np.pi * product.season_peak_day / WORKING_DAYS_PER_YEAR)
+        for line in product.bom:
+            quantity = line.quantity + line.quantity_per_eur * product.price_eur
+            phasor[material[line.material]] += sales * quantity * product.season_amplitude * peak
+    phasor /= np.maximum(use.hub_use.sum(axis=0), 1e-9)
+    turn = np.exp(2j * np.pi * np.arange(days) / WORKING_DAYS_PER_YEAR)
+
+    def path(calendar: NDArray[np.float32]) -> NDArray[np.float64]:
+        today = (calendar[..., 3] + 1j * calendar[..., 2])[..., None, None]
+        factor = 1.0 + (phasor[:, None] * turn * today).real
+        return np.asarray(factor / factor[..., :1])
+
+    return path

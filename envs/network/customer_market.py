@@ -14,6 +14,9 @@ from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post, write_off
 from fabmesh.envs.network.rng import STREAM_ORDER, combine, day_key, uniform
 from fabmesh.envs.network.state import (
+    E_AWARD_COST,
+    E_AWARD_LEAST,
+    E_AWARD_LEFT,
     E_LOST,
     E_REANNOUNCED,
     E_TENDERS_LOST,
@@ -419,6 +422,56 @@ def landed_score(
 
 
 @kernel
+def true_cost(w: Tables, s: State, x: Scratch, h: int, lot: np.void, terms: tuple[float, float, float]) -> float:
+    """What a unit of a lot costs at a hub, EUR: production, set-ups if it has no open order of the row, delivery."""
+    setup_share, a_stop, parcel = terms
+    cost = own_cost(s, h, lot, setup_share if x.open_rows[h, lot.row] == 0 else 0.0)
+    return cost + delivery_cost(w, h, lot.town, parcel) / a_stop
+
+
+@kernel
+def audit_award(
+    w: Tables,
+    s: State,
+    x: Scratch,
+    h: int,
+    lot: np.void,
+    units: int,
+    terms: tuple[float, float, float],
+    left: float,
+) -> None:
+    """Books how good an award is, before its hours are taken.
+
+    Its true cost, and the least true cost of the hubs in reach that could promise all its units, whatever they bid;
+    `left` is what the winner could have asked more for a unit and still won (money left on the table).
+    """
+    day = s.clock[0].day
+    won = true_cost(w, s, x, h, lot, terms)
+    least = won
+    for i in range(w.reach.shape[1]):
+        other = int(w.reach[lot.town, i])
+        if other < 0:
+            break
+        if other == h or w.hub_can[other, lot.row] == 0 or s.hub[other].down_until > day:
+            continue
+        if s.hub[other].orders == s.order.shape[1]:
+            continue
+        cost = true_cost(w, s, x, other, lot, terms)
+        if cost >= least:
+            continue
+        days = promise_days(w, lot, other, day)
+        promised = 0
+        if lot.row < w.par[0].products and days >= 0:
+            promised = min(units, s.hub_prod[other, lot.row].finished)
+        promised += available_to_promise(w, x, other, lot.row, lot.price, days, units - promised)
+        if promised == units:
+            least = cost
+    s.events[E_AWARD_COST] += units * won
+    s.events[E_AWARD_LEAST] += units * least
+    s.events[E_AWARD_LEFT] += units * left
+
+
+@kernel
 def auction_lots(w: Tables, s: State, x: Scratch) -> None:
     """Lots are taken in tape-random order and filled by the best standing bids."""
     day = s.clock[0].day
@@ -451,7 +504,7 @@ def auction_lots(w: Tables, s: State, x: Scratch) -> None:
                     better = uniform(tie_key, combine(lot.key, one)) < uniform(tie_key, combine(lot.key, other))
                 if better:
                     best = i
-            h, bid = x.bidder[best], x.bid[best]
+            h, bid, score = x.bidder[best], x.bid[best], x.score[best]
             offers -= 1
             x.bidder[best], x.score[best] = x.bidder[offers], x.score[offers]
             x.bid[best] = x.bid[offers]
@@ -463,6 +516,11 @@ def auction_lots(w: Tables, s: State, x: Scratch) -> None:
                 units = min(lot.units, s.hub_prod[h, lot.row].finished)
             units += available_to_promise(w, x, h, lot.row, lot.price, days, lot.units - units)
             if units > 0:
+                if w.par[0].audit == 1:
+                    rival = ceiling
+                    for i in range(offers):
+                        rival = min(rival, x.score[i])
+                    audit_award(w, s, x, h, lot, units, terms, rival - score)
                 award(w, s, x, h, lot, units, bid, days)
                 lot.units -= units
 
@@ -482,6 +540,7 @@ def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
         best_score = ceiling_of(w, tender)
         best_bid = 0.0
         best_tie = 0.0
+        rival = best_score  # next best bid, or the ceiling
         for h in range(len(w.hub_town)):
             if s.hub[h].down_until > day or s.hub[h].orders == book:
                 continue
@@ -494,11 +553,15 @@ def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
             score, bid = landed_score(w, s, x, h, tender, terms, w.bid_level[markup])
             tie = uniform(tie_key, combine(tender.key, w.hub_key[h]))
             if score > best_score or (score == best_score and best >= 0 and tie >= best_tie):
+                rival = min(rival, score)
                 continue
             days = promise_days(w, tender, h, day)
             if available_to_promise(w, x, h, tender.row, tender.price, days, tender.units) == tender.units:
+                rival = best_score
                 best, best_score, best_bid, best_tie = h, score, bid, tie
         if best >= 0:
+            if w.par[0].audit == 1:
+                audit_award(w, s, x, best, tender, tender.units, terms, rival - best_score)
             award(w, s, x, best, tender, tender.units, best_bid, promise_days(w, tender, best, day))
             if tender.again == 0:
                 s.events[E_TENDERS_WON] += 1.0

@@ -6,7 +6,7 @@ import numpy as np
 
 from fabmesh.envs.network.customer_market import delivery_days, lateness_rate, stop_cost, units_per_stop
 from fabmesh.envs.network.kernel import kernel
-from fabmesh.envs.network.ledger import earn, post, write_off
+from fabmesh.envs.network.ledger import earn, post, tender_event, write_off
 from fabmesh.envs.network.rng import STREAM_LIFE, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     E_CANCELLED,
@@ -24,9 +24,11 @@ from fabmesh.envs.network.state import (
     LATENESS,
     LOST,
     STOCK_CHANGE,
+    TE_DAYS,
+    TE_SERVED,
     State,
 )
-from fabmesh.envs.network.tables import AGES, INBOUND_DAYS, Tables
+from fabmesh.envs.network.tables import AGES, INBOUND_DAYS, TENDER, Tables
 
 
 @kernel
@@ -165,6 +167,8 @@ def ship_orders(w: Tables, s: State) -> None:
                     s.events[E_LATE] += o.ready
                 o.open -= o.ready
                 o.ready = 0
+                if o.open == 0 and w.row[o.row].kind == TENDER:
+                    count_tender(w, s, o.row, day + transit - o.announced)
             if o.open > 0:
                 # the earliest these units can arrive is the day after tomorrow
                 days_late = day + 2 - o.due - o.inherited
@@ -187,6 +191,15 @@ def ship_orders(w: Tables, s: State) -> None:
         hub.orders = kept
         hub.late_eur += smoothing * (late_eur - hub.late_eur)
         hub.price_eur += smoothing * (price_eur - hub.price_eur)
+
+
+@kernel
+def count_tender(w: Tables, s: State, row: int, days: int) -> None:
+    """A tender has been delivered whole, so many days after it was posted."""
+    for i in range(len(w.stream)):
+        if w.stream[i].first_row <= row < w.stream[i].first_row + w.stream[i].rows:
+            s.events[tender_event(w, i, TE_SERVED)] += 1.0
+            s.events[tender_event(w, i, TE_DAYS)] += days
 
 
 @kernel

@@ -7,8 +7,10 @@ from fabmesh.envs.network.state import (
     COST_LINES,
     DEADSTOCK,
     E_DEADSTOCK,
+    E_MACHINE_H,
     E_SALVAGE,
     REVENUE,
+    TENDER_EVENTS,
     TRANSFERS,
     State,
 )
@@ -52,3 +54,9 @@ def network_cost_of_day(s: State) -> float:
     for n in range(s.day_cost.shape[0]):
         total += s.day_cost[n]
     return total
+
+
+@kernel
+def tender_event(w: Tables, stream: int, event: int) -> int:
+    """Index of a count of a tender stream."""
+    return E_MACHINE_H + len(w.tech) + len(TENDER_EVENTS) * stream + event

@@ -13,6 +13,7 @@ from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.rng import STREAM_SCRAP, binomial_quantile, combine, day_key, uniform
 from fabmesh.envs.network.state import (
+    E_HUB_MONTH_ROWS,
     E_LABOUR_H,
     E_MACHINE_H,
     E_OVERTIME_H,
@@ -35,6 +36,7 @@ from fabmesh.envs.network.tables import Tables
 
 _EDD, _FIFO, _SPT, _ATC = 0, 1, 2, 3
 _ATC_LOOKAHEAD = 2.0  # k of the apparent tardiness cost rule (Vepsalainen and Morton 1987)
+MONTH_D = 21  # working days
 _BUCKETS_BACK = 40  # days before today that the counting sort tells apart
 
 
@@ -247,6 +249,17 @@ def make_to_stock(w: Tables, s: State, x: Scratch, h: int, product: int, cover: 
 
 
 @kernel
+def count_rows(w: Tables, s: State, x: Scratch, h: int) -> None:
+    """Counts what a hub has worked on for the first time in the running month of 21 days."""
+    month = s.clock[0].day // MONTH_D + 1
+    for r in range(len(w.row)):
+        for stage in range(w.row[r].stages):
+            if x.worked[r, stage] > 0 and s.made[h, r] != month:
+                s.made[h, r] = month
+                s.events[E_HUB_MONTH_ROWS] += 1.0
+
+
+@kernel
 def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
     """All of stage 6."""
     day = s.clock[0].day
@@ -279,6 +292,8 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
             if w.hub_can[h, p] == 1 and (stock > 0 or s.hub_prod[h, p].wip_value > 0.0):
                 make_to_stock(w, s, x, h, p, w.stock_level[stock])
                 hold_blocked(w, x)
+        if w.par[0].audit == 1:
+            count_rows(w, s, x, h)
         for m in range(len(w.mat)):
             if s.hub_mat[h, m].need > s.hub_mat[h, m].used + on_hand(s.hub_mat[h, m]) + 1e-9:
                 s.events[E_SHORTAGE] += 1.0

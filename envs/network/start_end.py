@@ -65,6 +65,8 @@ def clear(s: State) -> None:
                 s.flow[n, m, i, 0] = 0.0
                 s.flow[n, m, i, 1] = 0.0
     for h in range(s.hub.shape[0]):
+        for r in range(s.made.shape[1]):
+            s.made[h, r] = 0
         hub = s.hub[h]
         hub.down_until, hub.orders, hub.overtime, hub.labour_carry_h = 0, 0, 0.0, 0.0
         hub.late_eur, hub.price_eur, hub.late_units, hub.open_units = 0.0, 0.0, 0, 0

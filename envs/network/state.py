@@ -41,20 +41,27 @@ EVENT_NAMES = (
     "purchases_eur", "retail_eur", "deadstock_gross_eur", "salvage_eur", "supplier_orders", "supplier_orders_refused",
     "hub_consignments", "outage_days", "revisions", "labour_h", "overtime_h", "units_scrapped",
     "units_reannounced", "late_units", "inventory_eur_days", "shortage_hub_material_days", "stops_delivered",
+    "award_cost_eur", "award_least_cost_eur", "award_left_eur", "hub_month_rows",
     "surge_product_days", "surge_units", "life_shift_product_days",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
     E_TENDERS_LOST, E_TENDERS_REFUSED, E_MASKED, E_PURCHASES, E_RETAIL, E_DEADSTOCK, E_SALVAGE, E_SUPPLIER_ORDERS,
     E_ORDERS_REFUSED, E_CONSIGNMENTS, E_OUTAGE_DAYS, E_REVISIONS, E_LABOUR_H, E_OVERTIME_H, E_SCRAPPED,
-    E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS, E_SURGE_DAYS, E_SURGE_UNITS, E_LIFE_SHIFT,
+    E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS,
+    E_AWARD_COST, E_AWARD_LEAST, E_AWARD_LEFT, E_HUB_MONTH_ROWS,
+    E_SURGE_DAYS, E_SURGE_UNITS, E_LIFE_SHIFT,
 ) = range(len(EVENT_NAMES))  # fmt: skip
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
+TENDER_EVENTS = ("tenders_posted", "tenders_served", "tender_days")  # after these, of each tender stream
+TE_POSTED, TE_SERVED, TE_DAYS = range(len(TENDER_EVENTS))
 
 
 def event_names(scenario: Scenario) -> tuple[str, ...]:
-    """Names of the counts of an episode: the fixed ones, then machine hours worked per technology."""
-    return EVENT_NAMES + tuple(f"machine_h_{t.name}" for t in scenario.technologies)
+    """Names of the counts of an episode: fixed ones, machine hours per technology, tenders per stream."""
+    machines = tuple(f"machine_h_{t.name}" for t in scenario.technologies)
+    tenders = tuple(f"{name}_{stream.name}" for stream in scenario.tender_streams for name in TENDER_EVENTS)
+    return EVENT_NAMES + machines + tenders
 
 
 # Flows of material per node, in quantity [0] and book value [1]: what the laws of model §10 balance.
@@ -193,6 +200,7 @@ class State(NamedTuple):
     slot: NDArray[np.int32]  # [b, h, slots] tenders a hub sees, index into tender, -1 = empty
     revision: NDArray[np.int32]  # [b, p] day the announced revision takes effect, -1 = none
     unit_cost: NDArray[np.float64]  # [b, h, r, 2] a hub's estimate of its cost of a unit, EUR and EUR per EUR of price
+    made: NDArray[np.int16]  # [b, h, r] last month in which a hub worked on a row, from 1 (with `audit`)
     ledger: NDArray[np.float64]  # [b, n, lines] cumulative
     day_cost: NDArray[np.float64]  # [b, n] cost of the day
     events: NDArray[np.float64]  # [b, events] cumulative
@@ -267,6 +275,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         slot=np.full((b, hubs, c.tender_slots), -1, np.int32),
         revision=np.full((b, p), -1, np.int32),
         unit_cost=np.zeros((b, hubs, r, 2)),
+        made=np.zeros((b, hubs, r), np.int16),
         ledger=np.zeros((b, nodes, len(LEDGER_LINES))),
         day_cost=np.zeros((b, nodes)),
         events=np.zeros((b, len(event_names(scenario)))),

@@ -78,6 +78,7 @@ PARAMETERS = np.dtype(
         ("lot_rows", _i4),  # rows that arrive as lots: catalogue and custom
         ("population", _f8),  # of all towns
         ("season_start_key", _u8),
+        ("audit", _i4),  # 1: the customer market books how good its awards were
         ("shaped", _i4),  # 1: a surge, a life cycle or a ramp can change the mean of a stream
         ("surge_rate_d", _f8),  # per product and day
         ("surge_low", _f8),  # x demand
@@ -264,9 +265,13 @@ def build_tables(
     scenario: Scenario,
     hub_slots: tuple[list[int], ...],
     depot_slots: tuple[list[int], ...],
+    audit: bool = False,
     orders: RecordedOrders | None = None,
 ) -> Tables:
-    """Compiles a validated scenario. The slots come from `actions.component_blocks`; recorded orders must fit it."""
+    """Compiles a validated scenario. The slots come from `actions.component_blocks`; for `audit` see the batch.
+
+    Recorded orders must fit the scenario.
+    """
     technologies = {t.name: k for k, t in enumerate(scenario.technologies)}
     materials = {m.name: i for i, m in enumerate(scenario.materials)}
     products = {p.name: i for i, p in enumerate(scenario.products)}
@@ -343,6 +348,7 @@ def build_tables(
     )
     agents = len(hub_town) + len(depots)
     par = _parameters(scenario, agents, len(products), lot_rows, scenario.reward.scale_eur or standard_day / agents)
+    par["audit"] = audit
     par["recorded_season"] = -1 if orders is None else orders.season_start
     actions = scenario.actions
     lot_key = np.array(

@@ -9,7 +9,7 @@ import numpy as np
 from fabmesh.envs.network.customer_market import announce_again
 from fabmesh.envs.network.demand import adoption, demand_shape, life_factor, surge_factor
 from fabmesh.envs.network.kernel import kernel
-from fabmesh.envs.network.ledger import post
+from fabmesh.envs.network.ledger import post, tender_event
 from fabmesh.envs.network.rng import (
     STREAM_OUTAGE,
     STREAM_PRICE,
@@ -37,6 +37,7 @@ from fabmesh.envs.network.state import (
     E_TENDERS_LOST,
     E_TENDERS_REFUSED,
     LOST,
+    TE_POSTED,
     State,
 )
 from fabmesh.envs.network.tables import CATALOGUE, CUSTOM, TENDER, Tables
@@ -212,6 +213,7 @@ def put_tender(
     price: float,
     due_d: int,
     key: np.uint64,
+    stream: int,
     counted: bool,
 ) -> bool:
     """A tender joins those that are open to bids; False: the table is full, it goes to the centralised channel."""
@@ -220,6 +222,7 @@ def put_tender(
         clock.standard_cost += units * unit_standard_cost(w, row, price)
         s.events[E_ORDERED] += units
         s.events[E_TENDERS] += 1.0
+        s.events[tender_event(w, stream, TE_POSTED)] += 1.0
     if clock.tenders == s.tender.shape[0]:
         if counted:
             s.events[E_TENDERS_REFUSED] += 1.0
@@ -264,9 +267,8 @@ def post_tenders(w: Tables, s: State, day: int, counted: bool) -> None:
                 due_d = w.stream[i].due_low + int(
                     uniform(name, _FOURTH) * (w.stream[i].due_high - w.stream[i].due_low + 1)
                 )
-                put_tender(
-                    w, s, day, tender_row(w, name, i), c, units, tender_price(w, name, i) / units, due_d, name, counted
-                )
+                row, price = tender_row(w, name, i), tender_price(w, name, i) / units
+                put_tender(w, s, day, row, c, units, price, due_d, name, i, counted)
 
 
 @kernel
@@ -282,7 +284,7 @@ def post_recorded(w: Tables, s: State, day: int, counted: bool) -> None:
         r, c, units, price = order.row, order.town, order.units, order.price
         if w.row[r].kind == TENDER:
             key = tender_key_of(w, tender_key, order.stream, c, order.number)
-            if put_tender(w, s, day, r, c, units, price, order.due_d, key, counted):
+            if put_tender(w, s, day, r, c, units, price, order.due_d, key, order.stream, counted):
                 s.tender[clock.tenders - 1].ceiling = order.ceiling
         else:
             key = combine(units_key, w.lot_key[c, r])

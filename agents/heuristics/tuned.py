@@ -1,0 +1,79 @@
+"""`tuned`: the member of the family whose parameters were searched together, read from `configs/tuned/<scenario>.yaml`.
+
+`python -m fabmesh.agents.tune SCENARIO` writes the file; it holds the rules and how they were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import fabmesh
+from fabmesh.agents.heuristics.composed import ComposedPolicy
+from fabmesh.agents.heuristics.family import FAMILY, Choice, compose, require_known
+from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.scenario import Scenario
+
+NAME = "tuned"
+DIRECTORY = Path(fabmesh.__file__).parent / "configs" / NAME
+
+
+def path_for(scenario: Scenario) -> Path:
+    """Where the tuned rules of a scenario are kept."""
+    return DIRECTORY / f"{scenario.name}.yaml"
+
+
+def make(scenario: Scenario) -> ComposedPolicy:
+    """The tuned policy of a scenario.
+
+    Raises:
+        FabmeshError: If nothing has been tuned for it, or the file is wrong.
+    """
+    path = path_for(scenario)
+    if not path.is_file():
+        raise FabmeshError(
+            f"policy 'tuned': nothing is tuned for scenario {scenario.name!r}; "
+            f"python -m fabmesh.agents.tune {scenario.name} makes it"
+        )
+    return compose(NAME, scenario, read_rules(path))
+
+
+def read_rules(path: Path) -> dict[str, Choice]:
+    """The rules that a YAML file names under `rules`: decision -> {rule: NAME, parameter: value, ...}.
+
+    Raises:
+        FabmeshError: If the file cannot be read, or a rule or value in it does not exist.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FabmeshError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FabmeshError(f"{path}: is not YAML ({str(error).splitlines()[0]})") from None
+    rules = content.get("rules") if isinstance(content, dict) else None
+    if not isinstance(rules, dict) or not rules:
+        raise FabmeshError(f"{path}: rules: must be there and name a rule for {', '.join(FAMILY)}")
+    choices = {str(decision): _choice(path, str(decision), entry) for decision, entry in rules.items()}
+    try:
+        require_known(choices)
+    except FabmeshError as error:
+        raise FabmeshError(f"{path}: {error}") from None
+    return choices
+
+
+def _choice(path: Path, decision: str, entry: Any) -> Choice:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("rule"), str):
+        raise FabmeshError(f"{path}: rules.{decision} = {entry!r}: must be {{rule: NAME, parameter: value, ...}}")
+    return Choice(entry["rule"], {str(name): value for name, value in entry.items() if name != "rule"})
+
+
+def plain(choices: Mapping[str, Choice]) -> dict[str, dict[str, Any]]:
+    """Rules as the values of a YAML file, decision by decision in the family's order."""
+    return {
+        decision: {"rule": choices[decision].rule, **choices[decision].parameters}
+        for decision in FAMILY
+        if decision in choices
+    }

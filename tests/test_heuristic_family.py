@@ -1,0 +1,374 @@
+"""The family of heuristics: every rule combines with every other, has its textbook defaults, and does what it says."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import fabmesh
+from fabmesh.agents.evaluation.protocol import evaluate
+from fabmesh.agents.evaluation.seeds import seed_set
+from fabmesh.agents.evaluation.statistics import compare
+from fabmesh.agents.heuristics import NAMES, PRESETS, make, tuned
+from fabmesh.agents.heuristics.expectations import expect, season_ahead
+from fabmesh.agents.heuristics.family import FAMILY, Choice, choices_of, compose
+from fabmesh.agents.heuristics.routing import labour_share
+from fabmesh.agents.registry import make_policy
+from fabmesh.agents.tune import TuneConfig, main, suggest
+from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.vector import HubNetworkVector
+
+POCKET = load_scenario("pocket")
+ROTTERDAM = load_scenario("rotterdam")
+RULES = [(decision, rule) for decision, kinds in FAMILY.items() for rule in kinds]
+
+
+def first_day(scenario, choices):
+    """A policy of the family, the specs, what its agents see on the first day, and masks that allow everything."""
+    policy = compose("member", scenario, choices)
+    batch = HubNetworkVector(scenario, num_envs=2)
+    obs, info = batch.reset(seed=3)
+    policy.reset(2, 0)
+    seen = {role: obs[role].copy() for role in batch.roles}
+    masks = {role: np.ones_like(info["action_mask"][role]) for role in batch.roles}
+    batch.close()
+    return policy, batch.spec, seen, masks
+
+
+@pytest.mark.parametrize(("decision", "rule"), RULES)
+def test_defaults_of_the_family_are_those_of_the_rule(decision, rule):
+    kind = FAMILY[decision][rule]
+    arguments = dict(itertools.islice(inspect.signature(kind.make).parameters.items(), 1, None))  # without the scenario
+    assert list(arguments) == list(kind.parameters)
+    for name, parameter in kind.parameters.items():
+        assert parameter.low <= parameter.default <= parameter.high
+        textbook = arguments[name].default
+        assert parameter.default == textbook or (np.isinf(textbook) and parameter.default == parameter.high)
+
+
+@pytest.mark.parametrize(("decision", "rule"), RULES)
+def test_every_rule_acts_legally_at_the_ends_of_its_bounds(decision, rule):
+    kind = FAMILY[decision][rule]
+    for end in ("low", "high"):
+        numbers = {name: getattr(parameter, end) for name, parameter in kind.parameters.items()}
+        policy = compose("member", POCKET, {decision: Choice(rule, numbers)})
+        batch = HubNetworkVector(POCKET, num_envs=3)
+        obs, info = batch.reset(seed=5)
+        policy.reset(3, 0)
+        for _ in range(15):
+            levels = policy.act(obs, info["action_mask"])
+            for role in batch.roles:
+                nvec = np.asarray(batch.spec[role].nvec)
+                offsets = np.cumsum(nvec) - nvec
+                assert np.take_along_axis(info["action_mask"][role], offsets + levels[role], axis=-1).all()
+            obs, _, _, _, info = batch.step(levels)
+        batch.close()
+
+
+def test_the_page_of_baselines_is_that_of_the_code():
+    page = (Path(fabmesh.__file__).parent / "docs" / "baselines.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith(tuple(f"| {decision} |" for decision in FAMILY))]
+    expected = []
+    for decision, kinds in FAMILY.items():
+        for rule, kind in kinds.items():
+            what = inspect.getdoc(kind.make).splitlines()[0].rstrip(".")
+            numbers = "; ".join(
+                f"`{name}` {p.default:g} ({p.low:g} to {p.high:g}): {p.doc}" for name, p in kind.parameters.items()
+            )
+            expected.append(f"| {decision} | `{rule}` | {what} | {numbers or 'none'} |")
+    assert rows == expected
+
+
+def test_names_say_the_rules():
+    for routing, hub, depot in itertools.product(*(FAMILY[d] for d in ("routing", "hub_stock", "depot_stock"))):
+        name = f"{routing}+{hub}+{depot}"
+        assert {d: c.rule for d, c in choices_of(name).items()} == {
+            "routing": routing, "hub_stock": hub, "depot_stock": depot,
+        }  # fmt: skip
+        policy = make_policy(name, POCKET)
+        assert (policy.name, policy.sees) == (name, "local")
+    longer = choices_of("nearest+s_S+base_stock+scarcity_quote+no_overtime+make_to_order")
+    assert [longer[d].rule for d in FAMILY] == [
+        "nearest", "s_S", "base_stock", "make_to_order", "no_overtime", "scarcity_quote",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cost_pus+can_order", "no rule for routing 'cost_pus'; did you mean 'cost_plus'"),
+        ("cost_plus+nearest", "no rule for hub_stock 'nearest'"),
+        ("cost_plus+can_order+eoq_discount+no_overtime+no_overtime", "no further rule 'no_overtime'"),
+        ("cost_plus+", "no rule for hub_stock ''"),
+    ],
+)
+def test_names_that_say_no_rules_are_refused(name, message):
+    with pytest.raises(FabmeshError, match=message) as refused:
+        make_policy(name, POCKET)
+    assert "\n" not in str(refused.value)
+
+
+def test_named_policies_are_members_whose_parts_can_be_typed():
+    """base_stock differs from the joined rules by what joins a consignment; nearest by its quote of nothing."""
+    seeds = seed_set("train", 4).seeds
+    nearest = "nearest+fixed_cover+fixed_lot+make_to_order+no_overtime"
+    costs = {
+        name: evaluate(make_policy(name, POCKET), POCKET, seeds).measures["network_cost"]
+        for name in ("base_stock", "cost_plus+can_order+eoq_discount", "nearest", nearest)
+    }
+    joined = compose("base_stock", POCKET, {**choices_of("cost_plus+can_order+eoq_discount"), **PRESETS["base_stock"]})
+    assert (evaluate(joined, POCKET, seeds).measures["network_cost"] == costs["base_stock"]).all()
+    assert (costs["base_stock"] != costs["cost_plus+can_order+eoq_discount"]).any()
+    assert len(costs) == 4
+    assert set(PRESETS) <= set(NAMES)
+
+
+# --- what the rules do ------------------------------------------------------------------------------------------------
+
+
+def bids_at(scenario, choices, loads):
+    policy, spec, seen, masks = first_day(scenario, choices)
+    hub = spec["hub"]
+    seen["hub"][..., hub.feature("lane_margin")] = 10.0
+    seen["hub"][..., hub.feature("labour_load")] = 0.0
+    found = []
+    for load in loads:
+        seen["hub"][..., hub.feature("lane_load")] = load
+        found.append(policy.act(seen, masks)["hub"][..., hub.component("bid")])
+    return np.array(scenario.actions.bid_markups)[np.array(found) - 1]
+
+
+def test_earliest_finish_climbs_the_whole_ladder_with_load():
+    markups = bids_at(ROTTERDAM, {"routing": Choice("earliest_finish", {"full": 2.0})}, (0.0, 0.5, 1.0, 1.5, 2.0, 9.0))
+    ladder = ROTTERDAM.actions.bid_markups
+    assert markups[:, 0, 0, 0].tolist() == [*ladder, ladder[-1]]
+    assert (markups == markups[:, :1, :1, :1]).all()  # every hub and lane tells its load in the same way
+
+
+def test_truthful_bids_marginal_cost():
+    fine = (-0.15, 0.0, *(round(0.01 * i, 2) for i in range(1, 60)))
+    scenario = load_scenario("rotterdam")
+    scenario = type(scenario)(**{**vars(scenario), "actions": type(scenario.actions)(bid_markups=fine)})
+    markups = bids_at(scenario, {"routing": Choice("truthful")}, (0.5, 1.5))
+    for lane, technology in enumerate(scenario.technologies):
+        scrap = 1 / (1 - technology.scrap) - 1
+        overtime = 0.5 * labour_share(scenario)
+        assert markups[0, ..., lane] == pytest.approx(scrap, abs=0.006)
+        assert markups[1, ..., lane] == pytest.approx(scrap + overtime, abs=0.006)
+    assert 0.2 < labour_share(scenario) < 0.8
+
+
+@pytest.mark.parametrize(("rule", "join"), [("s_S", 0), ("can_order", 1)])
+def test_what_joins_a_consignment(rule, join):
+    policy, spec, seen, masks = first_day(ROTTERDAM, {"hub_stock": Choice(rule)})
+    levels = policy.act(seen, masks)["hub"][..., spec["hub"].component("can_order")]
+    assert (levels == join).all()
+
+
+def test_base_stock_of_hubs_has_no_cycle_and_orders_daily():
+    policy, spec, seen, masks = first_day(ROTTERDAM, {"hub_stock": Choice("base_stock", {"safety_d": 5.0})})
+    levels = policy.act(seen, masks)["hub"]
+    cover = np.array(ROTTERDAM.actions.cover_d)[levels[..., spec["hub"].component("cover")] - 1]
+    assert (cover == 7).all()  # a day of lead time, one of review, five of safety
+    assert (levels[..., spec["hub"].component("trigger")] == 0).all()  # whatever is below its level is ordered
+
+
+def depot_lots(rule, scenario=ROTTERDAM, **numbers):
+    policy, spec, seen, masks = first_day(scenario, {"depot_stock": Choice(rule, numbers)})
+    return policy.act(seen, masks)["depot"][..., spec["depot"].component("lot")]
+
+
+def test_lots_of_depots_follow_their_rule():
+    shortest = depot_lots("base_stock")
+    assert (shortest == 0).all()
+    plain, discount = depot_lots("s_S"), depot_lots("eoq_discount")
+    price_break = len(ROTTERDAM.actions.depot_lot_d)
+    assert (plain < price_break).all()
+    days = np.array([*ROTTERDAM.actions.depot_lot_d, np.inf])
+    assert (days[discount] >= days[plain]).all()  # a price that falls with the lot only ever makes it larger
+    assert (days[discount] > days[plain]).any()
+
+
+def test_silver_meal_of_level_demand_is_near_the_eoq():
+    """With level demand the least K / T + r p D (T - 1) / 2 lies at T = sqrt(2 K / (r p D)) (Silver et al. 5.6)."""
+    policy, spec, seen, masks = first_day(
+        ROTTERDAM, {"depot_stock": Choice("silver_meal", {"trust": 0.0, "longest": 3.0})}
+    )
+    calendar = spec["depot"].feature("calendar")
+    seen["depot"][..., calendar] = (0.0, 1.0, 0.0, 1.0)
+    levels = policy.act(seen, masks)["depot"][0, :, spec["depot"].component("lot")]
+    lots = np.array(ROTTERDAM.actions.depot_lot_d, dtype=float)
+    supply, freight, inventory = ROTTERDAM.supply, ROTTERDAM.freight, ROTTERDAM.inventory
+    use = expect(ROTTERDAM).depot_use
+    checked = 0
+    for m, material in enumerate(ROTTERDAM.materials):
+        if material.design_of is not None or material.sealed_life_d is not None:
+            continue
+        for d in range(len(ROTTERDAM.depots)):
+            rate = use[d, m]
+            month = rate * 21 / material.pallet
+            size = sum(month >= b for b in supply.price_breaks_pallets)
+            price = material.bulk_eur + (material.retail_eur - material.bulk_eur) * supply.price_factors[size]
+            weight = max(material.kg, freight.kg_per_litre * material.litres)
+            price += freight.rate_eur_tkm * supply.distance_km * weight / 1_000
+            holding = inventory.holding_material_year / 250
+            eoq_d = np.sqrt(2 * (supply.order_eur + freight.fixed_eur) / (holding * price * rate))
+            if eoq_d < lots[-1]:
+                checked += 1
+                near = np.argsort(np.abs(np.log(lots / eoq_d)))[:2]
+                assert levels[d, m] in near
+    assert checked > 0
+
+
+def test_season_ahead_is_the_catalogues_cosine():
+    path = season_ahead(ROTTERDAM, 126)
+    day = 100
+    angle = 2 * np.pi * day / 250
+    calendar = np.array([[[0.0, 1.0, np.sin(angle), np.cos(angle)]]], dtype=np.float32)
+    got = path(calendar)[0, 0]
+    assert got.shape == (len(ROTTERDAM.materials), 126)
+    assert (got[:, 0] == 1.0).all()
+    lamp = next(i for i, m in enumerate(ROTTERDAM.materials) if m.design_of == "P02")  # used by one product alone
+    product = next(p for p in ROTTERDAM.products if p.name == "P02")
+    season = [
+        1 + product.season_amplitude * np.cos(2 * np.pi * (day + t - product.season_peak_day) / 250) for t in range(126)
+    ]
+    np.testing.assert_allclose(got[lamp], np.array(season) / season[0], rtol=1e-5)
+
+
+def test_scarce_material_is_quoted_higher():
+    policy, spec, seen, masks = first_day(ROTTERDAM, {"quoting": Choice("scarcity_quote")})
+    depot = spec["depot"]
+    quotes = []
+    for cover in (0.0, 0.4, 5.0):
+        seen["depot"][..., depot.feature("stock_cover")] = cover
+        quotes.append(policy.act(seen, masks)["depot"][..., depot.component("quote")])
+    assert (quotes[0] == len(ROTTERDAM.actions.depot_quote)).all()
+    assert (quotes[2] == 1).all()
+    assert (quotes[1] <= quotes[0]).all()
+    assert (quotes[1] >= quotes[2]).all()
+
+
+def test_lots_to_stock_wait_for_room():
+    policy, spec, seen, masks = first_day(POCKET, {"make_to_stock": Choice("economic_lots", {"room": 0.5})})
+    hub = spec["hub"]
+    seen["hub"][..., hub.feature("finished_cover")] = 0.0
+    for load, started in ((0.4, True), (0.6, False)):
+        seen["hub"][..., hub.feature("labour_load")] = load
+        assert (policy.act(seen, masks)["hub"][..., hub.component("make_to_stock")] > 0).any() == started
+
+
+# --- tuned ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", [POCKET, ROTTERDAM], ids=lambda scenario: scenario.name)
+def test_shipped_tuned_rules_belong_to_the_code(scenario):
+    """The cost on the first training worlds is the one written down when the rules were found."""
+    content = yaml.safe_load(tuned.path_for(scenario).read_text())
+    control = content["search"]["control"]
+    seeds = seed_set("train", control["episodes"]).seeds
+    cost = {
+        name: evaluate(make(name, scenario), scenario, seeds).measures["controllable_cost"]
+        for name in ("tuned", "base_stock", "nearest")
+    }
+    assert cost["tuned"].mean() == pytest.approx(control["controllable_cost_eur"], rel=1e-9)
+    for other in ("base_stock", "nearest"):
+        assert compare(cost["tuned"], cost[other]).difference.high < 0.0
+    assert content["scenario"] == scenario.name
+    assert abs(content["search"]["second_half_of_the_restarts_saves_percent"][0]) <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rules: 3", "rules: must be there"),
+        ("rules: [", "is not YAML"),
+        ("rules: {routing: cost_plus}", "must be {rule: NAME"),
+        ("rules: {route: {rule: cost_plus}}", "no such decision"),
+        ("rules: {routing: {rule: auction}}", "no rule 'auction'"),
+        ("rules: {routing: {rule: cost_plus, bias: 1}}", "has no such parameter; it has base"),
+        ("rules: {routing: {rule: cost_plus, base: high}}", "rules.routing.base = 'high': must be a number"),
+        ("rules: {hub_stock: {rule: can_order, join: 0.5}}", "must be a whole number from 0 to 2"),
+        ("rules: {routing: {rule: cost_plus, base: .nan}}", "must be a number from"),
+    ],
+)
+def test_wrong_rules_are_refused_with_file_and_key(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(FabmeshError, match=message) as refused:
+        make_policy(str(path), POCKET)
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_rules_of_ones_own_are_a_policy(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("rules:\n  routing: {rule: cost_plus, base: 0.0}\n  hub_stock: {rule: s_S}\n")
+    policy = make_policy(str(path), POCKET)
+    assert (policy.name, policy.sees) == ("mine", "local")
+
+
+def test_nothing_tuned_says_what_to_do():
+    other = type(POCKET)(**{**vars(POCKET), "name": "elsewhere"})
+    with pytest.raises(FabmeshError, match=r"nothing is tuned for scenario 'elsewhere'; python -m fabmesh.agents.tune"):
+        make_policy("tuned", other)
+
+
+@pytest.mark.slow
+def test_tuning_finds_better_rules_and_the_same_ones_again(tmp_path, capsys):
+    arguments = ["pocket", "--restarts", "2", "--trials", "24", "--episodes", "6", "--check-episodes", "8", "--quiet"]
+    texts = []
+    for name in ("a.yaml", "b.yaml"):
+        assert main([*arguments, "--out", str(tmp_path / name)]) == 0
+        texts.append((tmp_path / name).read_text())
+    assert texts[0] == texts[1]
+    content = yaml.safe_load(texts[0])
+    costs = content["search"]["controllable_cost_eur"]
+    assert costs["tuned"] < costs["base_stock"]
+    assert content["search"]["trials"] == 48
+    for curve in content["search"]["curves"]:
+        assert curve == sorted(curve, key=lambda point: -point[1])
+    again = make_policy(str(tmp_path / "a.yaml"), POCKET)
+    seeds = seed_set("train", content["search"]["control"]["episodes"]).seeds
+    cost = evaluate(again, POCKET, seeds).measures["controllable_cost"].mean()
+    assert cost == pytest.approx(content["search"]["control"]["controllable_cost_eur"], rel=1e-12)
+    assert "written" in capsys.readouterr().out
+
+
+def test_candidates_come_from_the_whole_family():
+    """Whatever Optuna draws is a member, and over many draws every rule occurs."""
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    seen = set()
+    for _ in range(60):
+        candidate = suggest(study.ask())
+        compose("candidate", POCKET, candidate)
+        seen |= {(decision, choice.rule) for decision, choice in candidate.items()}
+    assert seen == set(RULES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere"),
+        (["pocket", "--trials", "3"], "--trials 3: at least 10"),
+        (["pocket", "--episodes", "1"], "--episodes 1: at least 2"),
+        (["pocket", "--out", "."], "is a directory"),
+    ],
+)
+def test_wrong_input_to_tuning_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert TuneConfig().restarts > 1
