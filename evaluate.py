@@ -22,11 +22,21 @@ from fabmesh.agents.evaluation.outputs import Outputs, outputs_in, write_outputs
 from fabmesh.agents.evaluation.seeds import MOST_AT_ONCE, SeedSet, seed_set
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.recorded import RecordedOrders, days_read, read_orders
 from fabmesh.envs.network.scenario import Scenario
 
 WIDTH = 100  # columns; tables are laid out for it
 OTHER_NUMBERS = 1  # exit code when a manifest's numbers do not come out again
-FIXED_BY_MANIFEST = ("--policies", "--scenario", "--seeds", "--episodes", "--first-seed", "--actions", "--against")
+FIXED_BY_MANIFEST = (
+    "--policies",
+    "--scenario",
+    "--seeds",
+    "--episodes",
+    "--first-seed",
+    "--actions",
+    "--against",
+    "--orders",
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,9 @@ class EvaluateConfig:
     training seeds and worlds."""
     scenario: str = "rotterdam"
     """Name of a shipped scenario or path of a YAML file."""
+    orders: Path | None = None
+    """CSV file of recorded orders (date, town, product, units, ...; docs/orders.md) that every world plays in place of
+    drawn demand; outages, revisions and lead times stay those of the seed."""
     seeds: Annotated[str, tyro.conf.arg(metavar="{train,validation,test,holdout,holdout:SEED}")] = "validation"
     """Seed space: validation (64 named seeds, on which training chooses a run's checkpoint), test (256 named seeds
     that training never touches: use them for results), train, holdout, or holdout:SEED with a whole number of your
@@ -100,6 +113,8 @@ class Job:
     seeds: SeedSet
     against: str | None
     plan: manifests.Plan | None = None
+    orders_given: str | None = None
+    orders: RecordedOrders | None = None
 
 
 def run(config: EvaluateConfig, arguments: Sequence[str], console: Console) -> int:
@@ -118,14 +133,19 @@ def run(config: EvaluateConfig, arguments: Sequence[str], console: Console) -> i
     outputs.check()
     hashes = manifests.hashes_of(job.entries, job.scenario)
 
-    comparison = compare_entries(job.entries, job.scenario, job.seeds, config.threads, config.quiet, job.against)
+    if job.orders is not None:
+        for line in orders_notes(job.orders, job.scenario):
+            print(line, file=sys.stderr)
+    comparison = compare_entries(
+        job.entries, job.scenario, job.seeds, config.threads, config.quiet, job.against, job.orders
+    )
 
     report.print_tables(comparison, console)
     if job.seeds.space == "validation" and any(entry.trained for entry in job.entries):
         console.print("", report.CHOSEN_NOTE, sep="\n", highlight=False, soft_wrap=True)
     if outputs.places:
         command = shlex.join(["fabmesh-evaluate", *arguments])
-        made = manifests.make_manifest(comparison, job.entries, hashes, job.scenario_given, command)
+        made = manifests.make_manifest(comparison, job.entries, hashes, job.scenario_given, command, job.orders_given)
         where = ", ".join(str(path) for path in outputs.places)
         try:
             write_outputs(outputs, comparison, made)
@@ -133,6 +153,18 @@ def run(config: EvaluateConfig, arguments: Sequence[str], console: Console) -> i
             raise KeyboardInterrupt(f"stopped while writing: {where} may be missing, or from before") from None
         console.print(f"written: {where}", highlight=False, soft_wrap=True)
     return 0 if job.plan is None else _say_whether_same(job.plan, comparison, console)
+
+
+def orders_notes(orders: RecordedOrders, scenario: Scenario) -> list[str]:
+    """What a user should know of recorded orders before believing a table: what is in them, and if it is enough."""
+    notes = [f"orders: {orders.summary()}"]
+    missing = days_read(scenario) - orders.days
+    if missing > 0:
+        notes.append(
+            f"note: an episode of {scenario.name} reads {days_read(scenario)} days of orders; the last {missing} have "
+            "none, and stock that only they could need is written down at the end"
+        )
+    return notes
 
 
 def _job_of_options(config: EvaluateConfig) -> Job:
@@ -149,7 +181,17 @@ def _job_of_options(config: EvaluateConfig) -> Job:
         )
     entries = tuple(parse_entries(config.policies, config.actions))
     seeds = seed_set(config.seeds, config.episodes, config.first_seed)
-    return Job(config.scenario, load_scenario(config.scenario), entries, seeds, config.against)
+    scenario = load_scenario(config.scenario)
+    given = None if config.orders is None else str(config.orders)
+    return Job(
+        config.scenario,
+        scenario,
+        entries,
+        seeds,
+        config.against,
+        orders_given=given,
+        orders=None if given is None else read_orders(given, scenario),
+    )
 
 
 def _job_of_manifest(path: Path, arguments: Sequence[str]) -> Job:
@@ -168,7 +210,8 @@ def _job_of_manifest(path: Path, arguments: Sequence[str]) -> Job:
     others = manifests.other_versions(plan)
     if others:
         print(f"note: other versions than the manifest's: {', '.join(others)}", file=sys.stderr)
-    return Job(plan.scenario, scenario, plan.entries, plan.seeds, plan.against, plan)
+    orders = None if plan.orders is None else read_orders(plan.orders, scenario)
+    return Job(plan.scenario, scenario, plan.entries, plan.seeds, plan.against, plan, plan.orders, orders)
 
 
 def _say_whether_same(plan: manifests.Plan, comparison: Comparison, console: Console) -> int:

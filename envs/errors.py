@@ -9,3 +9,7 @@ class FabmeshError(ValueError):
 
 class ScenarioError(FabmeshError):
     """A scenario, or a file it comes from, cannot be used."""
+
+
+class OrdersError(FabmeshError):
+    """A recorded order book, or the file it comes from, cannot be used."""

@@ -19,6 +19,8 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 from pettingzoo.utils.wrappers import AssertOutOfBoundsWrapper, OrderEnforcingWrapper
 
+from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.recorded import RecordedOrders, read_orders
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.spec import RoleSpec
 from fabmesh.envs.rendering.page import network_page, show_page
@@ -106,6 +108,8 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
         max_cycles: Days of an episode; None takes the scenario's. May be set later, for the next `reset`.
         continuous_actions: Actions are numbers in [-1, 1] that stand for levels.
         mask_in_obs: Observations carry the action mask.
+        orders: Recorded demand in place of the synthetic streams of orders: path of a CSV file (`docs/orders.md`), or
+            what `read_orders` made of one. None: drawn demand.
 
     Attributes:
         batch: The `HubNetworkVector` of one network behind this view: ledger, events, names of features and levels.
@@ -125,12 +129,20 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
         max_cycles: int | None = None,
         continuous_actions: bool = False,
         mask_in_obs: bool = False,
+        orders: str | Path | RecordedOrders | None = None,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode {render_mode!r} is not one of {self.metadata['render_modes']}")
         self.render_mode = render_mode
+        if max_cycles is not None and isinstance(orders, (str, Path)):  # so many days may the order book hold
+            orders = read_orders(orders, replace(load_scenario(scenario), episode_d=max_cycles))
         self.batch = batch = HubNetworkVector(
-            scenario, num_envs=1, autoreset=False, continuous_actions=continuous_actions, mask_in_obs=mask_in_obs
+            scenario,
+            num_envs=1,
+            autoreset=False,
+            continuous_actions=continuous_actions,
+            mask_in_obs=mask_in_obs,
+            orders=orders,
         )
         self.max_cycles = batch.scenario.episode_d if max_cycles is None else max_cycles
 
@@ -279,6 +291,7 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
             autoreset=False,
             continuous_actions=before.continuous_actions,
             mask_in_obs=before.mask_in_obs,
+            orders=before.orders,
         )
         if self._observed:
             self.batch.reset(seed=[int(before.seeds[0])])

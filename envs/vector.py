@@ -21,6 +21,7 @@ from fabmesh.envs.network.block import Block, Blocks
 from fabmesh.envs.network.day import Buffers, reset_copies, step_copies
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.observation import CLIP, state_blocks
+from fabmesh.envs.network.recorded import RecordedOrders, read_orders
 from fabmesh.envs.network.rng import next_seed
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.spec import ROLES, role_specs
@@ -46,9 +47,12 @@ class HubNetworkVector:
             (`fabmesh.envs.spaces.levels_of_bins`). False: they are the levels themselves.
         mask_in_obs: True: the observations of a role are {"observation": float32[B, agents, features],
             "action_mask": int8[B, agents, sum(nvec)]}, the final ones too. False: the features alone.
+        orders: Recorded demand that every copy plays in place of the synthetic streams of orders: path of a CSV file
+            (`docs/orders.md`), or what `read_orders` made of one for this scenario. None: drawn demand.
 
     Raises:
         ScenarioError: If the scenario cannot be used.
+        OrdersError: If the recorded orders cannot be used with it.
         ValueError: If num_envs or threads is not positive.
 
     All arrays returned by `reset`, `step` and `state` are views of preallocated buffers that the next step
@@ -68,11 +72,15 @@ class HubNetworkVector:
         audit: bool = False,
         continuous_actions: bool = False,
         mask_in_obs: bool = False,
+        orders: str | Path | RecordedOrders | None = None,
     ) -> None:
         for name, number in (("num_envs", num_envs), ("threads", threads)):
             if not isinstance(number, (int, np.integer)) or number < 1:
                 raise ValueError(f"{name} must be an integer of at least 1, got {number!r}")
         self.scenario = load_scenario(scenario)
+        self.orders = read_orders(orders, self.scenario) if isinstance(orders, (str, Path)) else orders
+        if self.orders is not None:
+            self.orders.require_fit(self.scenario)
         self.num_envs = num_envs
         self.threads = min(threads, num_envs)
         self.autoreset = autoreset
@@ -84,7 +92,7 @@ class HubNetworkVector:
         self.state_features = state_blocks(self.scenario)
         self.event_names = event_names(self.scenario)
         slots = {role: component_blocks(self.scenario, role)[1] for role in ROLES}
-        self._tables = build_tables(self.scenario, slots["hub"], slots["depot"], audit)
+        self._tables = build_tables(self.scenario, slots["hub"], slots["depot"], audit, self.orders)
         self._state = make_state(self.scenario, self._tables, num_envs)
         self._scratch = make_scratch(self.scenario, self._tables, self.threads)
         self._buffers = self._make_buffers()

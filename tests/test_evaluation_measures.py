@@ -39,6 +39,7 @@ EVENTS = (
     *("shortage_hub_material_days", "outage_days", "labour_h", "units_scrapped", "inventory_eur_days"),
     *("award_cost_eur", "award_least_cost_eur", "award_left_eur", "hub_month_rows"),
     *("paid_above_bid_eur", "platform_fees_eur", "royalties_eur"),
+    *("surge_units", "life_shift_product_days"),
 )
 
 
@@ -55,13 +56,23 @@ def hand_made_episodes():
         "units_on_time": 60, "lead_time_unit_days": 240, "tenders_posted": 4, "tenders_won": 1, "purchases_eur": 2_000,
         "retail_eur": 500, "deadstock_gross_eur": 100, "supplier_orders": 7, "hub_consignments": 9,
         "masked_actions": 11, "overtime_h": 12.5, "shortage_hub_material_days": 13,
-        "labour_h": 70, "units_scrapped": 20, "inventory_eur_days": 3_000,
+        "labour_h": 70, "units_scrapped": 20, "inventory_eur_days": 3_000, "surge_units": 5,
         "award_cost_eur": 800, "award_least_cost_eur": 720, "award_left_eur": 40,
         "paid_above_bid_eur": 21, "platform_fees_eur": 22, "royalties_eur": 23,
     }  # fmt: skip
     for name, value in counts.items():
         events[0, EVENTS.index(name)] = value
     return ledger, events
+
+
+def expected_units_a_day():
+    """Of pocket, 214,320 people, from its own figures: three products, custom orders, tenders of 10 to 60 units."""
+    people = sum(town.population for town in POCKET.towns)
+    catalogue = 4.0 * sum(product.units_per_1000_year for product in POCKET.products) / 1e3
+    custom = 1.5 * POCKET.custom_streams[0].orders_per_100k_year / 1e5
+    (stream,) = POCKET.tender_streams
+    tenders = 2.0 * stream.tenders_per_100k_year / 1e5 * (stream.units[0] + stream.units[1]) / 2
+    return people * (catalogue + custom + tenders) / 250
 
 
 def test_measures_from_a_hand_made_ledger():
@@ -106,6 +117,8 @@ def test_measures_from_a_hand_made_ledger():
         "paid_above_bid": 21,
         "platform_fees": 22,
         "royalties": 23,
+        "units_ordered": 100,
+        "surge_units_share": 0.05,
     }
     assert set(got) == {item.name for item in MEASURES} == set(expected)
     for name, value in expected.items():
@@ -139,6 +152,7 @@ def test_measures_of_the_network_from_hand_made_books():
     events = np.zeros((1, len(names)))
     for name, value in {
         "inventory_eur_days": 1_200, "labour_h": 594, "machine_h_CNC": 300, "hub_month_rows": 18,
+        "units_ordered": 1_000, "life_shift_product_days": 45,
         "tenders_posted_C3": 8, "tenders_served_C3": 2, "tender_days_C3": 30,
     }.items():  # fmt: skip
         events[0, names.index(name)] = value
@@ -161,6 +175,8 @@ def test_measures_of_the_network_from_hand_made_books():
         "hub_profit": (1_000 - 100 - 400) + (3_000 - 100 - 1_400),
         "gini_hub_profit": 0.25,  # 500 and 1,500
         "gini_hub_work": 500 / (2 * 2_500),  # 1,000 and 1,500 a technician
+        "demand_level": 1_000 / (60 * expected_units_a_day()),
+        "life_cycle_shift": 0.25,  # 45 of 3 products on 60 days
         "tenders_served_C3": 0.25,
         "weeks_to_C3": 3.0,
         "utilisation_FDM": 0.0,

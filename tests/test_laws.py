@@ -58,6 +58,9 @@ VARIATIONS = {
         market={"cancel_after_d": 3},
     ),
     "coarse packs": vary(materials=each("materials", pack=0.7)),
+    "demand that changes": vary(
+        demand={"surges_year": 30.0, "surge_d": (2, 9), "life_year": 0.3, "adoption_from": 0.3, "adoption_ramp_d": 50}
+    ),
     "no lateness, no salvage": vary(market={"lateness_per_day": 0.0}, inventory={"salvage": 0.0}),
 }
 
@@ -267,7 +270,9 @@ def test_laws_hold_in_rotterdam(seed, player):
     play_and_check(load_scenario("rotterdam"), [seed], player, days=60)
 
 
-@pytest.mark.parametrize("name", ["as shipped", "many outages", "many revisions", "wild demand", "tiny tender table"])
+@pytest.mark.parametrize(
+    "name", ["as shipped", "many outages", "many revisions", "wild demand", "tiny tender table", "demand that changes"]
+)
 @settings(max_examples=6)
 @given(seed=st.integers(0, 2**48), player=players)
 def test_what_is_exogenous_is_equal_under_different_actions(name, seed, player):

@@ -24,6 +24,7 @@ from fabmesh.agents.evaluation.trace import Trace
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import CACHE_DIRECTORY
+from fabmesh.envs.network.recorded import RecordedOrders
 from fabmesh.envs.network.scenario import Scenario
 
 ALL_PAIRS = 4  # of more policies each is compared with one
@@ -94,12 +95,14 @@ class Comparison:
         seeds: The seeds.
         rows: One per policy, in the order asked for.
         against: Name of the row that many others are compared with.
+        orders: Recorded demand, the same on every seed; None: drawn demand.
     """
 
     scenario: Scenario
     seeds: SeedSet
     rows: tuple[Row, ...]
     against: str
+    orders: RecordedOrders | None = None
 
     @cached_property
     def _paired(self) -> dict[tuple[str, str, str], Paired]:
@@ -158,6 +161,7 @@ def compare_entries(
     threads: int = 1,
     quiet: bool = False,
     against: str | None = None,
+    orders: RecordedOrders | None = None,
 ) -> Comparison:
     """Judge policies one after the other, each on all seeds at once, with a progress bar on stderr.
 
@@ -168,6 +172,7 @@ def compare_entries(
         threads: Threads that step the batch.
         quiet: No progress bar.
         against: Name of the row that others are compared with where there are many; None: the first.
+        orders: Recorded demand that all play; None: drawn demand.
 
     Raises:
         FabmeshError: If a policy cannot be made; nothing has been stepped then.
@@ -183,9 +188,9 @@ def compare_entries(
             for number, policy in enumerate(policies, start=1):
                 run = f" (run {number} of {len(policies)})" if len(policies) > 1 else ""
                 bar.set_description(f"{name}{run} on {seeds.count} seeds")
-                tables.append(evaluate(policy, scenario, seeds.seeds, threads, bar.update))
+                tables.append(evaluate(policy, scenario, seeds.seeds, threads, bar.update, orders))
             rows.append(Row(name, tuple(tables), entry.members))
-    return Comparison(scenario, seeds, tuple(rows), reference)
+    return Comparison(scenario, seeds, tuple(rows), reference, orders)
 
 
 @contextmanager

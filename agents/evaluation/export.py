@@ -69,6 +69,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
                 }
             )
     names = list(comparison.rows[0].runs[0].measures)
+    orders = comparison.orders
+    recorded = {} if orders is None else {"orders": {"file": orders.source, "sha256": orders.sha256}}
     return {
         "scenario": comparison.scenario.name,
         "seeds": {"space": comparison.seeds.space, "count": comparison.seeds.count},
@@ -78,6 +80,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "version": __version__,
         "scenario_hash": comparison.scenario_hash,
         "units": {name: measure_named(name).unit for name in names},
+        **recorded,
     }
 
 

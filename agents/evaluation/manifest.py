@@ -48,6 +48,8 @@ class Plan:
         digest: Of all numbers.
         network_cost: Row -> mean network cost, EUR.
         versions: Of what the numbers were made with.
+        orders: File of recorded demand, as typed then; None: drawn demand.
+        orders_hash: Of its bytes.
     """
 
     scenario: str
@@ -59,6 +61,8 @@ class Plan:
     digest: str
     network_cost: Mapping[str, float]
     versions: Mapping[str, str]
+    orders: str | None = None
+    orders_hash: str | None = None
 
 
 def hashes_of(entries: Sequence[Entry], scenario: Scenario) -> dict[str, str]:
@@ -69,7 +73,12 @@ def hashes_of(entries: Sequence[Entry], scenario: Scenario) -> dict[str, str]:
 
 
 def make_manifest(
-    comparison: Comparison, entries: Sequence[Entry], hashes: Mapping[str, str], scenario: str, command: str
+    comparison: Comparison,
+    entries: Sequence[Entry],
+    hashes: Mapping[str, str],
+    scenario: str,
+    command: str,
+    orders: str | None = None,
 ) -> dict[str, Any]:
     """Everything from which a comparison can be made again, as plain values.
 
@@ -79,7 +88,9 @@ def make_manifest(
         hashes: Of the files the policies were read from, by `hashes_of`.
         scenario: The scenario as it was typed.
         command: The command line.
+        orders: The file of recorded demand as it was typed; None: drawn demand.
     """
+    recorded = comparison.orders
     rows = []
     for row, entry in zip(comparison.rows, entries, strict=True):
         members = [
@@ -97,6 +108,7 @@ def make_manifest(
             "name": comparison.scenario.name,
             "sha256": full_hash_of(comparison.scenario),
         },
+        **({} if recorded is None else {"orders": {"given": orders, "sha256": recorded.sha256}}),
         "policies": rows,
         "seeds": {
             "space": comparison.seeds.space,
@@ -151,7 +163,7 @@ def _plan(content: Mapping[str, Any]) -> Plan:
         costs[_text(row["row"])] = float(row["network_cost_eur"])
     if not entries:
         raise ValueError("no policies")
-    seeds = content["seeds"]
+    seeds, orders = content["seeds"], content.get("orders")
     return Plan(
         scenario=_text(content["scenario"]["given"]),
         scenario_hash=_text(content["scenario"]["sha256"]),
@@ -162,6 +174,8 @@ def _plan(content: Mapping[str, Any]) -> Plan:
         digest=_text(content["numbers_sha256"]),
         network_cost=costs,
         versions=dict(content["versions"]),
+        orders=None if orders is None else _text(orders["given"]),
+        orders_hash=None if orders is None else _text(orders["sha256"]),
     )
 
 
@@ -172,7 +186,7 @@ def _text(value: Any) -> str:
 
 
 def require_same_inputs(plan: Plan, scenario: Scenario, path: Path) -> None:
-    """Refuse to go on if the scenario or a file of weights is not the one the manifest is about.
+    """Refuse to go on if the scenario, the recorded orders or a file of weights is not the one the manifest is about.
 
     Raises:
         FabmeshError: With what has changed.
@@ -183,6 +197,13 @@ def require_same_inputs(plan: Plan, scenario: Scenario, path: Path) -> None:
             f"--from {path}: scenario {plan.scenario!r} has changed since: its numbers hash to {here[:_SHOWN]}, "
             f"the manifest's to {plan.scenario_hash[:_SHOWN]}; use the fabmesh version and file of the manifest"
         )
+    if plan.orders is not None:
+        found = hash_of_file(Path(plan.orders))
+        if found != plan.orders_hash:
+            raise FabmeshError(
+                f"--from {path}: orders {plan.orders!r} have changed since: sha256 {found[:_SHOWN]}, "
+                f"the manifest's {str(plan.orders_hash)[:_SHOWN]}"
+            )
     for member, wanted in plan.files.items():
         source = source_file(member, scenario.name)
         if source is None:

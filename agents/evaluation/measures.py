@@ -18,6 +18,7 @@ from fabmesh.agents.evaluation.trace import Trace
 from fabmesh.envs.network.production import MONTH_D
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.state import F_RECEIVED
+from fabmesh.envs.network.tables import lot_mean_units
 
 FREIGHT_LINES = ("order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight")
 TRANSFER_LINES = ("revenue", "transfers")  # paid between agents and customers: no cost of the network
@@ -128,6 +129,14 @@ MEASURES = (
     Measure("paid_above_bid", "second price less the winners' bids", "EUR", "paid_above_bid_eur", "neither"),
     Measure("platform_fees", "platform's share of revenue", "EUR", "platform_fees_eur", "neither"),
     Measure("royalties", "royalties on designs", "EUR", "royalties_eur", "neither"),
+    Measure("units_ordered", "units ordered", "units", "units_ordered", "neither"),
+    Measure(
+        "surge_units_share",
+        "units ordered of products in a surge / ordered",
+        "share",
+        "surge_units / units_ordered",
+        "neither",
+    ),
 )
 NETWORK_MEASURES = (
     Measure("inventory_value_eur", "mean book value of all stock", "EUR", "inventory_eur_days / days", "neither"),
@@ -182,6 +191,20 @@ NETWORK_MEASURES = (
         "Gini coefficient of the hubs' revenue per technician",
         "share, 0 = equal",
         "the same of revenue / technicians",
+    ),
+    Measure(
+        "demand_level",
+        "units ordered / expected of mature demand",
+        "ratio, 1 = the scenario's mean day",
+        "units_ordered / (mean units a day of all streams, without season, x days)",
+        "neither",
+    ),
+    Measure(
+        "life_cycle_shift",
+        "distance of products' demand from its mean over their lives",
+        "share, 0 = no life cycles",
+        "life_shift_product_days / (products x days)",
+        "neither",
     ),
 )
 TENDER_MEASURES = {
@@ -273,6 +296,8 @@ def measure(
         "paid_above_bid": count["paid_above_bid_eur"],
         "platform_fees": count["platform_fees_eur"],
         "royalties": count["royalties_eur"],
+        "units_ordered": ordered,
+        "surge_units_share": ratio(count["surge_units"], ordered),
     }
     return {item.name: np.array(values[item.name], dtype=np.float64) for item in MEASURES}
 
@@ -318,6 +343,8 @@ def measure_network(
         "hub_profit": profit.sum(axis=1),
         "gini_hub_profit": gini(profit),
         "gini_hub_work": gini(own[..., lines.index("revenue")] / technicians),
+        "demand_level": count["units_ordered"] / (_mean_units(scenario) * days),
+        "life_cycle_shift": count["life_shift_product_days"] / (len(scenario.products) * days),
     }
     found = {item.name: np.array(values[item.name], dtype=np.float64) for item in NETWORK_MEASURES}
     for stream in scenario.tender_streams:
@@ -342,6 +369,15 @@ def gini(values: Floats) -> Floats:
 def ratio(part: Floats, whole: Floats) -> Floats:
     """Part over whole, nan where there is no whole."""
     return np.asarray(np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0))
+
+
+def _mean_units(scenario: Scenario) -> float:
+    """Units of all streams on a mean day of mature demand; a custom order is a unit."""
+    tenders = sum(
+        t.tenders_per_100k_year * scenario.demand.tender_level / 1e5 / WORKING_DAYS_PER_YEAR * sum(t.units) / 2
+        for t in scenario.tender_streams
+    )
+    return float(lot_mean_units(scenario).sum()) + tenders * sum(town.population for town in scenario.towns)
 
 
 def _machine_hours(scenario: Scenario) -> dict[str, float]:

@@ -13,6 +13,7 @@ from fabmesh.agents.evaluation.measures import TRANSFER_LINES, measure, measure_
 from fabmesh.agents.evaluation.trace import Recorder, Trace
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.recorded import RecordedOrders
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.vector import HubNetworkVector
 
@@ -56,6 +57,7 @@ def evaluate(
     seeds: Sequence[int],
     threads: int = 1,
     progress: Progress | None = None,
+    orders: RecordedOrders | None = None,
 ) -> EpisodeTable:
     """Judge a policy on worlds given by their seeds.
 
@@ -65,13 +67,14 @@ def evaluate(
         seeds: World seeds, at least one.
         threads: Threads that step the batch; the result does not depend on it.
         progress: Told of each day done, for a progress bar of `scenario.episode_d` days.
+        orders: Recorded demand, the same on every seed; None: drawn demand.
 
     Returns:
         The measures of one full episode per seed, settlement included.
     """
     if not seeds:
         raise FabmeshError("no seeds to evaluate on: at least 1 episode is needed")
-    batch = HubNetworkVector(scenario, num_envs=len(seeds), threads=threads, autoreset=False, audit=True)
+    batch = HubNetworkVector(scenario, num_envs=len(seeds), threads=threads, autoreset=False, audit=True, orders=orders)
     try:
         policy.reset(len(seeds), POLICY_SEED)
         obs, info = batch.reset(seed=list(seeds))

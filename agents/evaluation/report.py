@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -241,7 +242,8 @@ def _seed_by_seed(comparison: Comparison) -> Sheet:
 def _what(comparison: Comparison) -> str:
     seeds = comparison.seeds
     start = f" from number {seeds.first}" if seeds.first else ""
-    return f"{comparison.scenario.name}: {seeds.count} {seeds.space} seeds{start}"
+    orders = f", orders of {Path(comparison.orders.source).name}" if comparison.orders is not None else ""
+    return f"{comparison.scenario.name}: {seeds.count} {seeds.space} seeds{start}{orders}"
 
 
 def _thousands(value: Estimate) -> str:

@@ -111,6 +111,12 @@ def lot_terms(w: Tables, lot: np.void) -> tuple[float, float, float]:
 
 
 @kernel
+def ceiling_of(w: Tables, lot: np.void) -> float:
+    """The highest landed score that the customer takes, EUR a unit: the row's rule, or what a recorded order says."""
+    return lot.ceiling if lot.ceiling > 0.0 else w.row[lot.row].ceiling * lot.price
+
+
+@kernel
 def own_cost(s: State, h: int, lot: np.void, setup_share: float) -> float:
     """A hub's estimated production cost of a unit of a lot, EUR, set-up share included."""
     return s.unit_cost[h, lot.row, 0] + s.unit_cost[h, lot.row, 1] * lot.price + setup_share
@@ -259,6 +265,7 @@ def award(w: Tables, s: State, x: Scratch, h: int, lot: np.void, units: int, bid
     if lot.again == 1:
         order.inherited = max(day + 1 - lot.due - w.par[0].late_grace_d, 0)
     order.price, order.bid, order.wip_value, order.key = lot.price, bid, 0.0, lot.key
+    order.ceiling = lot.ceiling
     for stage in range(len(order.todo)):
         order.todo[stage] = 0
     order.todo[0] = units - from_stock
@@ -324,6 +331,7 @@ def announce_again(w: Tables, s: State, h: int, day: int) -> None:
         lot.row, lot.town, lot.announced, lot.due = order.row, order.town, order.announced, order.due
         lot.last_day = day + max(w.row[order.row].patience_d, 2)
         lot.again, lot.units, lot.price, lot.key = 1, order.open, order.price, order.key
+        lot.ceiling = order.ceiling
         s.events[E_REANNOUNCED] += order.open
         if tender:
             clock.tenders += 1
@@ -510,7 +518,7 @@ def auction_lots(w: Tables, s: State, x: Scratch) -> None:
     for n in range(s.clock[0].lots):
         lot = s.lot[x.rank[n]]
         lane = w.row[lot.row].lane
-        ceiling = w.row[lot.row].ceiling * lot.price
+        ceiling = ceiling_of(w, lot)
         terms = lot_terms(w, lot)
         offers = 0
         winners = 0
@@ -572,7 +580,7 @@ def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
         tender = s.tender[index]
         terms = lot_terms(w, tender)
         best = -1
-        ceiling = w.row[tender.row].ceiling * tender.price
+        ceiling = ceiling_of(w, tender)
         offers = 0
         best_score = ceiling
         best_bid = 0.0

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fabmesh.envs.network.customer_market import (
     bom_quantity,
+    ceiling_of,
     delivery_cost,
     delivery_days,
     labour_h,
@@ -30,9 +31,10 @@ from fabmesh.envs.network.material_market import base_rate, inbound
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.state import Scratch, State
 from fabmesh.envs.network.supply import depot_base_rate, discounted_price
-from fabmesh.envs.network.tables import Tables
+from fabmesh.envs.network.tables import Tables, surge_rate_d
 
 CLIP = 10.0
+SURGE_DOC = "1 = a surge of demand for it is under way"
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,10 @@ def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
         ("price_class", materials, "share", "unit price of a lot of 20 days / bulk price - 1"),
         ("kit_notice", materials, "share", "1 - days to the revision of the kit's design / notice; 0 = none announced"),
     )  # fmt: skip
+    extra = (("surge", products, "0/1", SURGE_DOC),) if surge_rate_d(scenario) > 0.0 else ()
     blocks = []
     start = 0
-    for name, items, unit, doc in hub if role == "hub" else depot:
+    for name, items, unit, doc in (*(hub if role == "hub" else depot), *extra):
         blocks.append(FeatureBlock(name, start, len(items), items, unit, doc))
         start += len(items)
     return tuple(blocks)
@@ -137,6 +140,8 @@ def state_blocks(scenario: Scenario) -> tuple[FeatureBlock, ...]:
         add(f"{depot.name}: stock", materials, "/20 d", "stock / expected requests")
         add(f"{depot.name}: on_order", materials, "/20 d", "on order / expected requests")
         add(f"{depot.name}: landed_cost", materials, "share", "average landed cost / bulk price - 1")
+    if surge_rate_d(scenario) > 0.0:
+        add("surge", products, "0/1", SURGE_DOC)
     return tuple(blocks)
 
 
@@ -216,7 +221,7 @@ def comes_before(w: Tables, s: State, h: int, one: int, other: int) -> bool:
 def own_margin(w: Tables, s: State, h: int, lot: np.void, terms: tuple[float, float, float]) -> float:
     """(Ceiling - delivery) / own production cost - 1: the mark-up at which a lot just breaks its ceiling."""
     setup_share, a_stop, parcel = terms
-    room = w.row[lot.row].ceiling * lot.price - delivery_cost(w, h, lot.town, parcel) / a_stop
+    room = ceiling_of(w, lot) - delivery_cost(w, h, lot.town, parcel) / a_stop
     return ratio(room, own_cost(s, h, lot, setup_share)) - 1.0
 
 
@@ -335,6 +340,9 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
         )
         out[i + products + p] = notice_share(w, s, p)
         out[i + 2 * products + p] = clip(ratio(goods.rate, w.hub_rate[h, p]) - 1.0)
+    i += 3 * products
+    if w.par[0].surge_rate_d > 0.0:
+        write_surges(s, out[i : i + products])
 
 
 @kernel
@@ -345,6 +353,13 @@ def write_calendar(w: Tables, s: State, out: NDArray[np.float32]) -> int:
     year = 2.0 * math.pi * (day_of_year % WORKING_DAYS_PER_YEAR) / WORKING_DAYS_PER_YEAR
     out[0], out[1], out[2], out[3] = math.sin(week), math.cos(week), math.sin(year), math.cos(year)
     return 4
+
+
+@kernel
+def write_surges(s: State, out: NDArray[np.float32]) -> None:
+    """The public notices of surges, one a product."""
+    for p in range(len(out)):
+        out[p] = 1.0 if s.surge[p] > 1.0 else 0.0
 
 
 @kernel
@@ -397,6 +412,9 @@ def observe_depot(w: Tables, s: State, d: int, out: NDArray[np.float32]) -> None
         out[i + 6 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
         out[i + 7 * materials + m] = clip(lot_price / w.mat[m].bulk - 1.0)
         out[i + 8 * materials + m] = notice_share(w, s, w.mat[m].design)
+    i += 9 * materials
+    if w.par[0].surge_rate_d > 0.0:
+        write_surges(s, out[i : i + w.par[0].products])
 
 
 @kernel
@@ -447,6 +465,8 @@ def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> No
             out[i + materials + m] = ratio(depot.on_order, 20.0 * w.depot_use[d, m])
             out[i + 2 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
         i += 3 * materials
+    if w.par[0].surge_rate_d > 0.0:
+        write_surges(s, out[i : i + products])
 
 
 @kernel

@@ -20,6 +20,7 @@ _M2 = np.uint64(0x94D049BB133111EB)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 _UNIT = 2.0**-53
+_LARGEST_RATE = 600.0  # exp(-rate) is still a normal double
 
 # Streams: one per kind of primitive.
 STREAM_START = np.uint64(1)
@@ -32,6 +33,8 @@ STREAM_OUTAGE = np.uint64(7)
 STREAM_SCRAP = np.uint64(8)
 STREAM_LEAD = np.uint64(9)
 STREAM_LIFE = np.uint64(10)
+STREAM_SURGE = np.uint64(41)
+STREAM_LIFE_CYCLE = np.uint64(42)
 
 SPACES = {"user": 0, "train": 1, "validation": 2, "test": 3, "holdout": 4}
 _INDEX_MASK = (1 << 56) - 1
@@ -117,6 +120,25 @@ def poisson_quantile(u: float, mean: float) -> int:
 
 
 @kernel
+def large_negative_binomial_quantile(u: float, r: float, q: float, rate: float) -> int:
+    """`negative_binomial_quantile` where P(0) = exp(-rate) is no double: the recursion is that of P x exp(scale)."""
+    scale = rate - _LARGEST_RATE
+    p = math.exp(-_LARGEST_RATE)
+    k = 0
+    cumulative = p
+    while cumulative * math.exp(-scale) < u and k < 200000:
+        p *= (k + r) / (k + 1.0) * q
+        k += 1
+        cumulative += p
+        if p > 1.0:
+            step = min(scale, _LARGEST_RATE)
+            scale -= step
+            p *= math.exp(-step)
+            cumulative *= math.exp(-step)
+    return k
+
+
+@kernel
 def negative_binomial_quantile(u: float, mean: float, dispersion: float) -> int:
     """Smallest k with P(X <= k) >= u for a negative binomial with the mean and variance / mean = `dispersion` > 1.
 
@@ -127,6 +149,8 @@ def negative_binomial_quantile(u: float, mean: float, dispersion: float) -> int:
     rate = r * math.log(dispersion)
     if u <= 1.0 - rate:  # below P(0), as above
         return 0
+    if rate > _LARGEST_RATE:
+        return large_negative_binomial_quantile(u, r, q, rate)
     p = math.exp(-rate)
     k = 0
     cumulative = p

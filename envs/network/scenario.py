@@ -85,6 +85,7 @@ class Product:
     season_amplitude: float = 0.2  # relative amplitude of the yearly cosine
     season_peak_day: int = 225  # working day of the year of the peak
     royalty: float = 0.0  # share of the list price that the hub owes the platform per unit shipped; F§7.4 5-10 %
+    life_year: float | None = None  # median life of a generation, years; None: as `Demand.life_year`
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,17 @@ class Demand:
     dispersion: float = 2.0  # variance / mean of daily catalogue units of a town (negative binomial); > 1
     revisions_per_year: float = 1.5  # design revisions per catalogue product
     revision_notice_d: int = 20
+    # surges of demand for one product (F§7.2), drawn per product; `Disruptions.scale` multiplies the rate
+    surges_year: float = 0.0  # of the network, all products together; 0 = none
+    surge_factor: tuple[float, float] = (5.0, 20.0)  # x the product's demand, log-uniform
+    surge_d: tuple[int, int] = (15, 40)  # uniform, inclusive
+    # life cycle of catalogue products: Bass-shaped sales over a lognormal life (F§7.2)
+    life_year: float = 0.0  # median life of a generation, years; 0 = demand does not age
+    life_sigma: float = 0.5
+    # adoption ramp: logistic from a share of mature demand to all of it (F§9.4)
+    adoption_from: float = 1.0  # share of mature demand at the ramp's beginning; 1 = no ramp
+    adoption_ramp_d: int = 504  # 24 months of 21 days
+    adoption_day: int = 0  # day of the ramp on which an episode begins
 
 
 @dataclass(frozen=True)

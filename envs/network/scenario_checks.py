@@ -258,6 +258,8 @@ def _check_rules(scenario: Scenario, refuse: Refuse) -> None:
         raise refuse("supply.price_factors", text)
     _rising(supply.life_at_receipt, "supply.life_at_receipt", refuse, strictly=False)
     _rising(scenario.inventory.opening_level, "inventory.opening_level", refuse, strictly=False)
+    _rising(scenario.demand.surge_factor, "demand.surge_factor", refuse, strictly=False)
+    _rising(scenario.demand.surge_d, "demand.surge_d", refuse, strictly=False)
     if scenario.market.cancel_after_d <= scenario.market.lateness_grace_d:
         text = f"{scenario.market.cancel_after_d} must be above lateness_grace_d ({scenario.market.lateness_grace_d})"
         raise refuse("market.cancel_after_d", text)

@@ -46,6 +46,7 @@ RANGES: dict[str, dict[str, str]] = {
         "season_amplitude": _SHARE,
         "season_peak_day": "[0, 250]",
         "royalty": _SHARE,
+        "life_year": _NOT_NEGATIVE,
     },
     "Variant": {"share": "(0, 1]"},
     "CustomStream": {
@@ -74,6 +75,14 @@ RANGES: dict[str, dict[str, str]] = {
         "dispersion": "(1, inf)",
         "revisions_per_year": _NOT_NEGATIVE,
         "revision_notice_d": _AT_LEAST_ONE,
+        "surges_year": "[0, 250]",
+        "surge_factor": _AT_LEAST_ONE,
+        "surge_d": "[1, 250]",
+        "life_year": _NOT_NEGATIVE,
+        "life_sigma": "[0, 3]",
+        "adoption_from": "(0, 1]",
+        "adoption_ramp_d": _AT_LEAST_ONE,
+        "adoption_day": _NOT_NEGATIVE,
     },
     "Labour": {
         "hours_per_day": "(0, 24]",

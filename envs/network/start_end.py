@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from fabmesh.envs.network.customer_market import bom_quantity, estimate_costs
+from fabmesh.envs.network.demand import adoption
 from fabmesh.envs.network.goods import age_class, in_depot, on_hand
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
@@ -26,9 +27,9 @@ from fabmesh.envs.network.state import E_OPEN, F_OPENING, SETTLEMENT, Scratch, S
 from fabmesh.envs.network.supply import discounted_price, lead_time
 from fabmesh.envs.network.tables import AGES, INBOUND_DAYS, Tables
 from fabmesh.envs.network.world import (
+    lot_level,
     lot_price,
     lot_units,
-    season_factor,
     season_start,
     tender_key_of,
     tender_price,
@@ -51,6 +52,7 @@ def clear(s: State) -> None:
     s.clock[0].standard_cost = 0.0
     for p in range(s.revision.shape[0]):
         s.revision[p] = -1
+        s.surge[p] = 1.0
     for n in range(s.ledger.shape[0]):
         s.day_cost[n] = 0.0
         s.day_income[n] = 0.0
@@ -169,6 +171,18 @@ def revision_ahead(s: State, product: int) -> bool:
 
 
 @kernel
+def add_need(w: Tables, s: State, x: Scratch, day: int, row: int, units: int, price: float) -> None:
+    """Adds what a lot or tender of a later day needs; nothing in the old design after a revision."""
+    revised = row < w.par[0].products and revision_ahead(s, row) and day >= s.revision[row]
+    if not revised:
+        x.row_units[row] += units
+    for line in range(w.row[row].bom):
+        m = w.row[row].bom_material[line]
+        if not (revised and w.mat[m].design == row):
+            x.need[m] += units * bom_quantity(w, row, line, price)
+
+
+@kernel
 def need_on_tape(w: Tables, s: State, x: Scratch) -> None:
     """What the tape asks for after the end: material into `x.need`, units per row into `x.row_units`.
 
@@ -181,32 +195,29 @@ def need_on_tape(w: Tables, s: State, x: Scratch) -> None:
         x.row_units[r] = 0.0
     for ahead in range(w.par[0].closing_cover_d):
         day = clock.day + ahead
+        if len(w.recorded_day) > 0:
+            if day + 1 < len(w.recorded_day):
+                for i in range(w.recorded_day[day], w.recorded_day[day + 1]):
+                    order = w.recorded[i]
+                    add_need(w, s, x, day, order.row, order.units, order.price)
+            continue
         day_of_year = (clock.season_start + day) % WORKING_DAYS_PER_YEAR
         units_key = day_key(clock.seed, STREAM_UNITS, day)
         price_key = day_key(clock.seed, STREAM_PRICE, day)
         tender_key = day_key(clock.seed, STREAM_TENDER, day)
         for r in range(w.par[0].lot_rows):
-            season = season_factor(w, r, day_of_year)
+            level = lot_level(w, clock.seed, day, r, day_of_year)
             for c in range(len(w.population)):
-                units = lot_units(w, units_key, c, r, season)
+                units = lot_units(w, units_key, c, r, level)
                 if units > 0:
-                    price = lot_price(w, price_key, c, r, units)
-                    revised = r < w.par[0].products and revision_ahead(s, r) and day >= s.revision[r]
-                    if not revised:
-                        x.row_units[r] += units
-                    for line in range(w.row[r].bom):
-                        m = w.row[r].bom_material[line]
-                        if not (revised and w.mat[m].design == r):
-                            x.need[m] += units * bom_quantity(w, r, line, price)
+                    add_need(w, s, x, day, r, units, lot_price(w, price_key, c, r, units))
+        tender_level = adoption(w, day)
         for i in range(len(w.stream)):
             for c in range(len(w.population)):
-                for number in range(tenders_of_town(w, tender_key, i, c)):
+                for number in range(tenders_of_town(w, tender_key, i, c, tender_level)):
                     name = tender_key_of(w, tender_key, i, c, number)
-                    r = tender_row(w, name, i)
                     units = tender_units(w, name, i)
-                    price = tender_price(w, name, i) / units
-                    for line in range(w.row[r].bom):
-                        x.need[w.row[r].bom_material[line]] += units * bom_quantity(w, r, line, price)
+                    add_need(w, s, x, day, tender_row(w, name, i), units, tender_price(w, name, i) / units)
 
 
 @kernel

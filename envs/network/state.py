@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fabmesh.envs.network.recorded import most_waiting
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.tables import AGES, HORIZON, INBOUND_DAYS, MAX_STAGES, Tables
 
@@ -42,6 +43,7 @@ EVENT_NAMES = (
     "units_reannounced", "late_units", "inventory_eur_days", "shortage_hub_material_days", "stops_delivered",
     "award_cost_eur", "award_least_cost_eur", "award_left_eur", "hub_month_rows",
     "paid_above_bid_eur", "platform_fees_eur", "royalties_eur",
+    "surge_product_days", "surge_units", "life_shift_product_days",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
@@ -50,6 +52,7 @@ EVENT_NAMES = (
     E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS,
     E_AWARD_COST, E_AWARD_LEAST, E_AWARD_LEFT, E_HUB_MONTH_ROWS,
     E_ABOVE_BID, E_PLATFORM_FEES, E_ROYALTIES,
+    E_SURGE_DAYS, E_SURGE_UNITS, E_LIFE_SHIFT,
 ) = range(len(EVENT_NAMES))  # fmt: skip
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
 TENDER_EVENTS = ("tenders_posted", "tenders_served", "tender_days")  # after these, of each tender stream
@@ -162,6 +165,7 @@ ORDER = np.dtype(
         ("bid", _f8),  # paid to the hub for a unit: its bid, or the second price
         ("wip_value", _f8),
         ("key", _u8),
+        ("ceiling", _f8),  # as LOT
     ],
     align=True,
 )
@@ -176,6 +180,7 @@ LOT = np.dtype(
         ("units", _i4),
         ("price", _f8),
         ("key", _u8),
+        ("ceiling", _f8),  # of recorded orders, EUR a unit on the landed score; 0 = the row's ceiling x price
     ],
     align=True,
 )
@@ -203,6 +208,7 @@ class State(NamedTuple):
     events: NDArray[np.float64]  # [b, events] cumulative
     flow: NDArray[np.float64]  # [b, hubs + depots, m, flows, 2] cumulative
     day_income: NDArray[np.float64]  # [b, n] revenue and transfers of the day
+    surge: NDArray[np.float64]  # [b, p] x demand by the surge under way, 1 = none
 
 
 class Scratch(NamedTuple):
@@ -242,12 +248,16 @@ class Scratch(NamedTuple):
     terms: NDArray[np.float64]  # [t, h] their delivery and lateness to expect, EUR a unit
 
 
-def lot_capacity(scenario: Scenario, lot_rows: int) -> int:
-    """Lots that can be open at once: every town's rows for as long as customers wait, and one full order book."""
+def lot_capacity(scenario: Scenario, w: Tables) -> int:
+    """Lots that can be open at once: every town's rows for as long as customers wait, and one full order book.
+
+    Of recorded orders, which may hold several lots of a town and row on a day: as many as ever wait together.
+    """
     market = scenario.market
-    products = len(scenario.products)
+    products, lot_rows = len(scenario.products), int(w.par[0]["lot_rows"])
     waiting = products * (market.patience_catalogue_d + 1) + (lot_rows - products) * (market.patience_custom_d + 1)
-    return len(scenario.towns) * waiting + scenario.capacity.order_book
+    recorded = most_waiting(w.recorded[w.recorded["row"] < lot_rows], w.row["patience_d"])
+    return max(len(scenario.towns) * waiting, recorded) + scenario.capacity.order_book
 
 
 def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
@@ -265,7 +275,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         depot_mat=np.zeros((b, depots, m), DEPOT_MATERIAL),
         supplier_order=np.zeros((b, depots, m, c.supplier_orders), SUPPLIER_ORDER),
         order=np.zeros((b, hubs, c.order_book), ORDER),
-        lot=np.zeros((b, lot_capacity(scenario, int(w.par[0]["lot_rows"]))), LOT),
+        lot=np.zeros((b, lot_capacity(scenario, w)), LOT),
         tender=np.zeros((b, c.open_tenders), LOT),
         slot=np.full((b, hubs, c.tender_slots), -1, np.int32),
         revision=np.full((b, p), -1, np.int32),
@@ -276,15 +286,14 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         events=np.zeros((b, len(event_names(scenario)))),
         flow=np.zeros((b, hubs + depots, m, len(FLOW_NAMES), 2)),
         day_income=np.zeros((b, nodes)),
+        surge=np.ones((b, p)),
     )
 
 
 def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
     """Working memory for `threads` threads, each with its own stretch of cache lines: no line is written by two."""
     hubs, depots, k, m, r = len(w.hub_town), len(w.depot_key), len(w.tech), len(w.mat), len(w.row)
-    slots = max(
-        lot_capacity(scenario, int(w.par[0]["lot_rows"])), scenario.capacity.order_book, scenario.capacity.open_tenders
-    )
+    slots = max(lot_capacity(scenario, w), scenario.capacity.order_book, scenario.capacity.open_tenders)
     fields: dict[str, tuple[tuple[int, ...], Any]] = {
         "room": ((hubs, k + 1, HORIZON), _f8),
         "free": ((hubs, k + 1, HORIZON), _f8),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.errors import ScenarioError
+from fabmesh.envs.network.recorded import RECORDED, RecordedOrders
 from fabmesh.envs.network.rng import mix, name_key
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, BomLine, Scenario, Stage
 
@@ -82,6 +83,17 @@ PARAMETERS = np.dtype(
         ("platform_takes", _i4),  # 1: there is a platform fee or a royalty
         ("platform_fee", _f8),  # share of revenue
         ("team_weight", _f8),  # of the network's cost in the reward; the rest is the agent's own
+        ("shaped", _i4),  # 1: a surge, a life cycle or a ramp can change the mean of a stream
+        ("surge_rate_d", _f8),  # per product and day
+        ("surge_low", _f8),  # x demand
+        ("surge_high", _f8),
+        ("surge_short_d", _i4),
+        ("surge_long_d", _i4),
+        ("life_sigma", _f8),
+        ("adoption_from", _f8),
+        ("adoption_ramp_d", _i4),
+        ("adoption_day", _i4),
+        ("recorded_season", _i4),  # working day of the year of day 0 of recorded orders, -1 = drawn
     ],
     align=True,
 )
@@ -149,6 +161,7 @@ ROW = np.dtype(
         ("setup_eur", _f8),  # of setting up once on each technology it touches
         ("key", _u8),
         ("royalty", _f8),  # share of the list price, catalogue
+        ("life_d", _f8),  # median life of a generation, 0 = demand does not age
     ],
     align=True,
 )
@@ -211,6 +224,8 @@ class Tables(NamedTuple):
     town_key: NDArray[np.uint64]  # [c]
     hub_key: NDArray[np.uint64]  # [h]
     depot_key: NDArray[np.uint64]  # [d]
+    recorded: NDArray[np.void]  # [lines] RECORDED orders by day; none: the synthetic streams are drawn
+    recorded_day: NDArray[np.int32]  # [days + 1] first line of each day
 
 
 def great_circle_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
@@ -238,10 +253,30 @@ def lot_mean_units(scenario: Scenario) -> NDArray[np.float64]:
     return mean
 
 
+def surge_rate_d(scenario: Scenario) -> float:
+    """Surges a day of one product: the network's rate shared by its products (F§7.2)."""
+    rate = scenario.disruptions.scale * scenario.demand.surges_year / WORKING_DAYS_PER_YEAR
+    return rate / len(scenario.products)
+
+
+def is_shaped(scenario: Scenario) -> bool:
+    """Whether anything but the season can change the mean of a stream from day to day."""
+    demand = scenario.demand
+    lives = [demand.life_year if p.life_year is None else p.life_year for p in scenario.products]
+    return surge_rate_d(scenario) > 0.0 or any(lives) or demand.adoption_from < 1.0
+
+
 def build_tables(
-    scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slots: tuple[list[int], ...], audit: bool = False
+    scenario: Scenario,
+    hub_slots: tuple[list[int], ...],
+    depot_slots: tuple[list[int], ...],
+    audit: bool = False,
+    orders: RecordedOrders | None = None,
 ) -> Tables:
-    """Compiles a validated scenario. The slots come from `actions.component_blocks`; for `audit` see the batch."""
+    """Compiles a validated scenario. The slots come from `actions.component_blocks`; for `audit` see the batch.
+
+    Recorded orders must fit the scenario.
+    """
     technologies = {t.name: k for k, t in enumerate(scenario.technologies)}
     materials = {m.name: i for i, m in enumerate(scenario.materials)}
     products = {p.name: i for i, p in enumerate(scenario.products)}
@@ -319,6 +354,7 @@ def build_tables(
     agents = len(hub_town) + len(depots)
     par = _parameters(scenario, agents, len(products), lot_rows, scenario.reward.scale_eur or standard_day / agents)
     par["audit"] = audit
+    par["recorded_season"] = -1 if orders is None else orders.season_start
     actions = scenario.actions
     lot_key = np.array(
         [[int(mix(np.uint64(name_key(t.name)) ^ r["key"])) for r in row] for t in scenario.towns], np.uint64
@@ -370,6 +406,8 @@ def build_tables(
         town_key=keys([t.name for t in scenario.towns]),
         hub_key=keys([h.town for h in scenario.hubs]),
         depot_key=keys([d.name for d in scenario.depots]),
+        recorded=np.zeros(0, RECORDED) if orders is None else orders.lines.copy(),
+        recorded_day=np.zeros(0, np.int32) if orders is None else orders.day_starts(),
     )
     for array in tables:
         array.flags.writeable = False
@@ -414,6 +452,7 @@ def _rows(
         r["due_d"], r["patience_d"], r["ceiling"] = p.due_d, market.patience_catalogue_d, market.ceiling_catalogue
         r["season"], r["season_peak"] = p.season_amplitude, p.season_peak_day
         r["royalty"] = p.royalty
+        r["life_d"] = WORKING_DAYS_PER_YEAR * (scenario.demand.life_year if p.life_year is None else p.life_year)
         r["lane"] = longest(r, p.price_eur)
     for custom in scenario.custom_streams:
         mean = custom.price_median_eur * math.exp(custom.price_sigma**2 / 2)
@@ -553,6 +592,16 @@ def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, r
         "platform_takes": s.market.platform_fee > 0 or any(p.royalty > 0 for p in s.products),
         "platform_fee": s.market.platform_fee,
         "team_weight": s.reward.team_weight,
+        "shaped": is_shaped(scenario),
+        "surge_rate_d": surge_rate_d(scenario),
+        "surge_low": s.demand.surge_factor[0],
+        "surge_high": s.demand.surge_factor[1],
+        "surge_short_d": s.demand.surge_d[0],
+        "surge_long_d": s.demand.surge_d[1],
+        "life_sigma": s.demand.life_sigma,
+        "adoption_from": s.demand.adoption_from,
+        "adoption_ramp_d": s.demand.adoption_ramp_d,
+        "adoption_day": s.demand.adoption_day,
     }
     for key, value in values.items():
         par[key] = value

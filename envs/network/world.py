@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from fabmesh.envs.network.customer_market import announce_again
+from fabmesh.envs.network.demand import adoption, demand_shape, life_factor, surge_factor
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post, tender_event
 from fabmesh.envs.network.rng import (
@@ -25,10 +26,13 @@ from fabmesh.envs.network.rng import (
 )
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR
 from fabmesh.envs.network.state import (
+    E_LIFE_SHIFT,
     E_LOST,
     E_ORDERED,
     E_OUTAGE_DAYS,
     E_REVISIONS,
+    E_SURGE_DAYS,
+    E_SURGE_UNITS,
     E_TENDERS,
     E_TENDERS_LOST,
     E_TENDERS_REFUSED,
@@ -36,14 +40,16 @@ from fabmesh.envs.network.state import (
     TE_POSTED,
     State,
 )
-from fabmesh.envs.network.tables import CATALOGUE, CUSTOM, Tables
+from fabmesh.envs.network.tables import CATALOGUE, CUSTOM, TENDER, Tables
 
 _FIRST, _SECOND, _THIRD, _FOURTH = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
 
 
 @kernel
 def season_start(w: Tables, seed: np.uint64) -> int:
-    """Working day of the year of day 0 of an episode."""
+    """Working day of the year of day 0 of an episode: drawn, or that of the first date of recorded orders."""
+    if w.par[0].recorded_season >= 0:
+        return w.par[0].recorded_season
     return int(uniform(day_key(seed, STREAM_START, 0), w.par[0].season_start_key) * WORKING_DAYS_PER_YEAR)
 
 
@@ -57,15 +63,24 @@ def season_factor(w: Tables, row: int, day_of_year: int) -> float:
 
 
 @kernel
-def lot_units(w: Tables, units_key: np.uint64, town: int, row: int, season: float) -> int:
+def lot_level(w: Tables, seed: np.uint64, day: int, row: int, day_of_year: int) -> float:
+    """What multiplies the mean of a lot row on a day: season, and where switched on life cycle, surges, adoption."""
+    level = season_factor(w, row, day_of_year)
+    if w.par[0].shaped == 1:
+        level *= demand_shape(w, seed, day, row)
+    return level
+
+
+@kernel
+def lot_units(w: Tables, units_key: np.uint64, town: int, row: int, level: float) -> int:
     """Units (custom: orders) of a lot. Catalogue: negative binomial (F§7.2); custom: Poisson orders (F§7.3)."""
     mean = w.demand[town, row]
     if mean <= 0.0:
         return 0
     u = uniform(units_key, w.lot_key[town, row])
     if w.row[row].kind == CATALOGUE:
-        return negative_binomial_quantile(u, mean * season, w.par[0].dispersion)
-    return poisson_quantile(u, mean)
+        return negative_binomial_quantile(u, mean * level, w.par[0].dispersion)
+    return poisson_quantile(u, mean * level)
 
 
 @kernel
@@ -91,10 +106,10 @@ def unit_standard_cost(w: Tables, row: int, price: float) -> float:
 
 
 @kernel
-def tenders_of_town(w: Tables, tender_key: np.uint64, stream: int, town: int) -> int:
-    """Number of tenders of a stream posted in a town on a day."""
+def tenders_of_town(w: Tables, tender_key: np.uint64, stream: int, town: int, level: float) -> int:
+    """Number of tenders of a stream posted in a town on a day; `level` multiplies their mean."""
     name = combine(w.stream[stream].key, w.town_key[town])
-    return poisson_quantile(uniform(tender_key, name), w.stream[stream].rate_per_head_d * w.population[town])
+    return poisson_quantile(uniform(tender_key, name), w.stream[stream].rate_per_head_d * w.population[town] * level)
 
 
 @kernel
@@ -159,64 +174,135 @@ def outages(w: Tables, s: State, day: int) -> None:
 
 
 @kernel
+def put_lot(
+    w: Tables,
+    s: State,
+    day: int,
+    row: int,
+    town: int,
+    units: int,
+    price: float,
+    due_d: int,
+    key: np.uint64,
+    counted: bool,
+) -> None:
+    """A lot joins those that are open to bids; `counted` is False after the last day of an episode."""
+    clock = s.clock[0]
+    lot = s.lot[clock.lots]
+    lot.row, lot.town, lot.announced = row, town, day
+    lot.due = day + due_d
+    lot.last_day = day + w.row[row].patience_d
+    lot.again, lot.units, lot.price, lot.ceiling = 0, units, price, 0.0
+    lot.key = key
+    clock.lots += 1
+    if counted:
+        clock.standard_cost += units * unit_standard_cost(w, row, price)
+        s.events[E_ORDERED] += units
+        if row < w.par[0].products and s.surge[row] > 1.0:
+            s.events[E_SURGE_UNITS] += units
+
+
+@kernel
+def put_tender(
+    w: Tables,
+    s: State,
+    day: int,
+    row: int,
+    town: int,
+    units: int,
+    price: float,
+    due_d: int,
+    key: np.uint64,
+    stream: int,
+    counted: bool,
+) -> bool:
+    """A tender joins those that are open to bids; False: the table is full, it goes to the centralised channel."""
+    clock = s.clock[0]
+    if counted:
+        clock.standard_cost += units * unit_standard_cost(w, row, price)
+        s.events[E_ORDERED] += units
+        s.events[E_TENDERS] += 1.0
+        s.events[tender_event(w, stream, TE_POSTED)] += 1.0
+    if clock.tenders == s.tender.shape[0]:
+        if counted:
+            s.events[E_TENDERS_REFUSED] += 1.0
+            s.events[E_TENDERS_LOST] += 1.0
+            s.events[E_LOST] += units
+            post(s, s.ledger.shape[0] - 1, LOST, units * price * (1.0 + w.par[0].goodwill))
+        return False
+    tender = s.tender[clock.tenders]
+    tender.row, tender.town, tender.announced, tender.due = row, town, day, day + due_d
+    tender.last_day = day + due_d - w.row[row].stages
+    tender.again, tender.units, tender.price, tender.key, tender.ceiling = 0, units, price, key, 0.0
+    clock.tenders += 1
+    return True
+
+
+@kernel
 def post_lots(w: Tables, s: State, day: int, counted: bool) -> None:
-    """The day's demand arrives as lots. `counted` is False after the last day of an episode."""
+    """The day's demand arrives as lots."""
     clock = s.clock[0]
     units_key = day_key(clock.seed, STREAM_UNITS, day)
     price_key = day_key(clock.seed, STREAM_PRICE, day)
     day_of_year = (clock.season_start + day) % WORKING_DAYS_PER_YEAR
     for r in range(w.par[0].lot_rows):
-        season = season_factor(w, r, day_of_year)
+        level = lot_level(w, clock.seed, day, r, day_of_year)
         for c in range(len(w.population)):
-            units = lot_units(w, units_key, c, r, season)
-            if units == 0:
-                continue
-            price = lot_price(w, price_key, c, r, units)
-            lot = s.lot[clock.lots]
-            lot.row, lot.town, lot.announced = r, c, day
-            lot.due = day + w.row[r].due_d
-            lot.last_day = day + w.row[r].patience_d
-            lot.again, lot.units, lot.price = 0, units, price
-            lot.key = combine(units_key, w.lot_key[c, r])
-            clock.lots += 1
-            if counted:
-                clock.standard_cost += units * unit_standard_cost(w, r, price)
-                s.events[E_ORDERED] += units
+            units = lot_units(w, units_key, c, r, level)
+            if units > 0:
+                price = lot_price(w, price_key, c, r, units)
+                put_lot(w, s, day, r, c, units, price, w.row[r].due_d, combine(units_key, w.lot_key[c, r]), counted)
 
 
 @kernel
 def post_tenders(w: Tables, s: State, day: int, counted: bool) -> None:
     """Tenders are posted; one that finds the table full goes to the centralised channel at once."""
-    clock = s.clock[0]
-    key = day_key(clock.seed, STREAM_TENDER, day)
-    platform = s.ledger.shape[0] - 1
+    key = day_key(s.clock[0].seed, STREAM_TENDER, day)
+    level = adoption(w, day)
     for i in range(len(w.stream)):
         for c in range(len(w.population)):
-            for number in range(tenders_of_town(w, key, i, c)):
+            for number in range(tenders_of_town(w, key, i, c, level)):
                 name = tender_key_of(w, key, i, c, number)
                 units = tender_units(w, name, i)
-                price = tender_price(w, name, i) / units
-                row = tender_row(w, name, i)
-                if counted:
-                    clock.standard_cost += units * unit_standard_cost(w, row, price)
-                    s.events[E_ORDERED] += units
-                    s.events[E_TENDERS] += 1.0
-                    s.events[tender_event(w, i, TE_POSTED)] += 1.0
-                if clock.tenders == s.tender.shape[0]:
-                    if counted:
-                        s.events[E_TENDERS_REFUSED] += 1.0
-                        s.events[E_TENDERS_LOST] += 1.0
-                        s.events[E_LOST] += units
-                        post(s, platform, LOST, units * price * (1.0 + w.par[0].goodwill))
-                    continue
-                tender = s.tender[clock.tenders]
-                due = w.stream[i].due_low + int(
+                due_d = w.stream[i].due_low + int(
                     uniform(name, _FOURTH) * (w.stream[i].due_high - w.stream[i].due_low + 1)
                 )
-                tender.row, tender.town, tender.announced, tender.due = row, c, day, day + due
-                tender.last_day = day + due - w.row[row].stages
-                tender.again, tender.units, tender.price, tender.key = 0, units, price, name
-                clock.tenders += 1
+                row, price = tender_row(w, name, i), tender_price(w, name, i) / units
+                put_tender(w, s, day, row, c, units, price, due_d, name, i, counted)
+
+
+@kernel
+def post_recorded(w: Tables, s: State, day: int, counted: bool) -> None:
+    """The day's orders of a recorded tape, under the names that drawn ones would have."""
+    clock = s.clock[0]
+    if day + 1 >= len(w.recorded_day):
+        return
+    units_key = day_key(clock.seed, STREAM_UNITS, day)
+    tender_key = day_key(clock.seed, STREAM_TENDER, day)
+    for i in range(w.recorded_day[day], w.recorded_day[day + 1]):
+        order = w.recorded[i]
+        r, c, units, price = order.row, order.town, order.units, order.price
+        if w.row[r].kind == TENDER:
+            key = tender_key_of(w, tender_key, order.stream, c, order.number)
+            if put_tender(w, s, day, r, c, units, price, order.due_d, key, order.stream, counted):
+                s.tender[clock.tenders - 1].ceiling = order.ceiling
+        else:
+            key = combine(units_key, w.lot_key[c, r])
+            if order.number > 0:
+                key = combine(key, np.uint64(order.number))
+            put_lot(w, s, day, r, c, units, price, order.due_d, key, counted)
+            s.lot[clock.lots - 1].ceiling = order.ceiling
+
+
+@kernel
+def shape_demand(w: Tables, s: State, day: int, counted: bool) -> None:
+    """What is public of the demand to come: which products are in a surge."""
+    for p in range(w.par[0].products):
+        s.surge[p] = surge_factor(w, s.clock[0].seed, day, p)
+        if counted:
+            if s.surge[p] > 1.0:
+                s.events[E_SURGE_DAYS] += 1.0
+            s.events[E_LIFE_SHIFT] += abs(life_factor(w, s.clock[0].seed, day, p) - 1.0)
 
 
 @kernel
@@ -230,5 +316,10 @@ def news(w: Tables, s: State, counted: bool) -> None:
     announce_revisions(w, s, day, counted)
     if counted:
         outages(w, s, day)
-    post_lots(w, s, day, counted)
-    post_tenders(w, s, day, counted)
+    if w.par[0].shaped == 1:
+        shape_demand(w, s, day, counted)
+    if len(w.recorded_day) > 0:
+        post_recorded(w, s, day, counted)
+    else:
+        post_lots(w, s, day, counted)
+        post_tenders(w, s, day, counted)

@@ -123,7 +123,7 @@ def _included_files(tree: Keys, path: Path) -> list[tuple[Place, Path]]:
 
 
 def _parse(path: Path) -> Keys:
-    source = _shown(path)
+    source = shown_path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -149,7 +149,7 @@ def _parse(path: Path) -> Keys:
     return tree
 
 
-def _shown(path: Path) -> str:
+def shown_path(path: Path) -> str:
     """The path as a user would type it: relative to the working directory where it lies below it."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))

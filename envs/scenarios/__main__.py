@@ -1,9 +1,10 @@
-"""Command line: `python -m fabmesh.envs.scenarios list | show NAME | check FILE | sheet NAME`."""
+"""Command line: `python -m fabmesh.envs.scenarios list | show NAME | check FILE | sheet NAME | orders NAME`."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -11,6 +12,7 @@ import tyro
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario, shipped_scenarios
 from fabmesh.envs.scenarios.dump import scenario_to_yaml
+from fabmesh.envs.scenarios.orders import write_orders
 from fabmesh.envs.scenarios.sheet import make_sheet
 from fabmesh.envs.scenarios.tables import overview, sheet_tables, terminal
 
@@ -46,11 +48,24 @@ class SheetOf:
     """Shipped name, or path of a .yaml file."""
 
 
+@dataclass(frozen=True)
+class OrdersOf:
+    """Write the orders of a synthetic world as a CSV file, in the format in which recorded demand is read."""
+
+    scenario: ScenarioArgument
+    """Shipped name, or path of a .yaml file."""
+    out: Path
+    """The CSV file to write; what is there already is replaced."""
+    seed: int = 0
+    """Seed of the world."""
+
+
 Command = (
     Annotated[ListShipped, tyro.conf.subcommand("list")]
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[SheetOf, tyro.conf.subcommand("sheet")]
+    | Annotated[OrdersOf, tyro.conf.subcommand("orders")]
 )
 
 
@@ -66,7 +81,7 @@ def main(args: list[str] | None = None) -> int:
     return 0
 
 
-def _run(command: ListShipped | Show | Check | SheetOf) -> None:
+def _run(command: ListShipped | Show | Check | SheetOf | OrdersOf) -> None:
     if isinstance(command, ListShipped):
         terminal().print(overview(load_scenario(name) for name in shipped_scenarios()))
     elif isinstance(command, Show):
@@ -76,6 +91,9 @@ def _run(command: ListShipped | Show | Check | SheetOf) -> None:
         counts = {"hub": len(scenario.hubs), "depot": len(scenario.depots), "product": len(scenario.products)}
         parts = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
         print(f"{command.scenario}: ok ({scenario.name}: {parts})")
+    elif isinstance(command, OrdersOf):
+        count = write_orders(load_scenario(command.scenario), command.seed, command.out)
+        print(f"{command.out}: {count:,} orders of {command.scenario}, seed {command.seed}")
     else:
         terminal().print(sheet_tables(make_sheet(load_scenario(command.scenario))))
 
