@@ -24,7 +24,9 @@ from fabmesh.envs.network.customer_market import (
     machine_h_longest,
     own_cost,
 )
+from fabmesh.envs.network.disruptions import price_factor, write_depot_flags, write_hub_flags, write_state_flags
 from fabmesh.envs.network.goods import in_depot, oldest_class, on_hand
+from fabmesh.envs.network.hazards import flag_blocks
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.material_market import base_rate, inbound
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
@@ -103,7 +105,7 @@ def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
     )  # fmt: skip
     blocks = []
     start = 0
-    for name, items, unit, doc in hub if role == "hub" else depot:
+    for name, items, unit, doc in (*(hub if role == "hub" else depot), *flag_blocks(scenario, role)):
         blocks.append(FeatureBlock(name, start, len(items), items, unit, doc))
         start += len(items)
     return tuple(blocks)
@@ -137,6 +139,8 @@ def state_blocks(scenario: Scenario) -> tuple[FeatureBlock, ...]:
         add(f"{depot.name}: stock", materials, "/20 d", "stock / expected requests")
         add(f"{depot.name}: on_order", materials, "/20 d", "on order / expected requests")
         add(f"{depot.name}: landed_cost", materials, "share", "average landed cost / bulk price - 1")
+    for name, items, unit, doc in flag_blocks(scenario, "state"):
+        add(name, items, unit, doc)
     return tuple(blocks)
 
 
@@ -335,6 +339,8 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
         )
         out[i + products + p] = notice_share(w, s, p)
         out[i + 2 * products + p] = clip(ratio(goods.rate, w.hub_rate[h, p]) - 1.0)
+    i += 3 * products
+    write_hub_flags(w, s, h, out[i:])
 
 
 @kernel
@@ -387,7 +393,7 @@ def observe_depot(w: Tables, s: State, d: int, out: NDArray[np.float32]) -> None
         rate = depot_base_rate(w, s, d, m)
         stock = in_depot(depot)
         old = depot.stock[oldest_class(w, m, day)] if w.mat[m].class_d > 0 else 0.0
-        lot_price = discounted_price(w, m, 20.0 * rate)
+        lot_price = discounted_price(w, m, 20.0 * rate) * price_factor(w, s, m)
         out[i + m] = ratio(stock, 20.0 * rate)
         out[i + materials + m] = ratio(depot.on_order, 20.0 * rate)
         out[i + 2 * materials + m] = depot.orders / 4.0
@@ -397,6 +403,8 @@ def observe_depot(w: Tables, s: State, d: int, out: NDArray[np.float32]) -> None
         out[i + 6 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
         out[i + 7 * materials + m] = clip(lot_price / w.mat[m].bulk - 1.0)
         out[i + 8 * materials + m] = notice_share(w, s, w.mat[m].design)
+    i += 9 * materials
+    write_depot_flags(w, s, d, out[i:])
 
 
 @kernel
@@ -447,6 +455,7 @@ def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> No
             out[i + materials + m] = ratio(depot.on_order, 20.0 * w.depot_use[d, m])
             out[i + 2 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
         i += 3 * materials
+    write_state_flags(w, s, out[i:])
 
 
 @kernel

@@ -40,12 +40,16 @@ EVENT_NAMES = (
     "purchases_eur", "retail_eur", "deadstock_gross_eur", "salvage_eur", "supplier_orders", "supplier_orders_refused",
     "hub_consignments", "outage_days", "revisions", "labour_h", "overtime_h", "units_scrapped",
     "units_reannounced", "late_units", "inventory_eur_days", "shortage_hub_material_days", "stops_delivered",
+    "depot_outage_days", "regional_shocks", "supplier_stop_days", "port_closed_days", "long_route_days",
+    "material_shortage_days", "platform_outage_days", "files_locked_days", "tampered_days",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
     E_TENDERS_LOST, E_TENDERS_REFUSED, E_MASKED, E_PURCHASES, E_RETAIL, E_DEADSTOCK, E_SALVAGE, E_SUPPLIER_ORDERS,
     E_ORDERS_REFUSED, E_CONSIGNMENTS, E_OUTAGE_DAYS, E_REVISIONS, E_LABOUR_H, E_OVERTIME_H, E_SCRAPPED,
     E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS,
+    E_DEPOT_OUTAGE_DAYS, E_REGIONAL_SHOCKS, E_SUPPLIER_STOP_DAYS, E_PORT_CLOSED_DAYS, E_LONG_ROUTE_DAYS,
+    E_SCARCE_DAYS, E_PLATFORM_OUTAGE_DAYS, E_FILES_LOCKED_DAYS, E_TAMPERED_DAYS,
 ) = range(len(EVENT_NAMES))  # fmt: skip
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
 
@@ -81,6 +85,7 @@ HUB = np.dtype(
         ("labour_carry_h", _f8),  # hours put into a unit that was not finished
         ("late_units", _i4),
         ("open_units", _i4),
+        ("locked_until", _i4),  # first day on which its design files can be read again
     ],
     align=True,
 )
@@ -136,7 +141,33 @@ DEPOT_MATERIAL = np.dtype(
     align=True,
 )
 SUPPLIER_ORDER = np.dtype(
-    [("placed", _i4), ("arrives", _i4), ("quantity", _f8), ("price", _f8), ("landed", _f8)], align=True
+    [
+        ("placed", _i4),
+        ("arrives", _i4),
+        ("quantity", _f8),
+        ("price", _f8),
+        ("landed", _f8),
+        ("due", _i4),  # day it would arrive if no port were closed
+    ],
+    align=True,
+)
+DEPOT = np.dtype([("down_until", _i4)], align=True)  # first day it is up again; up if <= day
+SOURCE = np.dtype(
+    [
+        ("stopped_until", _i4),  # first day the supplier works again
+        ("output", _f8),  # share of its output that goes on while it is stopped
+        ("scarce_until", _i4),  # first day the material is not scarce any more
+    ],
+    align=True,
+)
+OUTSIDE = np.dtype(
+    [
+        ("platform_until", _i4),  # first day the platform awards again
+        ("port_from", _i4),  # day of the last closure
+        ("port_until", _i4),  # first day the port is open again
+        ("long_route_until", _i4),  # first day goods from overseas take the short way again
+    ],
+    align=True,
 )
 ORDER = np.dtype(
     [
@@ -193,6 +224,10 @@ class State(NamedTuple):
     day_cost: NDArray[np.float64]  # [b, n] cost of the day
     events: NDArray[np.float64]  # [b, events] cumulative
     flow: NDArray[np.float64]  # [b, hubs + depots, m, flows, 2] cumulative
+    depot: NDArray[np.void]  # [b, d]
+    source: NDArray[np.void]  # [b, m] the suppliers of a material
+    outside: NDArray[np.void]  # [b] platform, port and sea route
+    tampered_until: NDArray[np.int32]  # [b, p] day on which the wrong file of a product is found out
 
 
 class Scratch(NamedTuple):
@@ -228,6 +263,7 @@ class Scratch(NamedTuple):
     bucket_end: NDArray[np.int32]  # [t, buckets]
     need: NDArray[np.float64]  # [t, m] of the tape after the end
     row_units: NDArray[np.float64]  # [t, r]
+    tampered: NDArray[np.int8]  # [t, r] made by a wrong file today
 
 
 def lot_capacity(scenario: Scenario, lot_rows: int) -> int:
@@ -262,6 +298,10 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         day_cost=np.zeros((b, nodes)),
         events=np.zeros((b, len(event_names(scenario)))),
         flow=np.zeros((b, hubs + depots, m, len(FLOW_NAMES), 2)),
+        depot=np.zeros((b, depots), DEPOT),
+        source=np.zeros((b, m), SOURCE),
+        outside=np.zeros(b, OUTSIDE),
+        tampered_until=np.zeros((b, p), np.int32),
     )
 
 
@@ -302,6 +342,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "bucket_end": ((64,), _i4),
         "need": ((m,), _f8),
         "row_units": ((r,), _f8),
+        "tampered": ((r,), _i1),
     }
     offsets = {}
     size = 0
