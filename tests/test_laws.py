@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fabmesh.envs.network.hazards import KINDS
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.state import FLOW_NAMES
 from fabmesh.envs.network.tables import INBOUND_DAYS
@@ -59,6 +60,9 @@ VARIATIONS = {
     ),
     "coarse packs": vary(materials=each("materials", pack=0.7)),
     "no lateness, no salvage": vary(market={"lateness_per_day": 0.0}, inventory={"salvage": 0.0}),
+    "everything goes wrong": vary(
+        disruptions={f"{kind}_year": 8.0 for kind in KINDS if kind != "tampering"} | {"tampering_per_10k_orders": 8.0}
+    ),
 }
 
 
@@ -267,7 +271,10 @@ def test_laws_hold_in_rotterdam(seed, player):
     play_and_check(load_scenario("rotterdam"), [seed], player, days=60)
 
 
-@pytest.mark.parametrize("name", ["as shipped", "many outages", "many revisions", "wild demand", "tiny tender table"])
+@pytest.mark.parametrize(
+    "name",
+    ["as shipped", "many outages", "many revisions", "wild demand", "tiny tender table", "everything goes wrong"],
+)
 @settings(max_examples=6)
 @given(seed=st.integers(0, 2**48), player=players)
 def test_what_is_exogenous_is_equal_under_different_actions(name, seed, player):

@@ -121,7 +121,7 @@ NETWORK_MEASURES = (
     Measure(
         "depot_price_over_retail",
         "paid to suppliers / the same at retail price",
-        "ratio, at most 1",
+        "ratio, at most 1 but for shortages",
         "value / (quantity x retail price) over what depots received",
     ),
     Measure(

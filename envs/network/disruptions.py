@@ -75,7 +75,7 @@ def drawn_duration(w: Tables, key: np.uint64, i: int) -> int:
     length = min(math.exp(hazard.mu + hazard.sigma * z), _LONGEST_D)
     if hazard.kind == PLATFORM_OUTAGE:
         return int(length + uniform(key, combine(hazard.key, _PART)))
-    return max(int(math.ceil(length)), 1)
+    return max(math.ceil(length), 1)
 
 
 @kernel
@@ -160,7 +160,7 @@ def through_port(w: Tables, s: State, due: int) -> int:
         return due
     queue = w.par[0].port_queue
     leaves = outside.port_until + (due - outside.port_from) * queue / (1.0 + queue)
-    return max(due, int(math.ceil(leaves - 1e-9)))
+    return max(due, math.ceil(leaves - 1e-9))
 
 
 @kernel
@@ -172,9 +172,9 @@ def due_at_port(w: Tables, s: State, m: int, day: int, lead: int) -> int:
     """
     source = s.source[m]
     if source.scarce_until > day:
-        lead = int(math.ceil(lead * w.par[0].shortage_lead))
+        lead = math.ceil(lead * w.par[0].shortage_lead)
     if source.stopped_until > day:
-        lead += int(math.ceil((source.stopped_until - day) * (1.0 - source.output)))
+        lead += math.ceil((source.stopped_until - day) * (1.0 - source.output))
     if w.overseas[m] == 1 and s.outside[0].long_route_until > day:
         lead += w.par[0].route_lead_d
     return day + lead

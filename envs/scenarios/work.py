@@ -18,7 +18,7 @@ from fabmesh.envs.network.scenario import (
     Stage,
     TenderStream,
 )
-from fabmesh.envs.network.tables import EARTH_KM
+from fabmesh.envs.network.geography import EARTH_KM
 
 Floats = NDArray[np.float64]
 
