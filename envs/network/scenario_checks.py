@@ -51,6 +51,11 @@ def check_scenario(scenario: Scenario, refuse: Refuse) -> None:
     _check_script(scenario, refuse)
 
 
+def check_values(cls: type, value: object, refuse: Refuse) -> None:
+    """Types, ranges and choices of a dataclass of any kind; see `scenario_ranges`."""
+    _check_value(cls, value, "", refuse)
+
+
 # --- types and ranges ------------------------------------------------------------------------------------------
 
 

@@ -174,6 +174,7 @@ RANGES: dict[str, dict[str, str]] = {
         "tampering_scrap": "[0, 1)",
     },
     "ScriptedEvent": {"day": "[0, 5000)", "duration_d": "[1, 5000]"},
+    "StressEvent": {"at": "[0, 1)", "day": "[0, 5000)", "duration_d": "[1, 5000]"},  # of `envs.scenarios.stress`
     "Reward": {"scale_eur": _POSITIVE},
     "Actions": {
         "bid_markups": "(-1, inf)",
@@ -196,4 +197,5 @@ CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     "Labour": {"dispatching": ("edd", "fifo", "spt", "atc")},
     "Market": {"payment": ("first_price",)},
     "ScriptedEvent": {"kind": KINDS},
+    "StressEvent": {"kind": KINDS},
 }
