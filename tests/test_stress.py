@@ -170,14 +170,14 @@ def test_what_hurts_costs_money_and_service(suffered):
         "ransomware",
         "platform_cyber",
         "tampered_files",
-        "platform_outage_3d",
     ):
-        assert rows[name].cost_added.mean() > 0, name
+        assert rows[name].units_late.mean() + rows[name].units_lost.mean() > 0, name
         assert rows[name].resilience.mean() < 1.0, name
+    for name in ("hub_down_30d", "regional_flood", "tampered_files", "depot_down"):
+        assert rows[name].cost_added.mean() > 0, name
     assert rows["hub_down_30d"].units_lost.mean() > 50
-    assert rows["regional_flood"].days_to_recover.mean() > 0
-    assert rows["material_shortage"].cost_added.mean() > 0
-    assert rows["depot_down"].cost_added.mean() > 0
+    assert 5 < rows["regional_flood"].median_days() < 40
+    assert rows["platform_outage_3d"].median_days() < rows["regional_flood"].median_days()
     assert all(result.window[1] <= min(result.ends + AFTERMATH_D, 60) for result in suffered.results)
     assert len({row.network_cost.tobytes() for row in rows.values()}) == 1  # one twin for all
 

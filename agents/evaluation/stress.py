@@ -274,59 +274,52 @@ def smoothed(days: Floats) -> Floats:
 
 def sheets(report: StressReport) -> list[Sheet]:
     """A table per stress test."""
-    seeds = report.seeds
     found = []
     for number, result in enumerate(report.results):
-        rows = []
-        for row in result.rows:
-            added = estimate(row.cost_added)
-            share = 100.0 * added.mean / float(row.network_cost.mean())
-            median = row.median_days()
-            rows.append(
-                (
-                    row.policy,
-                    _signed(Estimate(added.mean / 1e3, added.low / 1e3, added.high / 1e3)),
-                    f"{share:+.1f}",
-                    _signed(estimate(row.units_lost)),
-                    _signed(estimate(row.units_late)),
-                    _percent(float(row.resilience.mean())),
-                    f"> {len(_days_left(report, result))}" if math.isinf(median) else f"{median:.0f}",
-                    _percent(row.share_recovered()),
-                )
-            )
         struck = ", ".join(f"{e.kind}{f' of {e.target}' if e.target else ''}" for e in result.script)
-        notes = [f"{struck}, days {result.begins} to {result.ends - 1}; lost and late until day {result.window[1] - 1}"]
-        if number == len(report.results) - 1:
-            notes += [
-                "all less the undisturbed twin on the same seed, mean [95 % interval]; on time: in % of the twin's",
-                "back: median days from the end until cost and backlog of a week are within "
-                f"{100 * BAND:.0f} % of the twin's",
-                *(f"left out: {reason}" for reason in report.left_out),
-            ]
+        days = f"days {result.begins} to {result.ends - 1}; lost, late and on time until day {result.window[1] - 1}"
+        last = number == len(report.results) - 1
         found.append(
             Sheet(
-                f"{result.stress.name}: {result.stress.description} ({report.scenario.name}, "
-                f"{seeds.count} {seeds.space} seeds)",
-                (
-                    "policy",
-                    "cost added\nkEUR",
-                    "% of\nnetwork",
-                    "units\nlost",
-                    "units\nlate",
-                    "on time\n%",
-                    "back\nafter d",
-                    "of worlds\n%",
-                ),
+                f"{result.stress.name}: {result.stress.description}",
+                ("policy", "cost added\nkEUR", "% of\nnetwork", "units\nlost", "units\nlate", *_SHARES),
                 1,
-                tuple(rows),
-                tuple(notes),
+                tuple(_cells(row, result.ends < report.scenario.episode_d) for row in result.rows),
+                (f"{struck}, {days}", *(_notes(report) if last else ())),
             )
         )
     return found
 
 
-def _days_left(report: StressReport, result: StressResult) -> range:
-    return range(result.ends, report.scenario.episode_d)
+_SHARES = ("on time\n% of twin", "back\nafter d", "of worlds\n%")
+
+
+def _cells(row: StressRow, time_left: bool) -> tuple[str, ...]:
+    """A line of a table; `time_left`: the episode goes on after the disruption."""
+    added = estimate(row.cost_added / 1e3)
+    median = row.median_days()
+    back = UNDEFINED if not time_left else "not" if math.isinf(median) else f"{median:.0f}"
+    return (
+        row.policy,
+        _signed(added),
+        f"{100.0 * added.mean / float(row.network_cost.mean() / 1e3):+.1f}",
+        _signed(estimate(row.units_lost)),
+        _signed(estimate(row.units_late)),
+        _percent(float(row.resilience.mean())),
+        back,
+        _percent(row.share_recovered()) if time_left else UNDEFINED,
+    )
+
+
+def _notes(report: StressReport) -> tuple[str, ...]:
+    seeds = report.seeds
+    return (
+        f"{report.scenario.name}, {seeds.count} {seeds.space} seeds: less the undisturbed twin on the same seed, "
+        "mean ± half of the",
+        "95 % interval; back: median days from the end of the disruption until cost and backlog of a week",
+        f"are within {100 * BAND:.0f} % of the twin's; of worlds: the share that gets there before the end",
+        *(f"left out: {reason}" for reason in report.left_out),
+    )
 
 
 def to_json(report: StressReport) -> dict[str, Any]:
@@ -392,9 +385,9 @@ def _number(value: float) -> float | None:
 def _signed(value: Estimate) -> str:
     if math.isnan(value.mean):
         return UNDEFINED
-    digits = 1 if abs(value.mean) < 100 else 0
-    interval = "" if math.isnan(value.low) else f" [{value.low:,.{digits}f}, {value.high:,.{digits}f}]"
-    return f"{value.mean:+,.{digits}f}{interval}"
+    half = (value.high - value.low) / 2.0
+    digits = 0 if half >= 10.0 else 1  # no more digits than the interval supports
+    return f"{value.mean:+,.{digits}f}" if math.isnan(half) else f"{value.mean:+,.{digits}f} ± {half:,.{digits}f}"
 
 
 def _percent(share: float) -> str:
