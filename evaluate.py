@@ -12,12 +12,12 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from fabmesh.agents.evaluation import export, report, stress
 from fabmesh.agents.evaluation import manifest as manifests
-from fabmesh.agents.evaluation import report
 from fabmesh.agents.evaluation.comparison import Comparison, compare_entries
 from fabmesh.agents.evaluation.entries import ActionChoice, Entry, parse_entries
 from fabmesh.agents.evaluation.exits import guarded
-from fabmesh.agents.evaluation.files import check_writable
+from fabmesh.agents.evaluation.files import check_writable, write_whole
 from fabmesh.agents.evaluation.outputs import Outputs, outputs_in, write_outputs
 from fabmesh.agents.evaluation.seeds import MOST_AT_ONCE, SeedSet, seed_set
 from fabmesh.envs.errors import FabmeshError
@@ -68,6 +68,10 @@ class EvaluateConfig:
     """Actions of trained policies: the likeliest, sampled ones, or both in a row each. Rules have no choice."""
     against: str | None = None
     """Row that all others are compared with where there are more than four (default: the first)."""
+    stress: Annotated[str | None, tyro.conf.arg(metavar="{NAME,PATH,all}")] = None
+    """Stress test instead: name of a disruption of configs/stress, path of a YAML file like those, or all. Each policy
+    plays the same seeds with and without it; printed are cost added, units lost and late, and days to recover.
+    Goes with --json, --csv, --markdown and --out (stress.json, stress.csv, stress.md) for outputs."""
     manifest: Annotated[Path | None, tyro.conf.arg(name="from", metavar="MANIFEST")] = None
     """Make the table of a manifest.json again: same policies, scenario and seeds, which are checked to be the same.
     Goes with options for outputs, threads and quiet only; exit code 1 if other numbers come out."""
@@ -126,6 +130,8 @@ def run(config: EvaluateConfig, arguments: Sequence[str], console: Console) -> i
     """
     if config.threads < 1:
         raise FabmeshError(f"--threads {config.threads}: at least 1 thread is needed")
+    if config.stress is not None:
+        return _run_stress(config, arguments, console)
     job = _job_of_manifest(config.manifest, arguments) if config.manifest is not None else _job_of_options(config)
     outputs = config.outputs
     if config.out is not None:
@@ -165,6 +171,46 @@ def orders_notes(orders: RecordedOrders, scenario: Scenario) -> list[str]:
             "none, and stock that only they could need is written down at the end"
         )
     return notes
+
+
+def _run_stress(config: EvaluateConfig, arguments: Sequence[str], console: Console) -> int:
+    """The policies under stress tests.
+
+    Raises:
+        FabmeshError: If something the user gave is wrong; then nothing has been written.
+    """
+    assert config.stress is not None
+    for option, given in (
+        ("--from", config.manifest),
+        ("--figures", config.figures),
+        ("--tensorboard", config.tensorboard),
+        ("--against", config.against),
+    ):
+        if given is not None:
+            raise FabmeshError(f"{option} {given}: does not go with --stress; leave one of them out")
+    base = Outputs()
+    if config.out is not None:
+        check_writable(config.out, "--out", directory=True)
+        base = Outputs(
+            json=config.out / "stress.json", csv=config.out / "stress.csv", markdown=config.out / "stress.md"
+        )
+    outputs = Outputs(config.json or base.json, config.csv or base.csv, config.markdown or base.markdown)
+    outputs.check()
+    job = _job_of_options(config)
+    found = stress.stress_test(job.entries, job.scenario, job.seeds, config.stress, config.threads, config.quiet)
+    tables = stress.sheets(found)
+    report.print_sheets(tables, console)
+    if outputs.json is not None:
+        export.write_json(stress.to_json(found), outputs.json)
+    if outputs.csv is not None:
+        stress.write_csv(found, outputs.csv)
+    if outputs.markdown is not None:
+        text = report.markdown_sheets(tables, [shlex.join(["fabmesh-evaluate", *arguments])])
+        write_whole(outputs.markdown, lambda draft: draft.write_text(text, encoding="utf-8"))
+    if outputs.places:
+        where = ", ".join(str(path) for path in outputs.places)
+        console.print(f"written: {where}", highlight=False, soft_wrap=True)
+    return 0
 
 
 def _job_of_options(config: EvaluateConfig) -> Job:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fabmesh.envs.network.hazards import KINDS
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.state import FLOW_NAMES
 from fabmesh.envs.network.tables import INBOUND_DAYS
@@ -62,6 +63,9 @@ VARIATIONS = {
         demand={"surges_year": 30.0, "surge_d": (2, 9), "life_year": 0.3, "adoption_from": 0.3, "adoption_ramp_d": 50}
     ),
     "no lateness, no salvage": vary(market={"lateness_per_day": 0.0}, inventory={"salvage": 0.0}),
+    "everything goes wrong": vary(
+        disruptions={f"{kind}_year": 8.0 for kind in KINDS if kind != "tampering"} | {"tampering_per_10k_orders": 8.0}
+    ),
 }
 
 
@@ -271,7 +275,11 @@ def test_laws_hold_in_rotterdam(seed, player):
 
 
 @pytest.mark.parametrize(
-    "name", ["as shipped", "many outages", "many revisions", "wild demand", "tiny tender table", "demand that changes"]
+    "name",
+    [
+        *("as shipped", "many outages", "many revisions", "wild demand", "tiny tender table"),
+        *("demand that changes", "everything goes wrong"),
+    ],
 )
 @settings(max_examples=6)
 @given(seed=st.integers(0, 2**48), player=players)

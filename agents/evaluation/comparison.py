@@ -177,7 +177,7 @@ def compare_entries(
     Raises:
         FabmeshError: If a policy cannot be made; nothing has been stepped then.
     """
-    named = _with_distinct_names([(entry, entry.policies(scenario)) for entry in entries])
+    named = named_policies(entries, scenario)
     reference = require_row([name for name, _, _ in named], against)
     announce_compilation()
     rows: list[Row] = []
@@ -221,6 +221,15 @@ def require_row(names: Sequence[str], against: str | None) -> str:
     if against not in names:
         raise FabmeshError(f"--against {against}: no such row; there are {', '.join(names)}")
     return against
+
+
+def named_policies(entries: Sequence[Entry], scenario: Scenario) -> list[tuple[str, Entry, list[Policy]]]:
+    """The rows to be: distinct name, entry and policies of each.
+
+    Raises:
+        FabmeshError: If a policy cannot be made.
+    """
+    return _with_distinct_names([(entry, entry.policies(scenario)) for entry in entries])
 
 
 def _with_distinct_names(made: Sequence[tuple[Entry, list[Policy]]]) -> list[tuple[str, Entry, list[Policy]]]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from fabmesh.agents.evaluation.statistics import Better, Floats
 from fabmesh.agents.evaluation.trace import Trace
+from fabmesh.envs.network.hazards import KINDS, possible_kinds
 from fabmesh.envs.network.production import MONTH_D
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.state import F_RECEIVED
@@ -149,7 +150,7 @@ NETWORK_MEASURES = (
     Measure(
         "depot_price_over_retail",
         "paid to suppliers / the same at retail price",
-        "ratio, at most 1",
+        "ratio, at most 1 but for shortages",
         "value / (quantity x retail price) over what depots received",
     ),
     Measure(
@@ -218,12 +219,29 @@ TENDER_MEASURES = {
     ),
 }  # fmt: skip
 """Of each tender stream T: community projects, designers' batches."""
+# Days on which things were disturbed, of the kinds of model §8 that can happen: kind -> event, what is counted, unit.
+DISRUPTION_DAYS = {
+    "hub_outage": ("outage_days", "closed hubs", "hub days"),
+    "regional_shock": ("regional_shocks", "shocks that struck several hubs or one", "shocks"),
+    "depot_outage": ("depot_outage_days", "closed depots", "depot days"),
+    "supplier_stop": ("supplier_stop_days", "stopped suppliers", "material days"),
+    "port_closure": ("port_closed_days", "the port closed", "days"),
+    "long_route": ("long_route_days", "ships on the long way", "days"),
+    "material_shortage": ("material_shortage_days", "scarce materials", "material days"),
+    "platform_outage": ("platform_outage_days", "no platform", "days"),
+    "ransomware": ("files_locked_days", "locked design files", "hub days"),
+    "platform_cyber": ("files_locked_days", "locked design files", "hub days"),
+    "tampering": ("tampered_days", "wrong files of products", "product days"),
+}
+DISRUPTION_MEASURES = {
+    event: Measure(event, label, unit, event, "neither") for event, label, unit in DISRUPTION_DAYS.values()
+}
 BY_NAME = {item.name: item for item in (*MEASURES, *NETWORK_MEASURES)}
 
 
 def measure_named(name: str) -> Measure:
     """What the name of a measure means."""
-    known = BY_NAME.get(name)
+    known = BY_NAME.get(name) or DISRUPTION_MEASURES.get(name)
     if known is not None:
         return known
     for prefix, kind in TENDER_MEASURES.items():
@@ -354,6 +372,19 @@ def measure_network(
     for name, there in _machine_hours(scenario).items():
         found[f"utilisation_{name}"] = count[f"machine_h_{name}"] / (there * days)
     return found
+
+
+def measure_disruptions(scenario: Scenario, events: Floats, event_names: Sequence[str]) -> dict[str, Floats]:
+    """Work out how long things were disturbed: the events of `DISRUPTION_DAYS` whose kinds can happen.
+
+    Args:
+        scenario: The network.
+        events: As for `measure`.
+        event_names: As for `measure`.
+    """
+    kinds = (kind for kind, possible in zip(KINDS, possible_kinds(scenario), strict=True) if possible)
+    counted = {DISRUPTION_DAYS[kind][0] for kind in kinds if kind in DISRUPTION_DAYS}
+    return {name: events[:, event_names.index(name)].copy() for name in DISRUPTION_MEASURES if name in counted}
 
 
 def gini(values: Floats) -> Floats:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.agents.evaluation.measures import TRANSFER_LINES, measure, measure_network
+from fabmesh.agents.evaluation.measures import TRANSFER_LINES, measure, measure_disruptions, measure_network
 from fabmesh.agents.evaluation.trace import Recorder, Trace
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError
@@ -19,6 +19,9 @@ from fabmesh.envs.vector import HubNetworkVector
 
 Progress: TypeAlias = Callable[[int], object]
 """Called after each day with the number of days it took: 1."""
+
+Watch: TypeAlias = Callable[[HubNetworkVector, Mapping[str, Any]], object]
+"""Called after each day with the batch and the info of its step; to read, not to write."""
 
 POLICY_SEED = 0  # seed of a policy's own randomness: the same whenever it is judged
 
@@ -58,6 +61,7 @@ def evaluate(
     threads: int = 1,
     progress: Progress | None = None,
     orders: RecordedOrders | None = None,
+    watch: Watch | None = None,
 ) -> EpisodeTable:
     """Judge a policy on worlds given by their seeds.
 
@@ -68,6 +72,7 @@ def evaluate(
         threads: Threads that step the batch; the result does not depend on it.
         progress: Told of each day done, for a progress bar of `scenario.episode_d` days.
         orders: Recorded demand, the same on every seed; None: drawn demand.
+        watch: Shown each day done.
 
     Returns:
         The measures of one full episode per seed, settlement included.
@@ -82,6 +87,8 @@ def evaluate(
         for _ in range(scenario.episode_d):
             obs, _, _, _, info = batch.step(policy.act(obs, info["action_mask"]))
             recorder.day()
+            if watch is not None:
+                watch(batch, info)
             if progress is not None:
                 progress(1)
         if not np.all(info["_final"]):
@@ -90,6 +97,7 @@ def evaluate(
         names, trace = batch.event_names, recorder.trace()
         measures = measure(ledger, lines, events, names, info["standard_cost"])
         measures |= measure_network(scenario, ledger, lines, events, names, batch.arrays.flow, trace)
+        measures |= measure_disruptions(scenario, events, names)
     finally:
         batch.close()
     totals = ledger.sum(axis=1)

@@ -79,7 +79,12 @@ def sheets(comparison: Comparison) -> list[Sheet]:
 
 def print_tables(comparison: Comparison, console: Console) -> None:
     """Print everything for a terminal of 100 columns."""
-    for number, sheet in enumerate(sheets(comparison)):
+    print_sheets(sheets(comparison), console)
+
+
+def print_sheets(tables: Sequence[Sheet], console: Console) -> None:
+    """Print tables for a terminal of 100 columns."""
+    for number, sheet in enumerate(tables):
         if number:
             console.print()
         console.print(sheet.title, style="italic", highlight=False)
@@ -106,10 +111,15 @@ def _broken(name: str) -> str:
 
 def markdown(comparison: Comparison, commands: Sequence[str] = ()) -> str:
     """Everything as Markdown tables, the commands that made them first."""
+    return markdown_sheets(sheets(comparison), commands)
+
+
+def markdown_sheets(tables: Sequence[Sheet], commands: Sequence[str] = ()) -> str:
+    """Tables as Markdown, the commands that made them first."""
     parts = []
     if commands:
         parts.append("\n".join(["```bash", *commands, "```"]))
-    for sheet in sheets(comparison):
+    for sheet in tables:
         lines = [
             f"**{sheet.title}**",
             "",

@@ -119,8 +119,11 @@ def first_illegal(action: NDArray[np.int32], levels: NDArray[np.int64]) -> int:
 
 
 @kernel
-def screen(w: Tables, s: State, action: NDArray[np.int32], mask: NDArray[np.int8]) -> None:
-    """Turns masked choices into level 0, which does nothing, and counts them. In place."""
+def screen(s: State, levels: NDArray[np.int32], action: NDArray[np.int32], mask: NDArray[np.int8]) -> None:
+    """Turns masked choices into level 0, which does nothing, and counts them. In place.
+
+    `levels` are those of every column of the role's action.
+    """
     agents, components = action.shape[0], action.shape[1]
     for i in range(agents):
         offset = 0
@@ -128,7 +131,7 @@ def screen(w: Tables, s: State, action: NDArray[np.int32], mask: NDArray[np.int8
             if mask[i, offset + action[i, j]] == 0:
                 action[i, j] = 0
                 s.events[E_MASKED] += 1.0
-            offset += w.hub_levels[j]
+            offset += levels[j]
 
 
 @kernel
@@ -139,8 +142,12 @@ def level(action: NDArray[np.int32], agent: int, first: int, fixed: int, item: i
 
 @kernel
 def write_hub_mask(w: Tables, s: State, mask: NDArray[np.int8]) -> None:
-    """Masks levels that can have no effect today. A closed hub has only level 0 of everything."""
+    """Masks levels that can have no effect today. A closed hub has only level 0 of everything.
+
+    While the platform is down its bids have no effect: the last ones stand.
+    """
     day = s.clock[0].day
+    platform_up = s.outside[0].platform_until <= day
     lanes, materials, products = len(w.tech), len(w.mat), w.par[0].products
     slots = s.slot.shape[1]
     for h in range(len(w.hub_town)):
@@ -162,9 +169,9 @@ def write_hub_mask(w: Tables, s: State, mask: NDArray[np.int8]) -> None:
             for i in range(count):
                 useful = up
                 if block == BID:
-                    useful = up and w.hub_hours[h, i] > 0.0
+                    useful = up and platform_up and w.hub_hours[h, i] > 0.0
                 elif block == TENDER_BID:
-                    useful = up and s.slot[h, i] >= 0
+                    useful = up and platform_up and s.slot[h, i] >= 0
                 elif block == COVER:
                     useful = up and w.hub_uses[h, i] == 1
                 elif block == MAKE_TO_STOCK:
@@ -174,3 +181,16 @@ def write_hub_mask(w: Tables, s: State, mask: NDArray[np.int8]) -> None:
                     mask[h, offset + n] = 1 if useful else 0
                 offset += w.hub_levels[column]
                 column += 1
+
+
+@kernel
+def write_depot_mask(w: Tables, s: State, mask: NDArray[np.int8]) -> None:
+    """A closed depot has only level 0 of everything; an open one chooses freely."""
+    for d in range(mask.shape[0]):
+        up = 1 if s.depot[d].down_until <= s.clock[0].day else 0
+        offset = 0
+        for j in range(len(w.depot_levels)):
+            mask[d, offset] = 1
+            for n in range(1, w.depot_levels[j]):
+                mask[d, offset + n] = up
+            offset += w.depot_levels[j]

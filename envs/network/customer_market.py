@@ -509,9 +509,13 @@ def lowest_losing_score(
 
 @kernel
 def auction_lots(w: Tables, s: State, x: Scratch) -> None:
-    """Lots are taken in tape-random order and filled by the best standing bids."""
+    """Lots are taken in tape-random order and filled by the best standing bids.
+
+    Without the platform each hub serves what its own town asks for (model §4).
+    """
     day = s.clock[0].day
     second_price = w.par[0].second_price == 1
+    own_town_only = s.outside[0].platform_until > day
     tie_key = day_key(s.clock[0].seed, STREAM_ORDER, -1 - day)
     book = s.order.shape[1]
     take_in_random_order(s, x, s.lot, s.clock[0].lots)
@@ -526,6 +530,8 @@ def auction_lots(w: Tables, s: State, x: Scratch) -> None:
             h = w.reach[lot.town, i]
             if h < 0:
                 break
+            if own_town_only and w.hub_town[h] != lot.town:
+                continue
             markup = s.hub_tech[h, lane].bid
             if markup == 0 or w.hub_can[h, lot.row] == 0 or s.hub[h].down_until > day:
                 continue
@@ -646,10 +652,12 @@ def lose_or_keep(w: Tables, s: State, table: np.ndarray, count: int) -> int:
 def customer_market(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
     """All of stage 3."""
     smoothing = w.par[0].smoothing
+    platform_up = s.outside[0].platform_until <= s.clock[0].day
     for h in range(len(w.hub_town)):
         for k in range(len(w.tech)):
             lane = s.hub_tech[h, k]
-            lane.bid = level(action, h, w.hub_slot[BID], w.hub_fixed[BID], k)
+            if platform_up:  # without it the last standing bid stands
+                lane.bid = level(action, h, w.hub_slot[BID], w.hub_fixed[BID], k)
             lane.won_h *= 1.0 - smoothing
             lane.offered_h *= 1.0 - smoothing
     for i in range(s.clock[0].lots):
@@ -663,6 +671,7 @@ def customer_market(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
                 s.hub_tech[h, w.row[lot.row].lane].offered_h += hours
     build_room(w, s, x)
     auction_lots(w, s, x)
-    auction_tenders(w, s, x, action)
+    if platform_up:
+        auction_tenders(w, s, x, action)
     s.clock[0].lots = lose_or_keep(w, s, s.lot, s.clock[0].lots)
     s.clock[0].tenders = lose_or_keep(w, s, s.tender, s.clock[0].tenders)

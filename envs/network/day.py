@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.actions import OVERTIME_LEVEL, level, screen, write_hub_mask
+from fabmesh.envs.network.actions import OVERTIME_LEVEL, level, screen, write_depot_mask, write_hub_mask
 from fabmesh.envs.network.customer_market import customer_market, estimate_costs
 from fabmesh.envs.network.goods import goods_move
+from fabmesh.envs.network.hazards import DEPOT_OUTAGE
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import network_cost_of_day
 from fabmesh.envs.network.material_market import book_needs, material_market
@@ -61,6 +62,14 @@ def morning(w: Tables, s: State, x: Scratch, counted: bool) -> None:
 
 
 @kernel
+def write_masks(w: Tables, s: State, io: Buffers) -> None:
+    """Which levels can have an effect today. The mask of depots that cannot close is never written: all ones."""
+    write_hub_mask(w, s, io.hub_mask)
+    if w.possible[DEPOT_OUTAGE] == 1:
+        write_depot_mask(w, s, io.depot_mask)
+
+
+@kernel
 def reset_copy(w: Tables, s: State, x: Scratch, io: Buffers, seed: np.uint64) -> None:
     """Starts the world of a seed."""
     clear(s)
@@ -68,14 +77,16 @@ def reset_copy(w: Tables, s: State, x: Scratch, io: Buffers, seed: np.uint64) ->
     draw_start(w, s)
     morning(w, s, x, True)
     observe(w, s, x, io.hub_obs, io.depot_obs, io.state)
-    write_hub_mask(w, s, io.hub_mask)
+    write_masks(w, s, io)
 
 
 @kernel
 def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> None:
     """One day of one network."""
     clock = s.clock[0]
-    screen(w, s, io.hub_action, io.hub_mask)
+    screen(s, w.hub_levels, io.hub_action, io.hub_mask)
+    if w.possible[DEPOT_OUTAGE] == 1:
+        screen(s, w.depot_levels, io.depot_action, io.depot_mask)
     for h in range(s.hub.shape[0]):
         chosen = level(io.hub_action, h, w.hub_slot[OVERTIME_LEVEL], w.hub_fixed[OVERTIME_LEVEL], 0)
         s.hub[h].overtime = w.overtime_level[chosen]
@@ -95,7 +106,7 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> 
     if not ends:
         morning(w, s, x, True)
         observe(w, s, x, io.hub_obs, io.depot_obs, io.state)
-        write_hub_mask(w, s, io.hub_mask)
+        write_masks(w, s, io)
         return
     book_needs(w, s)
     settle(w, s, x)
@@ -113,7 +124,7 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> 
         reset_copy(w, s, x, io, next_seed(clock.seed))
     else:
         observe(w, s, x, io.hub_obs, io.depot_obs, io.state)
-        write_hub_mask(w, s, io.hub_mask)
+        write_masks(w, s, io)
 
 
 @kernel

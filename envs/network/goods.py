@@ -383,6 +383,8 @@ def smooth_rates(w: Tables, s: State) -> None:
             goods.rate += a * (goods.awarded - goods.rate)
             goods.awarded = 0.0
     for d in range(s.depot_mat.shape[0]):
+        if s.depot[d].down_until > day:  # nor does a closed depot about requests
+            continue
         for m in range(len(w.mat)):
             depot = s.depot_mat[d, m]
             depot.request_rate += a * (depot.requested - depot.request_rate)

@@ -13,11 +13,11 @@ import typing
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.scenario import Scenario
-from fabmesh.envs.network.scenario_checks import check_scenario, type_problem
+from fabmesh.envs.network.scenario_checks import Refuse, check_scenario, check_values, type_problem
 from fabmesh.envs.network.yaml_tree import DIRECTIVES, Items, Keys, Leaf, Node, Place, join, nearest, read_tree, refusal
 
 _SUFFIXES = (".yaml", ".yml")
@@ -44,6 +44,25 @@ def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
     return validate(scenario, source=str(path), places=places)
 
 
+T = TypeVar("T")
+
+
+def load_as(cls: type[T], path: Path) -> T:
+    """A dataclass of another kind from a YAML file, as strictly read and checked as a scenario.
+
+    Args:
+        cls: The dataclass; ranges and choices of its fields are in `envs.network.scenario_ranges`.
+        path: The file; it may use `include`.
+
+    Raises:
+        ScenarioError: the first thing found wrong, in one line with file, line, key and value.
+    """
+    places: dict[str, Place] = {}
+    value = _build(cls, read_tree(path), "", places)
+    check_values(cls, value, _refuser(str(path), places))
+    return typing.cast(T, value)
+
+
 def scenario_path(name_or_path: str | Path) -> Path:
     """The file behind a shipped name or a path as the user gave it."""
     text = str(name_or_path)
@@ -66,8 +85,12 @@ def validate(scenario: Scenario, source: str | None = None, places: dict[str, Pl
     Raises:
         ScenarioError: the first thing found wrong.
     """
-    known = places or {}
-    fallback = source or f"scenario {scenario.name!r}"
+    check_scenario(scenario, _refuser(source or f"scenario {scenario.name!r}", places or {}))
+    return scenario
+
+
+def _refuser(fallback: str, known: dict[str, Place]) -> Refuse:
+    """What turns a key and what is wrong with it into an error that names the place."""
 
     def refuse(path: str, text: str) -> ScenarioError:
         at = path
@@ -75,8 +98,7 @@ def validate(scenario: Scenario, source: str | None = None, places: dict[str, Pl
             at = at[: max(at.rfind("."), at.rfind("["), 0)]
         return refusal(known.get(at, fallback), path, text)
 
-    check_scenario(scenario, refuse)
-    return scenario
+    return refuse
 
 
 @cache

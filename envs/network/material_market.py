@@ -251,9 +251,10 @@ def material_market(w: Tables, s: State, x: Scratch, hub_action: np.ndarray, dep
     depots = s.depot_mat.shape[0]
     hubs = s.hub.shape[0]
     for d in range(depots):
+        closed = s.depot[d].down_until > s.clock[0].day
         for m in range(len(w.mat)):
             quote = level(depot_action, d, w.depot_slot[DEPOT_QUOTE], w.depot_fixed[DEPOT_QUOTE], m)
-            s.depot_mat[d, m].quote = quote
+            s.depot_mat[d, m].quote = 0 if closed else quote
     book_needs(w, s)
     write_requests(w, s, x, hub_action)
     for h in range(hubs):

@@ -25,7 +25,9 @@ from fabmesh.envs.network.customer_market import (
     machine_h_longest,
     own_cost,
 )
+from fabmesh.envs.network.disruptions import price_factor, write_depot_flags, write_hub_flags, write_state_flags
 from fabmesh.envs.network.goods import in_depot, oldest_class, on_hand
+from fabmesh.envs.network.hazards import flag_blocks
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.material_market import base_rate, inbound
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
@@ -104,6 +106,7 @@ def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
         ("kit_notice", materials, "share", "1 - days to the revision of the kit's design / notice; 0 = none announced"),
     )  # fmt: skip
     extra = (("surge", products, "0/1", SURGE_DOC),) if surge_rate_d(scenario) > 0.0 else ()
+    extra += flag_blocks(scenario, role)
     blocks = []
     start = 0
     for name, items, unit, doc in (*(hub if role == "hub" else depot), *extra):
@@ -142,6 +145,8 @@ def state_blocks(scenario: Scenario) -> tuple[FeatureBlock, ...]:
         add(f"{depot.name}: landed_cost", materials, "share", "average landed cost / bulk price - 1")
     if surge_rate_d(scenario) > 0.0:
         add("surge", products, "0/1", SURGE_DOC)
+    for name, items, unit, doc in flag_blocks(scenario, "state"):
+        add(name, items, unit, doc)
     return tuple(blocks)
 
 
@@ -343,6 +348,8 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
     i += 3 * products
     if w.par[0].surge_rate_d > 0.0:
         write_surges(s, out[i : i + products])
+        i += products
+    write_hub_flags(w, s, h, out[i:])
 
 
 @kernel
@@ -402,7 +409,7 @@ def observe_depot(w: Tables, s: State, d: int, out: NDArray[np.float32]) -> None
         rate = depot_base_rate(w, s, d, m)
         stock = in_depot(depot)
         old = depot.stock[oldest_class(w, m, day)] if w.mat[m].class_d > 0 else 0.0
-        lot_price = discounted_price(w, m, 20.0 * rate)
+        lot_price = discounted_price(w, m, 20.0 * rate) * price_factor(w, s, m)
         out[i + m] = ratio(stock, 20.0 * rate)
         out[i + materials + m] = ratio(depot.on_order, 20.0 * rate)
         out[i + 2 * materials + m] = depot.orders / 4.0
@@ -415,6 +422,8 @@ def observe_depot(w: Tables, s: State, d: int, out: NDArray[np.float32]) -> None
     i += 9 * materials
     if w.par[0].surge_rate_d > 0.0:
         write_surges(s, out[i : i + w.par[0].products])
+        i += w.par[0].products
+    write_depot_flags(w, s, d, out[i:])
 
 
 @kernel
@@ -467,6 +476,8 @@ def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> No
         i += 3 * materials
     if w.par[0].surge_rate_d > 0.0:
         write_surges(s, out[i : i + products])
+        i += products
+    write_state_flags(w, s, out[i:])
 
 
 @kernel

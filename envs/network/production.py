@@ -84,6 +84,8 @@ def scrap_of(w: Tables, x: Scratch, row: int, stage: int, units: int) -> int:
     """Units scrapped among the next `units` worked: the rise of the day's binomial quantile (see rng)."""
     u = uniform(x.scrap_key[0], w.row[row].key + np.uint64(stage))
     rate = w.tech[w.row[row].tech[stage]].scrap
+    if x.tampered[row] == 1:
+        rate = 1.0 - (1.0 - rate) * (1.0 - w.par[0].tampering_scrap)
     x.worked[row, stage] += units
     before = x.scrapped[row, stage]
     x.scrapped[row, stage] = binomial_quantile(u, x.worked[row, stage], rate)
@@ -277,7 +279,9 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         x.blocked[people], x.hold[people] = 0.0, 0.0
         x.any_blocked[0] = False
         available = x.cap[people]
+        locked = hub.locked_until > day  # catalogue products need their design files
         for r in range(len(w.row)):
+            x.tampered[r] = 1 if r < w.par[0].products and s.tampered_until[r] > day else 0
             for stage in range(x.setup.shape[1]):
                 x.setup[r, stage] = 0
                 x.worked[r, stage] = 0
@@ -285,9 +289,11 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         x.scrap_key[0] = combine(day_key(s.clock[0].seed, STREAM_SCRAP, day), w.hub_key[h])
         dispatch(w, s, x, h)
         for i in range(hub.orders):
+            if locked and s.order[h, x.rank[i]].row < w.par[0].products:
+                continue
             work_order(w, s, x, h, x.rank[i])
             hold_blocked(w, x)
-        for p in range(w.par[0].products):
+        for p in range(0 if locked else w.par[0].products):
             stock = level(action, h, w.hub_slot[MAKE_TO_STOCK], w.hub_fixed[MAKE_TO_STOCK], p)
             if w.hub_can[h, p] == 1 and (stock > 0 or s.hub_prod[h, p].wip_value > 0.0):
                 make_to_stock(w, s, x, h, p, w.stock_level[stock])

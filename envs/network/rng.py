@@ -35,6 +35,7 @@ STREAM_LEAD = np.uint64(9)
 STREAM_LIFE = np.uint64(10)
 STREAM_SURGE = np.uint64(41)
 STREAM_LIFE_CYCLE = np.uint64(42)
+STREAM_DISRUPTION = np.uint64(40)
 
 SPACES = {"user": 0, "train": 1, "validation": 2, "test": 3, "holdout": 4}
 _INDEX_MASK = (1 << 56) - 1

@@ -45,6 +45,7 @@ class Material:
     sealed_life_d: float | None = None  # working days, None = does not age
     floor_life_d: float | None = None  # working days once a pack is opened at a hub, None = does not age
     design_of: str | None = None  # the catalogue product whose design this kit belongs to, if any
+    overseas: bool = False  # comes by sea: a closed port and the long route delay it
 
 
 @dataclass(frozen=True)
@@ -261,6 +262,17 @@ class Inventory:
 
 
 @dataclass(frozen=True)
+class ScriptedEvent:
+    """A disruption that comes on a given day in every world, beside those that are drawn."""
+
+    kind: str  # hub_outage, regional_shock, ...: the kinds of `hazards.KINDS`
+    day: int  # of the episode; day 0 is the first
+    duration_d: int
+    target: str | None = None  # the hub's town, town, depot, material or product it strikes; none: the network
+    seen: bool = True  # False: it gives the agents no flags they would not have without it
+
+
+@dataclass(frozen=True)
 class Disruptions:
     """Rates and durations of what goes wrong (F§6.2)."""
 
@@ -269,6 +281,44 @@ class Disruptions:
     hub_outage_median_d: float = 4.0
     hub_outage_sigma: float = 0.9
     hub_outage_max_d: int = 60
+    regional_shock_year: float = 0.0  # that strike a hub; each strikes all hubs within the radius of where it starts
+    regional_shock_median_d: float = 6.0
+    regional_shock_sigma: float = 0.6
+    regional_shock_radius_km: float = 40.0  # as the crow flies
+    depot_outage_year: float = 0.0  # per depot
+    depot_outage_median_d: float = 5.0
+    depot_outage_sigma: float = 0.7
+    supplier_stop_year: float = 0.0  # per material
+    supplier_stop_median_d: float = 45.0
+    supplier_stop_sigma: float = 0.5
+    supplier_stop_output: tuple[float, float] = (0.0, 0.3)  # uniform share of the output that goes on
+    port_closure_year: float = 0.0
+    port_closure_median_d: float = 9.0
+    port_closure_sigma: float = 0.6
+    port_queue: float = 0.5  # days until the queue is gone, per day of closure
+    long_route_year: float = 0.0
+    long_route_median_d: float = 200.0
+    long_route_sigma: float = 0.6
+    long_route_lead_d: int = 14  # days longer
+    long_route_freight: float = 2.5  # x
+    material_shortage_year: float = 0.0  # per material, for all depots
+    material_shortage_median_d: float = 25.0
+    material_shortage_sigma: float = 0.5
+    material_shortage_lead: float = 3.0  # x
+    material_shortage_price: float = 1.5  # x
+    platform_outage_year: float = 0.0
+    platform_outage_median_d: float = 0.25  # a part of a day falls on the day's auction with so much probability
+    platform_outage_sigma: float = 0.9
+    ransomware_year: float = 0.0  # per hub: its design files are locked
+    ransomware_median_d: float = 6.0
+    ransomware_sigma: float = 0.8
+    platform_cyber_year: float = 0.0  # the design files of all hubs are locked
+    platform_cyber_median_d: float = 4.0
+    platform_cyber_sigma: float = 0.8
+    tampering_per_10k_orders: float = 0.0  # a product's file is wrong until it is found out
+    tampering_found_d: tuple[int, int] = (1, 10)  # uniform, inclusive
+    tampering_scrap: float = 0.9  # share of what is made by a wrong file
+    scripted: tuple[ScriptedEvent, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network import scenario as schema
+from fabmesh.envs.network.hazards import STRIKES
 from fabmesh.envs.network.scenario import Actions, BomLine, Scenario, Stage, Variant
 from fabmesh.envs.network.scenario_ranges import CHOICES, RANGES
 from fabmesh.envs.network.tables import MAX_BOM, MAX_STAGES
@@ -47,6 +48,12 @@ def check_scenario(scenario: Scenario, refuse: Refuse) -> None:
     _check_tenders(scenario, refuse)
     _check_rules(scenario, refuse)
     _check_actions(scenario, refuse)
+    _check_script(scenario, refuse)
+
+
+def check_values(cls: type, value: object, refuse: Refuse) -> None:
+    """Types, ranges and choices of a dataclass of any kind; see `scenario_ranges`."""
+    _check_value(cls, value, "", refuse)
 
 
 # --- types and ranges ------------------------------------------------------------------------------------------
@@ -260,6 +267,8 @@ def _check_rules(scenario: Scenario, refuse: Refuse) -> None:
     _rising(scenario.inventory.opening_level, "inventory.opening_level", refuse, strictly=False)
     _rising(scenario.demand.surge_factor, "demand.surge_factor", refuse, strictly=False)
     _rising(scenario.demand.surge_d, "demand.surge_d", refuse, strictly=False)
+    _rising(scenario.disruptions.supplier_stop_output, "disruptions.supplier_stop_output", refuse, strictly=False)
+    _rising(scenario.disruptions.tampering_found_d, "disruptions.tampering_found_d", refuse, strictly=False)
     if scenario.market.cancel_after_d <= scenario.market.lateness_grace_d:
         text = f"{scenario.market.cancel_after_d} must be above lateness_grace_d ({scenario.market.lateness_grace_d})"
         raise refuse("market.cancel_after_d", text)
@@ -293,3 +302,28 @@ def _check_actions(scenario: Scenario, refuse: Refuse) -> None:
     for role in ("hub", "depot"):
         if all(name in actions.switched_off for name in levels if name.startswith(f"{role}.")):
             raise refuse("actions.switched_off", f"leaves a {role} nothing to decide")
+
+
+def _check_script(scenario: Scenario, refuse: Refuse) -> None:
+    """Every scripted disruption falls into the episode and strikes something that is there."""
+    names = {
+        "hub": [hub.town for hub in scenario.hubs],
+        "town": [town.name for town in scenario.towns],
+        "depot": [depot.name for depot in scenario.depots],
+        "material": [material.name for material in scenario.materials],
+        "product": [product.name for product in scenario.products],
+    }
+    for i, event in enumerate(scenario.disruptions.scripted):
+        path = f"disruptions.scripted[{i}]"
+        if event.day >= scenario.episode_d:
+            text = f"day {event.day} is after the episode; its last day is {scenario.episode_d - 1}"
+            raise refuse(f"{path}.day", text)
+        what = STRIKES[event.kind]
+        if not what:
+            if event.target is not None:
+                text = f"{event.target!r}, but {event.kind} strikes the whole network; leave the target out"
+                raise refuse(f"{path}.target", text)
+        elif event.target is None:
+            raise refuse(f"{path}.target", f"is missing; {event.kind} strikes a {what}: {', '.join(names[what])}")
+        else:
+            _known(event.target, names[what], what, f"{path}.target", refuse)

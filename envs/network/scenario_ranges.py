@@ -5,12 +5,14 @@ The checks, their messages and the tables in `docs/scenarios.md` all read these.
 
 from __future__ import annotations
 
+from fabmesh.envs.network.hazards import KINDS
 from fabmesh.envs.network.tables import INBOUND_DAYS
 
 _POSITIVE = "(0, inf)"
 _NOT_NEGATIVE = "[0, inf)"
 _SHARE = "[0, 1]"
 _AT_LEAST_ONE = "[1, inf)"
+_DURATION = "(0, 5000]"  # days; no longer than the longest episode
 
 # Allowed interval of every number, per class and field. For tuples and dicts it holds for each value.
 RANGES: dict[str, dict[str, str]] = {
@@ -144,8 +146,47 @@ RANGES: dict[str, dict[str, str]] = {
         "hub_outage_median_d": _POSITIVE,
         "hub_outage_sigma": "[0, 3]",
         "hub_outage_max_d": _AT_LEAST_ONE,
+        "regional_shock_year": _NOT_NEGATIVE,
+        "regional_shock_median_d": _DURATION,
+        "regional_shock_sigma": "[0, 3]",
+        "regional_shock_radius_km": "[1, 1000]",
+        "depot_outage_year": _NOT_NEGATIVE,
+        "depot_outage_median_d": _DURATION,
+        "depot_outage_sigma": "[0, 3]",
+        "supplier_stop_year": _NOT_NEGATIVE,
+        "supplier_stop_median_d": _DURATION,
+        "supplier_stop_sigma": "[0, 3]",
+        "supplier_stop_output": _SHARE,
+        "port_closure_year": _NOT_NEGATIVE,
+        "port_closure_median_d": _DURATION,
+        "port_closure_sigma": "[0, 3]",
+        "port_queue": _NOT_NEGATIVE,
+        "long_route_year": _NOT_NEGATIVE,
+        "long_route_median_d": _DURATION,
+        "long_route_sigma": "[0, 3]",
+        "long_route_lead_d": _NOT_NEGATIVE,
+        "long_route_freight": _AT_LEAST_ONE,
+        "material_shortage_year": _NOT_NEGATIVE,
+        "material_shortage_median_d": _DURATION,
+        "material_shortage_sigma": "[0, 3]",
+        "material_shortage_lead": _AT_LEAST_ONE,
+        "material_shortage_price": _AT_LEAST_ONE,
+        "platform_outage_year": _NOT_NEGATIVE,
+        "platform_outage_median_d": _DURATION,
+        "platform_outage_sigma": "[0, 3]",
+        "ransomware_year": _NOT_NEGATIVE,
+        "ransomware_median_d": _DURATION,
+        "ransomware_sigma": "[0, 3]",
+        "platform_cyber_year": _NOT_NEGATIVE,
+        "platform_cyber_median_d": _DURATION,
+        "platform_cyber_sigma": "[0, 3]",
+        "tampering_per_10k_orders": _NOT_NEGATIVE,
+        "tampering_found_d": "[1, 5000]",
+        "tampering_scrap": "[0, 1)",
     },
     "Reward": {"scale_eur": _POSITIVE, "team_weight": _SHARE},
+    "ScriptedEvent": {"day": "[0, 5000)", "duration_d": "[1, 5000]"},
+    "StressEvent": {"at": "[0, 1)", "day": "[0, 5000)", "duration_d": "[1, 5000]"},  # of `envs.scenarios.stress`
     "Actions": {
         "bid_markups": "(-1, inf)",
         "cover_d": _POSITIVE,
@@ -166,4 +207,6 @@ CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     "Material": {"unit": ("kg", "piece")},
     "Labour": {"dispatching": ("edd", "fifo", "spt", "atc")},
     "Market": {"payment": ("first_price", "second_price")},
+    "ScriptedEvent": {"kind": KINDS},
+    "StressEvent": {"kind": KINDS},
 }

@@ -8,6 +8,7 @@ import numpy as np
 
 from fabmesh.envs.network.customer_market import bom_quantity, estimate_costs
 from fabmesh.envs.network.demand import adoption
+from fabmesh.envs.network.disruptions import forget_disruptions
 from fabmesh.envs.network.goods import age_class, in_depot, on_hand
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
@@ -96,6 +97,7 @@ def clear(s: State) -> None:
                 depot.stock[a] = 0.0
             depot.value, depot.requested, depot.filled, depot.fill = 0.0, 0.0, 0.0, 1.0
             depot.orders, depot.on_order = 0, 0.0
+    forget_disruptions(s)
 
 
 @kernel
@@ -148,6 +150,7 @@ def draw_start(w: Tables, s: State) -> None:
                 order = s.supplier_order[d, m, 0]
                 order.placed = placed
                 order.arrives = max(placed + lead_time(w, s, d, m, placed), 1)
+                order.due = order.arrives
                 order.quantity = quantity
                 order.price = discounted_price(w, m, quantity)
                 order.landed = order.price

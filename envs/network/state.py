@@ -44,6 +44,8 @@ EVENT_NAMES = (
     "award_cost_eur", "award_least_cost_eur", "award_left_eur", "hub_month_rows",
     "paid_above_bid_eur", "platform_fees_eur", "royalties_eur",
     "surge_product_days", "surge_units", "life_shift_product_days",
+    "depot_outage_days", "regional_shocks", "supplier_stop_days", "port_closed_days", "long_route_days",
+    "material_shortage_days", "platform_outage_days", "files_locked_days", "tampered_days",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
@@ -53,6 +55,8 @@ EVENT_NAMES = (
     E_AWARD_COST, E_AWARD_LEAST, E_AWARD_LEFT, E_HUB_MONTH_ROWS,
     E_ABOVE_BID, E_PLATFORM_FEES, E_ROYALTIES,
     E_SURGE_DAYS, E_SURGE_UNITS, E_LIFE_SHIFT,
+    E_DEPOT_OUTAGE_DAYS, E_REGIONAL_SHOCKS, E_SUPPLIER_STOP_DAYS, E_PORT_CLOSED_DAYS, E_LONG_ROUTE_DAYS,
+    E_SCARCE_DAYS, E_PLATFORM_OUTAGE_DAYS, E_FILES_LOCKED_DAYS, E_TAMPERED_DAYS,
 ) = range(len(EVENT_NAMES))  # fmt: skip
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
 TENDER_EVENTS = ("tenders_posted", "tenders_served", "tender_days")  # after these, of each tender stream
@@ -92,6 +96,7 @@ HUB = np.dtype(
         ("labour_carry_h", _f8),  # hours put into a unit that was not finished
         ("late_units", _i4),
         ("open_units", _i4),
+        ("locked_until", _i4),  # first day on which its design files can be read again
     ],
     align=True,
 )
@@ -147,7 +152,33 @@ DEPOT_MATERIAL = np.dtype(
     align=True,
 )
 SUPPLIER_ORDER = np.dtype(
-    [("placed", _i4), ("arrives", _i4), ("quantity", _f8), ("price", _f8), ("landed", _f8)], align=True
+    [
+        ("placed", _i4),
+        ("arrives", _i4),
+        ("quantity", _f8),
+        ("price", _f8),
+        ("landed", _f8),
+        ("due", _i4),  # day it would arrive if no port were closed
+    ],
+    align=True,
+)
+DEPOT = np.dtype([("down_until", _i4)], align=True)  # first day it is up again; up if <= day
+SOURCE = np.dtype(
+    [
+        ("stopped_until", _i4),  # first day the supplier works again
+        ("output", _f8),  # share of its output that goes on while it is stopped
+        ("scarce_until", _i4),  # first day the material is not scarce any more
+    ],
+    align=True,
+)
+OUTSIDE = np.dtype(
+    [
+        ("platform_until", _i4),  # first day the platform awards again
+        ("port_from", _i4),  # day of the last closure
+        ("port_until", _i4),  # first day the port is open again
+        ("long_route_until", _i4),  # first day goods from overseas take the short way again
+    ],
+    align=True,
 )
 ORDER = np.dtype(
     [
@@ -209,6 +240,10 @@ class State(NamedTuple):
     flow: NDArray[np.float64]  # [b, hubs + depots, m, flows, 2] cumulative
     day_income: NDArray[np.float64]  # [b, n] revenue and transfers of the day
     surge: NDArray[np.float64]  # [b, p] x demand by the surge under way, 1 = none
+    depot: NDArray[np.void]  # [b, d]
+    source: NDArray[np.void]  # [b, m] the suppliers of a material
+    outside: NDArray[np.void]  # [b] platform, port and sea route
+    tampered_until: NDArray[np.int32]  # [b, p] day on which the wrong file of a product is found out
 
 
 class Scratch(NamedTuple):
@@ -246,6 +281,7 @@ class Scratch(NamedTuple):
     row_units: NDArray[np.float64]  # [t, r]
     winner: NDArray[np.int32]  # [t, h] hubs that won units of a lot
     terms: NDArray[np.float64]  # [t, h] their delivery and lateness to expect, EUR a unit
+    tampered: NDArray[np.int8]  # [t, r] made by a wrong file today
 
 
 def lot_capacity(scenario: Scenario, w: Tables) -> int:
@@ -287,6 +323,10 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         flow=np.zeros((b, hubs + depots, m, len(FLOW_NAMES), 2)),
         day_income=np.zeros((b, nodes)),
         surge=np.ones((b, p)),
+        depot=np.zeros((b, depots), DEPOT),
+        source=np.zeros((b, m), SOURCE),
+        outside=np.zeros(b, OUTSIDE),
+        tampered_until=np.zeros((b, p), np.int32),
     )
 
 
@@ -327,6 +367,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "row_units": ((r,), _f8),
         "winner": ((hubs,), _i4),
         "terms": ((hubs,), _f8),
+        "tampered": ((r,), _i1),
     }
     offsets = {}
     size = 0

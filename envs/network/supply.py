@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from fabmesh.envs.network.actions import DEPOT_LOT, DEPOT_TRIGGER, level
+from fabmesh.envs.network.disruptions import due_at_port, freight_factor, price_factor, through_port
 from fabmesh.envs.network.goods import in_depot
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
@@ -64,14 +65,16 @@ def place_order(w: Tables, s: State, d: int, m: int, quantity: float, day: int) 
     freight = w.par[0].freight_fixed + road_freight(
         w, w.par[0].supplier_km, quantity * w.mat[m].kg, quantity * w.mat[m].litres
     )
+    freight *= freight_factor(w, s, m)
     post(s, node, ORDER_COST, w.par[0].order_eur)
     post(s, node, SUPPLIER_FREIGHT, freight)
     s.events[E_SUPPLIER_ORDERS] += 1.0
     order = s.supplier_order[d, m, depot.orders]
     order.placed = day
-    order.arrives = day + lead_time(w, s, d, m, day)
+    order.due = due_at_port(w, s, m, day, lead_time(w, s, d, m, day))
+    order.arrives = through_port(w, s, order.due) if w.overseas[m] == 1 else order.due
     order.quantity = quantity
-    order.price = discounted_price(w, m, quantity)
+    order.price = discounted_price(w, m, quantity) * price_factor(w, s, m)
     order.landed = order.price + (freight + w.par[0].order_eur) / quantity
     depot.orders += 1
     depot.on_order += quantity
@@ -82,6 +85,8 @@ def depots_buy(w: Tables, s: State, action: np.ndarray) -> None:
     """All of stage 5. Position = stock + on order; below the trigger, order up to trigger + lot."""
     day = s.clock[0].day
     for d in range(s.depot_mat.shape[0]):
+        if s.depot[d].down_until > day:
+            continue
         for m in range(len(w.mat)):
             trigger = level(action, d, w.depot_slot[DEPOT_TRIGGER], w.depot_fixed[DEPOT_TRIGGER], m)
             if trigger == 0:

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.errors import ScenarioError
+from fabmesh.envs.network.geography import great_circle_km
+from fabmesh.envs.network.hazards import build_hazards
 from fabmesh.envs.network.recorded import RECORDED, RecordedOrders
 from fabmesh.envs.network.rng import mix, name_key
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, BomLine, Scenario, Stage
@@ -27,7 +29,6 @@ INBOUND_DAYS = 4  # ring of days under way to a hub: at most 3 ahead
 HORIZON = 16  # days ahead that available-to-promise looks
 CATALOGUE, CUSTOM, TENDER = 0, 1, 2
 DISPATCHING = ("edd", "fifo", "spt", "atc")
-EARTH_KM = 6371.0088
 
 _f8, _i4, _i2, _u8 = np.float64, np.int32, np.int16, np.uint64
 
@@ -94,6 +95,16 @@ PARAMETERS = np.dtype(
         ("adoption_ramp_d", _i4),
         ("adoption_day", _i4),
         ("recorded_season", _i4),  # working day of the year of day 0 of recorded orders, -1 = drawn
+        ("stop_output_low", _f8),  # share of its output that a stopped supplier still makes
+        ("stop_output_high", _f8),
+        ("port_queue", _f8),  # days of queue after a day of closure
+        ("route_lead_d", _i4),
+        ("route_freight", _f8),  # x
+        ("shortage_lead", _f8),  # x
+        ("shortage_price", _f8),  # x
+        ("tampering_low_d", _i4),
+        ("tampering_high_d", _i4),
+        ("tampering_scrap", _f8),  # share of what is made by a wrong file
     ],
     align=True,
 )
@@ -227,12 +238,13 @@ class Tables(NamedTuple):
     recorded: NDArray[np.void]  # [lines] RECORDED orders by day; none: the synthetic streams are drawn
     recorded_day: NDArray[np.int32]  # [days + 1] first line of each day
 
-
-def great_circle_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
-    """Great-circle distance by the haversine formula, km."""
-    a, b = math.radians(lat1), math.radians(lat2)
-    h = math.sin((b - a) / 2) ** 2 + math.cos(a) * math.cos(b) * math.sin(math.radians(lon2 - lon1) / 2) ** 2
-    return 2 * EARTH_KM * math.asin(math.sqrt(h))
+    depot_levels: NDArray[np.int32]  # [columns] levels of every column of a depot's action
+    hazard: NDArray[np.void]  # [n] what can go wrong of itself, see `hazards.HAZARD`
+    script: NDArray[np.void]  # [n] what goes wrong on a given day, see `hazards.SCRIPT`
+    region_hub: NDArray[np.int8]  # [regions, h] a shock in the region closes the hub
+    overseas: NDArray[np.int8]  # [m] comes through the port
+    possible: NDArray[np.int8]  # [kinds of disruption] can happen
+    shown: NDArray[np.int8]  # [kinds of disruption] agents have flags for it
 
 
 def unit_price(
@@ -360,6 +372,9 @@ def build_tables(
         [[int(mix(np.uint64(name_key(t.name)) ^ r["key"])) for r in row] for t in scenario.towns], np.uint64
     )
 
+    orders_d = demand[:, : len(products)].sum(axis=0) / row["per_stop"][: len(products)]
+    hazards = build_hazards(scenario, [places[int(i)] for i in hub_town], orders_d)
+
     def keys(names: list[str]) -> NDArray[np.uint64]:
         return np.array([name_key(n) for n in names], np.uint64)
 
@@ -408,6 +423,8 @@ def build_tables(
         depot_key=keys([d.name for d in scenario.depots]),
         recorded=np.zeros(0, RECORDED) if orders is None else orders.lines.copy(),
         recorded_day=np.zeros(0, np.int32) if orders is None else orders.day_starts(),
+        depot_levels=np.array(depot_slots[2], np.int32),
+        **hazards._asdict(),
     )
     for array in tables:
         array.flags.writeable = False
@@ -602,6 +619,16 @@ def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, r
         "adoption_from": s.demand.adoption_from,
         "adoption_ramp_d": s.demand.adoption_ramp_d,
         "adoption_day": s.demand.adoption_day,
+        "stop_output_low": s.disruptions.supplier_stop_output[0],
+        "stop_output_high": s.disruptions.supplier_stop_output[1],
+        "port_queue": s.disruptions.port_queue,
+        "route_lead_d": s.disruptions.long_route_lead_d,
+        "route_freight": s.disruptions.long_route_freight,
+        "shortage_lead": s.disruptions.material_shortage_lead,
+        "shortage_price": s.disruptions.material_shortage_price,
+        "tampering_low_d": s.disruptions.tampering_found_d[0],
+        "tampering_high_d": s.disruptions.tampering_found_d[1],
+        "tampering_scrap": s.disruptions.tampering_scrap,
     }
     for key, value in values.items():
         par[key] = value

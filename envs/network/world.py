@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from fabmesh.envs.network.customer_market import announce_again
 from fabmesh.envs.network.demand import adoption, demand_shape, life_factor, surge_factor
+from fabmesh.envs.network.disruptions import close_hub, disrupt
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post, tender_event
 from fabmesh.envs.network.rng import (
@@ -165,10 +165,7 @@ def outages(w: Tables, s: State, day: int) -> None:
             z = normal(key, combine(w.hub_key[h], _FOURTH))
             duration = math.ceil(math.exp(w.par[0].outage_mu + w.par[0].outage_sigma * z))
             duration = min(max(duration, 1), w.par[0].outage_max_d)
-            was_up = s.hub[h].down_until <= day
-            s.hub[h].down_until = max(s.hub[h].down_until, day + duration)
-            if was_up:
-                announce_again(w, s, h, day)
+            close_hub(w, s, h, day, duration)
         if s.hub[h].down_until > day:
             s.events[E_OUTAGE_DAYS] += 1.0
 
@@ -315,6 +312,7 @@ def news(w: Tables, s: State, counted: bool) -> None:
     day = s.clock[0].day
     announce_revisions(w, s, day, counted)
     if counted:
+        disrupt(w, s, day)
         outages(w, s, day)
     if w.par[0].shaped == 1:
         shape_demand(w, s, day, counted)

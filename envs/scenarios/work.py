@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fabmesh.envs.network.geography import EARTH_KM
 from fabmesh.envs.network.scenario import (
     WORKING_DAYS_PER_YEAR,
     BomLine,
@@ -18,7 +19,6 @@ from fabmesh.envs.network.scenario import (
     Stage,
     TenderStream,
 )
-from fabmesh.envs.network.tables import EARTH_KM
 
 Floats = NDArray[np.float64]
 

@@ -1,0 +1,675 @@
+"""Disruptions (model §8): when they begin and end, what they do, what agents are told, and the laws they keep.
+
+References are slow and plain, written from docs/model.md and not from the kernels.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fabmesh
+from fabmesh.envs.errors import ScenarioError
+from fabmesh.envs.network.customer_market import customer_market
+from fabmesh.envs.network.disruptions import close_port
+from fabmesh.envs.network.geography import great_circle_km
+from fabmesh.envs.network.hazards import KINDS, STRIKES, flag_blocks
+from fabmesh.envs.network.loading import load_scenario, scenario_path, validate
+from fabmesh.envs.network.production import hubs_work
+from fabmesh.envs.network.rng import (
+    STREAM_DISRUPTION,
+    STREAM_OUTAGE,
+    STREAM_SCRAP,
+    combine,
+    day_key,
+    name_key,
+    normal,
+    uniform,
+)
+from fabmesh.envs.network.scenario import Disruptions, ScriptedEvent
+from fabmesh.envs.network.state import FLOW_NAMES
+from fabmesh.envs.network.supply import discounted_price, lead_time, place_order
+from fabmesh.envs.testing import check_laws, check_scenario, random_actions
+from fabmesh.envs.vector import HubNetworkVector
+
+POCKET = load_scenario("pocket")
+ROTTERDAM = load_scenario("rotterdam")
+CALM = replace(POCKET, disruptions=Disruptions(scale=0.0))
+OFTEN = Disruptions(
+    hub_outage_year=3.0, regional_shock_year=3.0, regional_shock_radius_km=15.0, depot_outage_year=12.0,
+    supplier_stop_year=6.0, supplier_stop_median_d=8.0, port_closure_year=6.0, port_closure_median_d=5.0,
+    long_route_year=5.0, long_route_median_d=12.0, material_shortage_year=6.0, material_shortage_median_d=8.0,
+    platform_outage_year=40.0, platform_outage_median_d=0.8, ransomware_year=6.0, platform_cyber_year=6.0,
+    tampering_per_10k_orders=30.0,
+)  # fmt: skip
+TROUBLED = replace(POCKET, disruptions=OFTEN)
+TARGETS = {"hub": "Dordrecht", "town": "Delft", "depot": "Ridderkerk", "material": "lamp_kit", "product": "P02"}
+# the smallest change of the calm scenario that lets each kind happen
+RATES = {
+    kind: "tampering_per_10k_orders" if kind == "tampering" else f"{kind}_year" for kind in KINDS if kind in STRIKES
+}
+
+
+def scripted(*events, scenario=CALM):
+    """The scenario with events (kind, day, duration) on their usual targets."""
+    made = tuple(
+        ScriptedEvent(kind, day, duration, TARGETS[STRIKES[kind]] if STRIKES[kind] else None)
+        for kind, day, duration in events
+    )
+    return replace(scenario, disruptions=replace(scenario.disruptions, scripted=made))
+
+
+def played(scenario, days=None, seed=5, copies=2):
+    """A batch after some days of random legal actions."""
+    batch = HubNetworkVector(scenario, num_envs=copies, autoreset=False)
+    _, info = batch.reset(seed=seed)
+    rng = np.random.default_rng(seed)
+    for _ in range(days or scenario.episode_d):
+        info = batch.step(random_actions(batch, info["action_mask"], rng))[4]
+    return batch
+
+
+def pair(key, number):
+    """Key of a name and a number, unsigned as the generator takes it."""
+    return np.uint64(combine(key, np.uint64(number)))
+
+
+def event(batch, name):
+    return batch.events[:, batch.event_names.index(name)]
+
+
+# --- when they begin and end
+
+
+def reference_tape(scenario, seed):
+    """Until which day each thing is struck, as known on each day: (kind, name) -> list of days."""
+    d, days = scenario.disruptions, scenario.episode_d
+    towns = {town.name: (town.latitude, town.longitude) for town in scenario.towns}
+    places = {hub.town: towns[hub.town] for hub in scenario.hubs}
+    things = {
+        "depot_outage": [x.name for x in scenario.depots],
+        "supplier_stop": [x.name for x in scenario.materials],
+        "material_shortage": [x.name for x in scenario.materials],
+        "ransomware": [x.town for x in scenario.hubs],
+        "tampering": [x.name for x in scenario.products],
+    }
+    demand = {
+        p.name: sum(t.population for t in scenario.towns) / 1000 * p.units_per_1000_year / p.units_per_order
+        for p in scenario.products
+    }
+    until = {("hub", name): 0 for name in places}
+    until |= {(kind, name): 0 for kind in KINDS[2:] for name in things.get(kind, [""])}
+    cell = d.regional_shock_radius_km / 2
+    degrees = math.degrees(cell / 6371.0088)
+    cells = []  # of the whole region, most of them near no hub
+    for row in range(math.floor(50 / degrees), math.floor(54 / degrees)):
+        north = (row + 0.5) * degrees
+        width = degrees / math.cos(math.radians(north))
+        for column in range(math.floor(2 / width), math.floor(7 / width)):
+            east = (column + 0.5) * width
+            near = [n for n, p in places.items() if great_circle_km(north, east, *p) <= d.regional_shock_radius_km]
+            if near:
+                cells.append((f"{row}/{column}", near))
+    tape = []
+
+    def key_of(kind, name):
+        return np.uint64(name_key(kind, name))
+
+    def length(kind, name, key):
+        own = key_of(kind, name)
+        if kind == "tampering":
+            low, high = d.tampering_found_d
+            return low + math.floor(uniform(key, pair(own, 1)) * (high - low + 1))
+        median, sigma = getattr(d, f"{kind}_median_d"), getattr(d, f"{kind}_sigma")
+        drawn = median * math.exp(sigma * normal(key, pair(own, 1)))
+        if kind == "platform_outage":
+            return math.floor(drawn + uniform(key, pair(own, 2)))
+        return max(math.ceil(drawn), 1)
+
+    def begins(kind, name, key, per_year):
+        return uniform(key, key_of(kind, name)) < d.scale * per_year / 250
+
+    for day in range(days):
+        key = np.uint64(day_key(np.uint64(seed), STREAM_DISRUPTION, day))
+        for name, near in cells:
+            if begins("regional_shock", name, key, d.regional_shock_year / (4 * math.pi)):
+                for hub in near:
+                    until["hub", hub] = max(until["hub", hub], day + length("regional_shock", name, key))
+        for kind in KINDS[2:]:
+            for name in things.get(kind, [""]):
+                if kind == "tampering":
+                    per_year = d.tampering_per_10k_orders / 1e4 * demand[name] * scenario.demand.catalogue_level
+                else:
+                    per_year = getattr(d, f"{kind}_year")
+                if begins(kind, name, key, per_year):
+                    until[kind, name] = max(until[kind, name], day + length(kind, name, key))
+        for hub in places:
+            if until["platform_cyber", ""] > day:
+                until["ransomware", hub] = max(until["ransomware", hub], until["platform_cyber", ""])
+            hub_key, outage_key = np.uint64(name_key(hub)), np.uint64(day_key(np.uint64(seed), STREAM_OUTAGE, day))
+            if uniform(outage_key, hub_key) < d.scale * d.hub_outage_year / 250:
+                z = normal(outage_key, pair(hub_key, 4))
+                lasts = math.ceil(d.hub_outage_median_d * math.exp(d.hub_outage_sigma * z))
+                until["hub", hub] = max(until["hub", hub], day + min(max(lasts, 1), d.hub_outage_max_d))
+        tape.append(dict(until))
+    return tape
+
+
+@pytest.mark.parametrize("base", [POCKET, ROTTERDAM], ids=["pocket", "rotterdam"])
+def test_disruptions_begin_and_end_as_the_reference_says(base):
+    scenario = replace(base, disruptions=OFTEN, episode_d=60)
+    counted = {
+        "hub_outage": "outage_days", "depot_outage": "depot_outage_days", "supplier_stop": "supplier_stop_days",
+        "port_closure": "port_closed_days", "long_route": "long_route_days", "ransomware": "files_locked_days",
+        "material_shortage": "material_shortage_days", "platform_outage": "platform_outage_days",
+        "tampering": "tampered_days",
+    }  # fmt: skip
+    seen = dict.fromkeys(counted, 0)
+    for seed in (17, 18, 19):
+        for kind, days in days_as_in_the_reference(scenario, seed, counted).items():
+            seen[kind] += days
+    assert all(days > 0 for days in seen.values()), seen
+
+
+def days_as_in_the_reference(scenario, seed, counted):
+    """Plays a world, compares every day with the tape, and returns the days each kind was on."""
+    tape = reference_tape(scenario, seed)
+    batch = HubNetworkVector(scenario, num_envs=1, autoreset=False)
+    batch.reset(seed=[seed])
+    nothing = {role: np.zeros(space.shape, int) for role, space in batch.action_space.items()}
+    a = batch.arrays
+    seen = dict.fromkeys(counted, 0)
+    for day, until in enumerate(tape):
+        struck = {
+            "hub": (a.hub["down_until"][0], [h.town for h in scenario.hubs]),
+            "ransomware": (a.hub["locked_until"][0], [h.town for h in scenario.hubs]),
+            "depot_outage": (a.depot["down_until"][0], [x.name for x in scenario.depots]),
+            "supplier_stop": (a.source["stopped_until"][0], [m.name for m in scenario.materials]),
+            "material_shortage": (a.source["scarce_until"][0], [m.name for m in scenario.materials]),
+            "tampering": (a.tampered_until[0], [p.name for p in scenario.products]),
+            "port_closure": (a.outside["port_until"], [""]),
+            "long_route": (a.outside["long_route_until"], [""]),
+            "platform_outage": (a.outside["platform_until"], [""]),
+        }
+        for kind, (values, names) in struck.items():
+            expected = [until[kind, name] for name in names]
+            assert values.tolist() == expected, (day, kind)
+            seen[kind if kind != "hub" else "hub_outage"] += sum(value > day for value in expected)
+        batch.step(nothing)
+    for kind, name in counted.items():
+        assert event(batch, name)[0] == seen[kind], kind
+    return seen
+
+
+def test_a_shock_closes_neighbours_together_and_a_further_hub_changes_nothing_for_the_others():
+    shocks = Disruptions(hub_outage_year=0.0, regional_shock_year=10.0)
+    many = replace(ROTTERDAM, disruptions=shocks, episode_d=100)
+    fewer = replace(many, hubs=many.hubs[:3])
+    tapes = {}
+    for name, scenario in (("many", many), ("fewer", fewer)):
+        batch = HubNetworkVector(scenario, num_envs=20, autoreset=False)
+        batch.reset(seed=1)
+        nothing = {role: np.zeros(space.shape, int) for role, space in batch.action_space.items()}
+        days = []
+        for day in range(scenario.episode_d):
+            days.append(batch.arrays.hub["down_until"] > day)
+            batch.step(nothing)
+        tapes[name] = np.array(days)
+    assert (tapes["many"][..., :3] == tapes["fewer"]).all()
+    down = tapes["many"].reshape(-1, 4).astype(float)
+    rotterdam, the_hague, delft, dordrecht = np.corrcoef(down.T)
+    assert rotterdam[2] > 0.6 < the_hague[2]  # Delft lies between them, 12 and 9 km away
+    assert 0.0 < the_hague[3] < delft[3] < rotterdam[3]  # Dordrecht: 39, 31 and 18 km away
+    assert dordrecht[3] == 1.0
+    # a hub is struck about `regional_shock_year` times a year: begins in 20 x 100 days, 80 expected, sd 9
+    begins = (tapes["many"][1:] & ~tapes["many"][:-1]).sum(axis=(0, 1))
+    assert ((begins > 35) & (begins < 110)).all()  # fewer where one comes while the hub is down
+
+
+def test_a_part_of_a_day_without_the_platform_falls_on_the_auction_with_so_much_probability():
+    d = Disruptions(hub_outage_year=0.0, platform_outage_year=25.0)
+    batch = played(replace(POCKET, disruptions=d), copies=200)
+    expected = 200 * 60 * 25 / 250 * 0.25 * math.exp(0.9**2 / 2)  # of rate x mean of the lognormal
+    assert event(batch, "platform_outage_days").sum() == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_scripted_event_lasts_its_days_in_every_world(kind):
+    scenario = scripted((kind, 10, 7))
+    batch = HubNetworkVector(scenario, num_envs=2, autoreset=False)
+    batch.reset(seed=3)
+    a = batch.arrays
+    nothing = {role: np.zeros(space.shape, int) for role, space in batch.action_space.items()}
+    things = {
+        "hub_outage": lambda: a.hub["down_until"][:, 1], "regional_shock": lambda: a.hub["down_until"][:, 0],
+        "depot_outage": lambda: a.depot["down_until"][:, 0], "port_closure": lambda: a.outside["port_until"],
+        "supplier_stop": lambda: a.source["stopped_until"][:, 2], "long_route": lambda: a.outside["long_route_until"],
+        "material_shortage": lambda: a.source["scarce_until"][:, 2],
+        "platform_outage": lambda: a.outside["platform_until"], "ransomware": lambda: a.hub["locked_until"][:, 1],
+        "platform_cyber": lambda: a.hub["locked_until"].max(axis=1), "tampering": lambda: a.tampered_until[:, 0],
+    }  # fmt: skip
+    for day in range(25):
+        struck = things[kind]() > day
+        assert struck.tolist() == [10 <= day < 17] * 2, day
+        batch.step(nothing)
+
+
+# --- what they do: suppliers
+
+
+def reference_order(scenario, m, day, state, usual_lead, quantity):
+    """Day on which an order placed today arrives, its price a unit and its freight, EUR."""
+    d, material = scenario.disruptions, scenario.materials[m]
+    lead = usual_lead
+    if state["scarce"] > day:
+        lead = math.ceil(lead * d.material_shortage_lead)
+    if state["stopped"] > day:
+        lead += math.ceil((state["stopped"] - day) * (1 - state["output"]))
+    by_sea = material.overseas and state["route"] > day
+    if by_sea:
+        lead += d.long_route_lead_d
+    arrives = day + lead
+    if material.overseas:
+        arrives = leaves_port(arrives, state["port_from"], state["port_until"], d.port_queue)
+    freight = scenario.freight
+    weight = max(material.kg, freight.kg_per_litre * material.litres) * quantity
+    cost = freight.fixed_eur + freight.rate_eur_tkm * scenario.supply.distance_km * weight / 1000
+    cost *= d.long_route_freight if by_sea else 1.0
+    return arrives, d.material_shortage_price if state["scarce"] > day else 1.0, cost
+
+
+def leaves_port(due, closed, opens, queue):
+    """First day by which a first in, first out queue, worked off evenly once the port is open, has come to `due`."""
+    if due < closed or queue == 0:
+        return due if due < closed else max(due, opens)
+    day = due
+    while True:
+        worked_off = max(day - opens, 0) * (1 + queue) / queue  # days of arrivals
+        if day >= opens and worked_off >= due - closed - 1e-9:
+            return day
+        day += 1
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_supplier_orders_are_as_late_and_dear_as_the_reference_says(seed):
+    pick = random.Random(seed)
+    d = replace(CALM.disruptions, port_queue=pick.choice([0.0, 0.5, 2.0]))
+    scenario = replace(CALM, disruptions=d)
+    batch = HubNetworkVector(scenario, num_envs=1)
+    batch.reset(seed=[seed])
+    w, s, a = batch._handles[0], batch._handles[1][0], batch.arrays
+    day = pick.randrange(40)
+    a.clock["day"] = day
+    closed = day - pick.randrange(30)
+    for m in range(len(scenario.materials)):
+        state = {
+            "scarce": day + pick.randrange(-5, 10), "stopped": day + pick.randrange(-5, 40),
+            "output": pick.uniform(0, 0.3), "route": day + pick.randrange(-5, 10),
+            "port_from": closed, "port_until": closed + pick.randrange(40),
+        }  # fmt: skip
+        a.source["scarce_until"][0, m], a.source["stopped_until"][0, m] = state["scarce"], state["stopped"]
+        a.source["output"][0, m], a.outside["long_route_until"] = state["output"], state["route"]
+        a.outside["port_from"], a.outside["port_until"] = closed, state["port_until"]
+        a.depot_mat["orders"][0, 0, m] = 0
+        before = batch.ledger[0, len(scenario.hubs), batch.ledger_lines.index("supplier_freight")]
+        quantity = 3.0 * scenario.materials[m].pack
+        place_order(w, s, 0, m, quantity, day)
+        order = a.supplier_order[0, 0, m, 0]
+        freight = batch.ledger[0, len(scenario.hubs), batch.ledger_lines.index("supplier_freight")] - before
+        usual = lead_time(w, s, 0, m, day)
+        arrives, dearer, cost = reference_order(scenario, m, day, state, usual, quantity)
+        assert order["arrives"] == arrives
+        assert order["price"] == pytest.approx(dearer * discounted_price(w, m, quantity))
+        assert freight == pytest.approx(cost)
+
+
+def test_a_port_that_closes_holds_what_is_under_way_and_the_queue_is_first_in_first_out():
+    batch = HubNetworkVector(CALM, num_envs=1)
+    batch.reset(seed=[1])
+    a, day, opens = batch.arrays, 4, 16
+    kit = next(m for m, material in enumerate(CALM.materials) if material.overseas)
+    a.clock["day"] = day
+    dues = [5, 6, 9, 15, 16, 20, 22, 23, 40]
+    for m in range(len(CALM.materials)):
+        a.depot_mat["orders"][0, 0, m] = len(dues)
+        a.supplier_order["due"][0, 0, m, : len(dues)] = dues
+        a.supplier_order["arrives"][0, 0, m, : len(dues)] = dues
+    close_port(batch._handles[0], batch._handles[1][0], day, opens)
+    held = a.supplier_order["arrives"][0, 0, kit, : len(dues)].tolist()
+    assert held == [leaves_port(due, day, opens, CALM.disruptions.port_queue) for due in dues]
+    assert held == sorted(held)
+    assert held[0] >= opens
+    assert held[-1] == dues[-1]  # after 1.5 times the closure there is no queue
+    others = np.delete(a.supplier_order["arrives"][0, 0, :, : len(dues)], kit, axis=0)
+    assert (others == dues).all()
+
+
+# --- what they do: hubs, files, platform
+
+
+def work_of_a_day(files_locked=0, tampered=0, row=0, units=40):
+    """Units finished and scrapped of a day's work on one order in a shop with everything."""
+    machines = {t.name: 40 for t in CALM.technologies}
+    scenario = replace(
+        CALM,
+        technologies=tuple(replace(t, scrap=0.05) for t in CALM.technologies),
+        hubs=tuple(replace(h, machines=machines, technicians=60) for h in CALM.hubs),
+    )
+    batch = HubNetworkVector(scenario, num_envs=1)
+    batch.reset(seed=[21])
+    a = batch.arrays
+    a.hub_mat["sealed"][0, :, :, 0], a.hub_mat["value"][0] = 1e5, 1e5
+    order = a.order[0, 0, 0]
+    a.hub["orders"][0, 0] = 1
+    for name, value in {
+        "row": row,
+        "units": units,
+        "todo": [units, 0, 0],
+        "open": units,
+        "due": 5,
+        "price": 50,
+    }.items():
+        order[name] = value
+    a.hub["locked_until"][0, 0], a.tampered_until[0, 0] = files_locked, tampered
+    w, s, x = batch._handles[0], batch._handles[1][0], batch._handles[2][0]
+    hubs_work(w, s, x, np.zeros(batch.action_space["hub"].shape, np.int32)[0])
+    return int(order["ready"]), int(event(batch, "units_scrapped")[0])
+
+
+def test_locked_files_stop_catalogue_products_and_nothing_else():
+    custom = len(CALM.products)
+    assert work_of_a_day() == work_of_a_day(files_locked=0)
+    assert work_of_a_day(files_locked=1) == (0, 0)
+    assert work_of_a_day(files_locked=1, row=custom) == work_of_a_day(row=custom)
+    assert work_of_a_day(row=custom)[0] > 0
+
+
+def test_a_wrong_file_makes_scrap_at_the_binomial_quantile_of_the_day():
+    good, scrapped = work_of_a_day(tampered=1)
+    rate = 1 - (1 - 0.05) * (1 - CALM.disruptions.tampering_scrap)
+    u = uniform(
+        pair(np.uint64(day_key(np.uint64(21), STREAM_SCRAP, 0)), name_key(CALM.hubs[0].town)),
+        np.uint64(name_key(CALM.products[0].name)),
+    )
+    below, k = 0.0, -1
+    while below < u:
+        k += 1
+        below += math.comb(40, k) * rate**k * (1 - rate) ** (40 - k)
+    assert scrapped == k
+    assert good + scrapped == 40
+    assert scrapped > 2 * work_of_a_day()[1]
+    assert work_of_a_day(tampered=1, row=len(CALM.products)) == work_of_a_day(row=len(CALM.products))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_without_the_platform_hubs_serve_their_own_town_on_their_last_bid(seed):
+    """As if every hub reached its own town only and nobody bid on tenders: what the market is tested against."""
+    pick = random.Random(seed)
+    near = replace(CALM, market=replace(CALM.market, reach_km=1e-6))
+    actions, outcomes = None, []
+    for scenario, down in ((CALM, True), (near, False)):
+        batch = HubNetworkVector(scenario, num_envs=1)
+        batch.reset(seed=[seed])
+        a = batch.arrays
+        spec = batch.spec["hub"]
+        if actions is None:
+            actions = np.zeros(batch.action_space["hub"].shape, np.int32)
+            bids = [[pick.randrange(6) for _ in CALM.technologies] for _ in CALM.hubs]
+            actions[0, :, spec.component("tender")] = 3
+        if down:
+            a.outside["platform_until"] = 1
+            a.hub_tech["bid"][0] = bids  # of yesterday
+            actions[0, :, spec.component("bid")] = pick.randrange(6)  # which do not count
+        else:
+            actions[0, :, spec.component("bid")] = bids
+            a.clock["tenders"] = 0
+        lots = {int(lot["key"]): int(lot["town"]) for lot in a.lot[0, : a.clock["lots"][0]]}
+        customer_market(batch._handles[0], batch._handles[1][0], batch._handles[2][0], actions[0])
+        awards = []
+        for h in range(len(CALM.hubs)):
+            for order in a.order[0, h, : a.hub["orders"][0, h]]:
+                assert lots[int(order["key"])] == CALM.towns.index(
+                    next(t for t in CALM.towns if t.name == CALM.hubs[h].town)
+                )
+                awards.append((h, int(order["key"]), int(order["units"]), float(order["bid"])))
+        outcomes.append(awards)
+    assert outcomes[0] == outcomes[1]
+
+
+def test_the_markets_without_a_platform_are_worth_looking_at():
+    scenario = scripted(("platform_outage", 5, 10))
+    batch = HubNetworkVector(scenario, num_envs=8, autoreset=False)
+    batch.reset(seed=0)
+    spec = batch.spec["hub"]
+    actions = {role: np.zeros(space.shape, int) for role, space in batch.action_space.items()}
+    actions["hub"][..., spec.component("bid")] = 2
+    actions["hub"][..., spec.component("cover")] = 4
+    delivered = []
+    for _ in range(16):
+        info = batch.step(actions)[4]
+        delivered.append(event(batch, "units_delivered").sum())
+        down = 5 <= batch.day[0] < 15
+        masks = info["action_mask"]["hub"]
+        nvec = batch.spec["hub"].nvec
+        offsets = np.cumsum(nvec) - nvec
+        bids = [offsets[j] + n for j in range(*spec.component("bid").indices(len(nvec))) for n in range(1, nvec[j])]
+        assert (masks[..., bids] == 0).all() == down
+    assert delivered[14] > delivered[6] > 0  # own towns are served
+
+
+def test_a_closed_depot_does_nothing_and_its_stock_ages():
+    scenario = scripted(("depot_outage", 8, 12))
+    batch = HubNetworkVector(scenario, num_envs=4, autoreset=False)
+    _, info = batch.reset(seed=2)
+    rng = np.random.default_rng(0)
+    node = len(scenario.hubs)
+    lines = [batch.ledger_lines.index(name) for name in ("order_cost", "supplier_freight", "transfers")]
+    shipped, received = FLOW_NAMES.index("shipped"), FLOW_NAMES.index("received")
+    got, retail = [], []
+    for day in range(30):
+        closed = 8 <= day < 20
+        before = batch.ledger[:, node, lines].copy(), batch.arrays.flow[:, node, :, shipped].copy()
+        rate = batch.arrays.depot_mat["request_rate"].copy()
+        masks = info["action_mask"]["depot"]
+        assert (masks.sum(axis=-1) == (len(batch.spec["depot"].nvec) if closed else masks.shape[-1])).all()
+        reckless = {r: rng.integers(0, s.nvec, s.shape) for r, s in batch.action_space.items()}
+        bought = event(batch, "retail_eur").sum()
+        info = batch.step(reckless)[4]
+        after = batch.ledger[:, node, lines], batch.arrays.flow[:, node, :, shipped]
+        if closed:
+            assert all((x == y).all() for x, y in zip(before, after, strict=True))
+            assert (batch.arrays.depot_mat["request_rate"] == rate).all()
+        got.append(batch.arrays.flow[:, node, :, received, 0].sum())
+        retail.append(event(batch, "retail_eur").sum() - bought)
+        check_laws(batch)
+    assert got[19] > got[8]  # what is under way arrives
+    assert np.mean(retail[9:20]) > np.mean(retail[:8])  # hubs turn to retail
+
+
+# --- laws, and what nobody can change
+
+
+@settings(max_examples=15)
+@given(
+    seed=st.integers(0, 2**48),
+    disruptions=st.fixed_dictionaries(
+        {
+            "scale": st.sampled_from([0.3, 1.0, 4.0]),
+            "port_queue": st.sampled_from([0.0, 0.5, 3.0]),
+            "tampering_scrap": st.sampled_from([0.0, 0.9]),
+            "regional_shock_radius_km": st.sampled_from([1.0, 40.0]),
+            "supplier_stop_output": st.sampled_from([(0.0, 0.0), (0.0, 1.0)]),
+            "platform_outage_median_d": st.sampled_from([0.1, 5.0]),
+            "material_shortage_lead": st.sampled_from([1.0, 3.0]),
+        }
+    ),
+    base=st.sampled_from(["pocket", "rotterdam"]),
+)
+def test_laws_hold_whatever_goes_wrong(seed, disruptions, base):
+    """Reckless actions: closed depots and hubs do nothing, nothing arrives early, and what comes is exogenous."""
+    scenario = replace(load_scenario(base), disruptions=replace(OFTEN, **disruptions), episode_d=50)
+    batch = HubNetworkVector(scenario, num_envs=2, autoreset=False)
+    _, info = batch.reset(seed=[seed, seed])
+    rng = np.random.default_rng(seed % 2**32)
+    a = batch.arrays
+    lines = ("order_cost", "supplier_freight", "machine", "labour", "revenue", "transfers")
+    idle = [batch.ledger_lines.index(name) for name in lines]
+    gone = [FLOW_NAMES.index(name) for name in ("used", "scrapped", "shipped")]
+    exogenous = ("units_ordered", "outage_days", "regional_shocks", "depot_outage_days", "supplier_stop_days",
+                 "port_closed_days", "long_route_days", "material_shortage_days", "platform_outage_days",
+                 "files_locked_days", "tampered_days")  # fmt: skip
+    for day in range(scenario.episode_d):
+        check_laws(batch)
+        for name in exogenous:
+            assert len(set(event(batch, name))) == 1, name
+        orders = a.supplier_order[np.arange(a.supplier_order.shape[-1]) < a.depot_mat["orders"][..., None]]
+        assert (orders["arrives"] > day).all()
+        assert (orders["arrives"] >= orders["due"]).all()
+        assert (orders["arrives"] > orders["placed"]).all()
+        down = np.concatenate([a.hub["down_until"], a.depot["down_until"]], axis=1) > day
+        books, flow = batch.ledger[:, :-1][down], a.flow[down]
+        actions = random_actions(batch, info["action_mask"], rng)
+        for role in batch.roles:
+            actions[role][1] = rng.integers(0, batch.action_space[role].nvec, batch.action_space[role].shape)[1]
+        info = batch.step(actions)[4]
+        assert np.isfinite(info["cost"]).all()
+        assert (batch.ledger[:, :-1][down][:, idle] == books[:, idle]).all()
+        assert (a.flow[down][:, :, gone] == flow[:, :, gone]).all()
+
+
+@pytest.mark.parametrize("base", [POCKET, ROTTERDAM], ids=["pocket", "rotterdam"])
+def test_promises_of_the_environment_hold_with_all_of_it_on(base):
+    """Spaces, masks, laws and the same bits alone and in a batch."""
+    assert check_scenario(replace(base, disruptions=OFTEN), seed=3)
+
+
+def test_threads_change_nothing():
+    outcomes = []
+    for threads in (1, 2):
+        batch = HubNetworkVector(TROUBLED, num_envs=6, threads=threads)
+        _, info = batch.reset(seed=4)
+        rng = np.random.default_rng(1)
+        for _ in range(70):  # beyond the end of the first episode
+            observed, *_, info = batch.step(random_actions(batch, info["action_mask"], rng))
+        outcomes.append([observed["hub"].copy(), info["action_mask"]["depot"].copy(), batch.ledger.copy()])
+        batch.close()
+    assert all((one == other).all() for one, other in zip(*outcomes, strict=True))
+
+
+# --- on and off, and what each does to the network
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_each_kind_is_off_by_default_and_moves_its_count_when_on(kind):
+    """The measure of every mechanism is the days it has disturbed; see agents/evaluation/measures.py."""
+    name = {
+        "regional_shock": "regional_shocks", "port_closure": "port_closed_days", "platform_cyber": "files_locked_days",
+        "ransomware": "files_locked_days", "tampering": "tampered_days",
+    }.get(kind, f"{kind}_days")  # fmt: skip
+    assert event(played(POCKET), name).sum() == 0
+    on = replace(POCKET.disruptions, **{RATES[kind]: 300.0 if kind == "tampering" else 20.0})
+    assert event(played(replace(POCKET, disruptions=on)), name).sum() > 0
+
+
+def test_the_shipped_catalogue_file_switches_everything_on_at_the_rates_of_the_facts(tmp_path: Path):
+    folder = scenario_path("rotterdam").parent
+    path = tmp_path / "troubled.yaml"
+    path.write_text(f"include: [{folder}/rotterdam.yaml, {folder}/catalogue/disruptions.yaml]\nname: troubled\n")
+    scenario = load_scenario(path)
+    batch = HubNetworkVector(scenario, num_envs=1)
+    assert batch._tables.possible.all()
+    off = Disruptions()
+    on = scenario.disruptions
+    changed = {name for name in off.__dataclass_fields__ if getattr(on, name) != getattr(off, name)}
+    assert changed == set(RATES.values()) - {"hub_outage_year"}  # durations and effects are the schema's
+
+
+# --- what agents are told
+
+
+def test_flags_exist_only_where_they_can_be_raised():
+    plain = HubNetworkVector(POCKET, num_envs=1).spec
+    assert flag_blocks(POCKET, "hub") == flag_blocks(POCKET, "depot") == flag_blocks(POCKET, "state") == ()
+    for kind in KINDS[2:]:
+        for seen in (True, False):
+            event_ = ScriptedEvent(kind, 3, 4, TARGETS.get(STRIKES[kind]), seen)
+            scenario = replace(CALM, disruptions=replace(CALM.disruptions, scripted=(event_,)))
+            spec = HubNetworkVector(scenario, num_envs=1).spec
+            told = seen and kind != "tampering"
+            assert (spec["hub"].num_features > plain["hub"].num_features) == told, kind
+            assert spec["hub"].features[: len(plain["hub"].features)] == plain["hub"].features
+
+
+def test_flags_say_what_is_the_case():
+    """Every flag of every role against the state, on every day."""
+    batch = HubNetworkVector(replace(ROTTERDAM, disruptions=OFTEN, episode_d=60), num_envs=2, autoreset=False)
+    observed, info = batch.reset(seed=8)
+    rng, a = np.random.default_rng(0), batch.arrays
+    raised = set()
+    for day in range(59):
+        o = a.outside
+        clear = o["port_until"] + OFTEN.port_queue * (o["port_until"] - o["port_from"])
+        expected = {
+            "platform_up": (o["platform_until"] <= day)[:, None],
+            "depots_open": (a.depot["down_until"] <= day).mean(axis=1)[:, None],
+            "supplier_stopped": a.source["stopped_until"] > day,
+            "scarce": a.source["scarce_until"] > day,
+            "port_open": (clear <= day)[:, None],
+            "long_route": (o["long_route_until"] > day)[:, None],
+        }
+        own = {"files": a.hub["locked_until"] <= day, "up": a.depot["down_until"] <= day}
+        for role in batch.roles:
+            for name, value in expected.items():
+                seen = observed[role][..., batch.spec[role].feature(name)]
+                assert np.allclose(seen, np.asarray(value, float)[:, None, :]), (day, role, name)
+                raised |= {(name, float(x)) for x in np.unique(seen)}
+        assert (observed["hub"][..., batch.spec["hub"].feature("files")][..., 0] == own["files"]).all()
+        assert (observed["depot"][..., batch.spec["depot"].feature("up")][..., 0] == own["up"]).all()
+        state = np.concatenate([*(np.asarray(v, float) for v in expected.values()), *own.values()], axis=1)
+        assert np.allclose(batch.state()[:, -state.shape[1] :], state)
+        observed, *_, info = batch.step(random_actions(batch, info["action_mask"], rng))
+    assert {name for name, value in raised if value < 1.0} >= set(expected)
+    assert {name for name, value in raised if value == 1.0} >= set(expected)
+
+
+def test_documented_flags_are_those_of_the_code():
+    page = (Path(fabmesh.__file__).parent / "docs" / "model.md").read_text()
+    lines = page[page.index("| flag |") :].splitlines()[2:]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in itertools.takewhile(lambda text: text.startswith("|"), lines)
+    ]
+    all_on = replace(POCKET, disruptions=OFTEN)
+    for role in ("hub", "depot"):
+        documented = [(name.strip("`"), doc) for name, _, who, _, doc in rows if who in ("all", role)]
+        assert documented == [(name, doc) for name, _, _, doc in flag_blocks(all_on, role)]
+    kinds = page[page.index("| kind | strikes |") :].splitlines()[2:]
+    named = [line.split("|")[1].strip(" `") for line in itertools.takewhile(lambda text: text.startswith("|"), kinds)]
+    assert tuple(named) == KINDS
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("event_", "message"),
+    [
+        (ScriptedEvent("hub_outage", 3, 4), "is missing; hub_outage strikes a hub: Delft, Dordrecht"),
+        (ScriptedEvent("hub_outage", 3, 4, "Delfd"), "did you mean 'Delft'"),
+        (ScriptedEvent("port_closure", 3, 4, "Delft"), "leave the target out"),
+        (ScriptedEvent("depot_outage", 60, 4, "Ridderkerk"), "after the episode; its last day is 59"),
+        (ScriptedEvent("meteor", 3, 4), "'meteor' is not known"),
+        (ScriptedEvent("port_closure", 3, 0), "out of range"),
+    ],
+)
+def test_a_script_that_makes_no_sense_is_refused(event_, message):
+    with pytest.raises(ScenarioError, match=message):
+        validate(replace(POCKET, disruptions=replace(POCKET.disruptions, scripted=(event_,))))
