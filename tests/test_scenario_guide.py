@@ -37,6 +37,8 @@ def in_words(field: dataclasses.Field[object]) -> str:
         return "none"
     if dataclasses.is_dataclass(value):
         return "see below"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(f'{item:g}' for item in value)}]"
     return value if isinstance(value, str) else f"{value:g}"

@@ -158,14 +158,28 @@ NETWORK_MEASURES = (
         "the same of revenue / technicians",
     ),
 )
+# Measures of a mechanism, by the section of the scenario that switches it on; there only where it is on.
+MECHANISM_MEASURES: dict[str, tuple[Measure, ...]] = {
+    "people": (
+        Measure("absence_hours", "technicians' hours away", "h", "absence_h"),
+        Measure("vacancy_hours", "hours of posts without a technician", "h", "vacancy_h"),
+        Measure(
+            "present_share",
+            "technicians' hours there / hours of all posts",
+            "share",
+            "1 - (absence_h + vacancy_h) / (technicians x hours a day x days)",
+            "higher",
+        ),
+    ),
+}
 BY_NAME = {item.name: item for item in (*MEASURES, *NETWORK_MEASURES)}
 
 
 def measure_named(name: str) -> Measure:
     """What the name of a measure means."""
-    known = BY_NAME.get(name)
-    if known is not None:
-        return known
+    known = BY_NAME | {item.name: item for items in MECHANISM_MEASURES.values() for item in items}
+    if name in known:
+        return known[name]
     technology = name.removeprefix("utilisation_")
     formula = f"machine_h_{technology} / (machines x hours a day x days)"
     return Measure(name, f"{technology} hours worked / hours there", "share", formula, "neither")
@@ -275,6 +289,31 @@ def measure_network(
     for name, there in _machine_hours(scenario).items():
         found[f"utilisation_{name}"] = count[f"machine_h_{name}"] / (there * days)
     return found
+
+
+def measure_mechanisms(
+    scenario: Scenario, ledger: Floats, lines: Sequence[str], events: Floats, event_names: Sequence[str]
+) -> dict[str, Floats]:
+    """Work out `MECHANISM_MEASURES` of the mechanisms that the scenario switches on.
+
+    Args:
+        scenario: The network.
+        ledger: As for `measure`.
+        lines: As for `measure`.
+        events: As for `measure`.
+        event_names: As for `measure`.
+    """
+    count: Mapping[str, Floats] = dict(zip(event_names, np.moveaxis(events, -1, 0), strict=True))
+    values: dict[str, Floats] = {}
+    if scenario.people.enabled:
+        technicians = sum(hub.technicians for hub in scenario.hubs)
+        posts_h = technicians * scenario.labour.hours_per_day * scenario.episode_d
+        values |= {
+            "absence_hours": count["absence_h"],
+            "vacancy_hours": count["vacancy_h"],
+            "present_share": 1.0 - (count["absence_h"] + count["vacancy_h"]) / posts_h,
+        }
+    return values
 
 
 def gini(values: Floats) -> Floats:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.agents.evaluation.measures import TRANSFER_LINES, measure, measure_network
+from fabmesh.agents.evaluation.measures import TRANSFER_LINES, measure, measure_mechanisms, measure_network
 from fabmesh.agents.evaluation.trace import Recorder, Trace
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError
@@ -87,6 +87,7 @@ def evaluate(
         names, trace = batch.event_names, recorder.trace()
         measures = measure(ledger, lines, events, names, info["standard_cost"])
         measures |= measure_network(scenario, ledger, lines, events, names, batch.arrays.flow, trace)
+        measures |= measure_mechanisms(scenario, ledger, lines, events, names)
     finally:
         batch.close()
     totals = ledger.sum(axis=1)

@@ -12,6 +12,7 @@ import numpy as np
 from fabmesh.envs.network.actions import BID, TENDER_BID, level
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post, write_off
+from fabmesh.envs.network.people import commit_absence
 from fabmesh.envs.network.rng import STREAM_ORDER, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     E_LOST,
@@ -179,6 +180,8 @@ def build_room(w: Tables, s: State, x: Scratch) -> None:
                     d = max(stage_offset(w, o.row, stage, days), 0)
                     x.room[h, w.row[o.row].tech[stage], d] += units * machine_h(w, o.row, stage, o.price)
                     x.room[h, people, d] += units * labour_h(w, o.row, stage, o.price)
+        if w.par[0].people == 1:
+            commit_absence(w, s, x, h)
         overtime = s.hub[h].overtime
         for k in range(people + 1):
             if k < people:

@@ -88,6 +88,9 @@ def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
         ("finished_cover", products, "/5 d", "finished stock / own daily sales"),
         ("revision_notice", products, "share", "1 - days to the revision / notice; 0 = none announced"),
         ("product_rate", products, "share", "smoothed units won a day / expected of the catchment - 1"),
+        *((
+            ("people", ("present", "staff"), "share", "technicians at work today, and with a post / all posts"),
+        ) if scenario.people.enabled else ()),
     )  # fmt: skip
     depot = (
         ("calendar", calendar, "1", "phase of the week of 5 and of the year of 250 working days"),
@@ -133,6 +136,8 @@ def state_blocks(scenario: Scenario) -> tuple[FeatureBlock, ...]:
         add(f"{hub.town}: late_share", ("late",), "share", "share of the open units that is past due")
         add(f"{hub.town}: position", materials, "/10 d", "(on hand + under way - need) / expected use")
         add(f"{hub.town}: ageing", materials, "share", "share of the stock that expires first")
+        if scenario.people.enabled:
+            add(f"{hub.town}: present", ("all",), "share", "technicians at work today / all posts")
     for depot in scenario.depots:
         add(f"{depot.name}: stock", materials, "/20 d", "stock / expected requests")
         add(f"{depot.name}: on_order", materials, "/20 d", "on order / expected requests")
@@ -335,6 +340,10 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
         )
         out[i + products + p] = notice_share(w, s, p)
         out[i + 2 * products + p] = clip(ratio(goods.rate, w.hub_rate[h, p]) - 1.0)
+    i += 3 * products
+    if w.par[0].people == 1:
+        out[i], out[i + 1] = hub.present / w.hub_people[h], hub.staff / w.hub_people[h]
+        i += 2
 
 
 @kernel
@@ -440,6 +449,9 @@ def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> No
             out[i + m] = ratio(stock + x.coming[h, m] - material.need, 10.0 * w.hub_use[h, m])
             out[i + materials + m] = ratio(old, stock)
         i += 2 * materials
+        if w.par[0].people == 1:
+            out[i] = hub.present / w.hub_people[h]
+            i += 1
     for d in range(depots):
         for m in range(materials):
             depot = s.depot_mat[d, m]

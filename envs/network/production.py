@@ -255,12 +255,12 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         hub = s.hub[h]
         if hub.down_until > day:
             continue
-        regular = w.hub_people[h] * w.par[0].hours_per_day + hub.labour_carry_h
+        regular = hub.present * w.par[0].hours_per_day + hub.labour_carry_h
         for k in range(people):
             extra = hub.overtime if w.tech[k].overtime == 1 else 0.0
             x.cap[k] = w.hub_hours[h, k] * (1.0 + extra) + s.hub_tech[h, k].carry_h
             x.blocked[k], x.hold[k] = 0.0, 0.0
-        x.cap[people] = regular + hub.overtime * w.hub_people[h] * w.par[0].hours_per_day
+        x.cap[people] = regular + hub.overtime * hub.present * w.par[0].hours_per_day
         x.blocked[people], x.hold[people] = 0.0, 0.0
         x.any_blocked[0] = False
         available = x.cap[people]

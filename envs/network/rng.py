@@ -32,6 +32,8 @@ STREAM_OUTAGE = np.uint64(7)
 STREAM_SCRAP = np.uint64(8)
 STREAM_LEAD = np.uint64(9)
 STREAM_LIFE = np.uint64(10)
+STREAM_ABSENCE = np.uint64(31)
+STREAM_TURNOVER = np.uint64(32)
 
 SPACES = {"user": 0, "train": 1, "validation": 2, "test": 3, "holdout": 4}
 _INDEX_MASK = (1 << 56) - 1

@@ -258,6 +258,19 @@ class Disruptions:
 
 
 @dataclass(frozen=True)
+class People:
+    """Absence and turnover of the technicians, post by post; off, everybody is there every day."""
+
+    enabled: bool = False
+    absence_share: float = 0.05  # of the days of a filled post [A]
+    absence_spell_d: float = 5.0  # mean length of an absence, geometric [A]
+    turnover_year: float = 0.12  # leavers per filled post (F§4.1 [A])
+    hiring_d: int = 40  # the post is empty so long: 8 weeks (F§4.1 [A])
+    training_d: int = 60  # 12 weeks (F§4.1 [A])
+    training_productivity: float = 0.6  # of a new technician until trained (F§4.1 [A])
+
+
+@dataclass(frozen=True)
 class Reward:
     """The reward of the team game."""
 
@@ -317,3 +330,4 @@ class Scenario:
     reward: Reward = Reward()
     actions: Actions = Actions()
     capacity: Capacity = Capacity()
+    people: People = People()

@@ -258,6 +258,11 @@ def _check_rules(scenario: Scenario, refuse: Refuse) -> None:
         raise refuse("supply.price_factors", text)
     _rising(supply.life_at_receipt, "supply.life_at_receipt", refuse, strictly=False)
     _rising(scenario.inventory.opening_level, "inventory.opening_level", refuse, strictly=False)
+    people = scenario.people
+    if people.absence_share / (1.0 - people.absence_share) > people.absence_spell_d:
+        least = people.absence_share / (1.0 - people.absence_share)
+        text = f"{people.absence_spell_d:g} is too short for absence_share {people.absence_share:g}; at least {least:g}"
+        raise refuse("people.absence_spell_d", text)
     if scenario.market.cancel_after_d <= scenario.market.lateness_grace_d:
         text = f"{scenario.market.cancel_after_d} must be above lateness_grace_d ({scenario.market.lateness_grace_d})"
         raise refuse("market.cancel_after_d", text)

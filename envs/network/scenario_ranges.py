@@ -147,6 +147,14 @@ RANGES: dict[str, dict[str, str]] = {
         "switched_off": _NOT_NEGATIVE,
     },
     "Capacity": dict.fromkeys(("order_book", "open_tenders", "supplier_orders", "tender_slots"), _AT_LEAST_ONE),
+    "People": {
+        "absence_share": "[0, 1)",
+        "absence_spell_d": _AT_LEAST_ONE,
+        "turnover_year": "[0, 250)",
+        "hiring_d": _NOT_NEGATIVE,
+        "training_d": _NOT_NEGATIVE,
+        "training_productivity": _SHARE,
+    },
     "Scenario": {"episode_d": "[1, 5000]"},
 }
 

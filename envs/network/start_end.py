@@ -11,6 +11,7 @@ from fabmesh.envs.network.goods import age_class, in_depot, on_hand
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.material_market import inbound, write_quotes
+from fabmesh.envs.network.people import draw_posts
 from fabmesh.envs.network.rng import (
     STREAM_PRICE,
     STREAM_REVISION,
@@ -66,6 +67,8 @@ def clear(s: State) -> None:
         hub = s.hub[h]
         hub.down_until, hub.orders, hub.overtime, hub.labour_carry_h = 0, 0, 0.0, 0.0
         hub.late_eur, hub.price_eur, hub.late_units, hub.open_units = 0.0, 0.0, 0, 0
+        for i in range(s.post.shape[1]):
+            s.post[h, i].away, s.post[h, i].filled, s.post[h, i].trained = 0, 0, 0
         for k in range(s.hub_tech.shape[1]):
             tech = s.hub_tech[h, k]
             tech.bid, tech.carry_h, tech.offered_h, tech.won_h = 0, 0.0, 0.0, 0.0
@@ -104,6 +107,9 @@ def draw_start(w: Tables, s: State) -> None:
     life_low, life_width = w.par[0].life_low, w.par[0].life_high - w.par[0].life_low
     hubs = s.hub.shape[0]
     for h in range(hubs):
+        s.hub[h].present, s.hub[h].staff = w.hub_people[h], w.hub_people[h]
+        if w.par[0].people == 1:
+            draw_posts(w, s, h)
         for m in range(len(w.mat)):
             material = s.hub_mat[h, m]
             mat = w.mat[m]

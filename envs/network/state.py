@@ -40,12 +40,14 @@ EVENT_NAMES = (
     "purchases_eur", "retail_eur", "deadstock_gross_eur", "salvage_eur", "supplier_orders", "supplier_orders_refused",
     "hub_consignments", "outage_days", "revisions", "labour_h", "overtime_h", "units_scrapped",
     "units_reannounced", "late_units", "inventory_eur_days", "shortage_hub_material_days", "stops_delivered",
+    "absence_h", "vacancy_h",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
     E_TENDERS_LOST, E_TENDERS_REFUSED, E_MASKED, E_PURCHASES, E_RETAIL, E_DEADSTOCK, E_SALVAGE, E_SUPPLIER_ORDERS,
     E_ORDERS_REFUSED, E_CONSIGNMENTS, E_OUTAGE_DAYS, E_REVISIONS, E_LABOUR_H, E_OVERTIME_H, E_SCRAPPED,
     E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS,
+    E_ABSENCE_H, E_VACANCY_H,
 ) = range(len(EVENT_NAMES))  # fmt: skip
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
 
@@ -81,6 +83,16 @@ HUB = np.dtype(
         ("labour_carry_h", _f8),  # hours put into a unit that was not finished
         ("late_units", _i4),
         ("open_units", _i4),
+        ("present", _f8),  # technicians at work today, a trainee as a part of one
+        ("staff", _f8),  # technicians with a post, at work or away, counted in the same way
+    ],
+    align=True,
+)
+POST = np.dtype(
+    [
+        ("away", _i4),  # 1: the technician is absent today
+        ("filled", _i4),  # first day the post is filled (again); empty before
+        ("trained", _i4),  # first day its technician works at full productivity
     ],
     align=True,
 )
@@ -193,6 +205,7 @@ class State(NamedTuple):
     day_cost: NDArray[np.float64]  # [b, n] cost of the day
     events: NDArray[np.float64]  # [b, events] cumulative
     flow: NDArray[np.float64]  # [b, hubs + depots, m, flows, 2] cumulative
+    post: NDArray[np.void]  # [b, h, most technicians of a hub] POST; none where people are off
 
 
 class Scratch(NamedTuple):
@@ -262,6 +275,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         day_cost=np.zeros((b, nodes)),
         events=np.zeros((b, len(event_names(scenario)))),
         flow=np.zeros((b, hubs + depots, m, len(FLOW_NAMES), 2)),
+        post=np.zeros((b, hubs, int(w.hub_people.max()) if scenario.people.enabled else 0), POST),
     )
 
 

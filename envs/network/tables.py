@@ -77,6 +77,13 @@ PARAMETERS = np.dtype(
         ("lot_rows", _i4),  # rows that arrive as lots: catalogue and custom
         ("population", _f8),  # of all towns
         ("season_start_key", _u8),
+        ("people", _i4),  # 1 = absence and turnover are on
+        ("absence_begins", _f8),  # probability a day, of a technician who is there
+        ("absence_ends", _f8),  # of one who is away
+        ("turnover_d", _f8),  # of one who has a post
+        ("hiring_d", _i4),
+        ("training_d", _i4),
+        ("training_productivity", _f8),
     ],
     align=True,
 )
@@ -539,6 +546,16 @@ def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, r
         "lot_rows": lot_rows,
         "population": sum(t.population for t in s.towns),
         "season_start_key": name_key("season"),
+        "people": s.people.enabled,
+        "absence_begins": min(
+            s.disruptions.scale * s.people.absence_share / ((1.0 - s.people.absence_share) * s.people.absence_spell_d),
+            1.0,
+        ),
+        "absence_ends": 1.0 / s.people.absence_spell_d,
+        "turnover_d": min(s.disruptions.scale * s.people.turnover_year / WORKING_DAYS_PER_YEAR, 1.0),
+        "hiring_d": s.people.hiring_d,
+        "training_d": s.people.training_d,
+        "training_productivity": s.people.training_productivity,
     }
     for key, value in values.items():
         par[key] = value

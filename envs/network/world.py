@@ -9,6 +9,7 @@ import numpy as np
 from fabmesh.envs.network.customer_market import announce_again
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
+from fabmesh.envs.network.people import people_today
 from fabmesh.envs.network.rng import (
     STREAM_OUTAGE,
     STREAM_PRICE,
@@ -226,6 +227,8 @@ def news(w: Tables, s: State, counted: bool) -> None:
     """
     day = s.clock[0].day
     announce_revisions(w, s, day, counted)
+    if w.par[0].people == 1:
+        people_today(w, s, day, counted)
     if counted:
         outages(w, s, day)
     post_lots(w, s, day, counted)
