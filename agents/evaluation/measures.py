@@ -171,6 +171,18 @@ MECHANISM_MEASURES: dict[str, tuple[Measure, ...]] = {
             "higher",
         ),
     ),
+    "upkeep": (
+        Measure("upkeep_cost", "service and repair of machines", "EUR", "line upkeep"),
+        Measure("breakdowns", "breakdowns of machines", "breakdowns", "breakdowns"),
+        Measure("services", "machines serviced", "machines", "services", "neither"),
+        Measure(
+            "machine_availability",
+            "machine hours not lost to repairs / hours of all machines",
+            "share",
+            "1 - repair_h / (machines x hours a day x days)",
+            "higher",
+        ),
+    ),
 }
 BY_NAME = {item.name: item for item in (*MEASURES, *NETWORK_MEASURES)}
 
@@ -312,6 +324,14 @@ def measure_mechanisms(
             "absence_hours": count["absence_h"],
             "vacancy_hours": count["vacancy_h"],
             "present_share": 1.0 - (count["absence_h"] + count["vacancy_h"]) / posts_h,
+        }
+    if scenario.upkeep.enabled:
+        machines_h = sum(_machine_hours(scenario).values()) * scenario.episode_d
+        values |= {
+            "upkeep_cost": ledger[..., lines.index("upkeep")].sum(axis=1),
+            "breakdowns": count["breakdowns"],
+            "services": count["services"],
+            "machine_availability": 1.0 - count["repair_h"] / machines_h,
         }
     return values
 

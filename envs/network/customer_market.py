@@ -24,6 +24,7 @@ from fabmesh.envs.network.state import (
     State,
 )
 from fabmesh.envs.network.tables import HORIZON, TENDER, Tables
+from fabmesh.envs.network.upkeep import commit_repairs
 
 
 @kernel
@@ -182,6 +183,8 @@ def build_room(w: Tables, s: State, x: Scratch) -> None:
                     x.room[h, people, d] += units * labour_h(w, o.row, stage, o.price)
         if w.par[0].people == 1:
             commit_absence(w, s, x, h)
+        if w.par[0].upkeep == 1:
+            commit_repairs(w, s, x, h)
         overtime = s.hub[h].overtime
         for k in range(people + 1):
             if k < people:

@@ -31,6 +31,7 @@ from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PE
 from fabmesh.envs.network.state import Scratch, State
 from fabmesh.envs.network.supply import depot_base_rate, discounted_price
 from fabmesh.envs.network.tables import Tables
+from fabmesh.envs.network.upkeep import hours_lost
 
 CLIP = 10.0
 
@@ -91,6 +92,10 @@ def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
         *((
             ("people", ("present", "staff"), "share", "technicians at work today, and with a post / all posts"),
         ) if scenario.people.enabled else ()),
+        *((
+            ("wear", lanes, "x MTBF", "mean working hours of a machine since service or repair / MTBF"),
+            ("machines_up", lanes, "share", "machine hours that repairs leave today / hours of all machines"),
+        ) if scenario.upkeep.enabled else ()),
     )  # fmt: skip
     depot = (
         ("calendar", calendar, "1", "phase of the week of 5 and of the year of 250 working days"),
@@ -138,6 +143,9 @@ def state_blocks(scenario: Scenario) -> tuple[FeatureBlock, ...]:
         add(f"{hub.town}: ageing", materials, "share", "share of the stock that expires first")
         if scenario.people.enabled:
             add(f"{hub.town}: present", ("all",), "share", "technicians at work today / all posts")
+        if scenario.upkeep.enabled:
+            add(f"{hub.town}: wear", lanes, "x MTBF", "mean working hours since service or repair / MTBF")
+            add(f"{hub.town}: machines_up", lanes, "share", "machine hours that repairs leave today / all")
     for depot in scenario.depots:
         add(f"{depot.name}: stock", materials, "/20 d", "stock / expected requests")
         add(f"{depot.name}: on_order", materials, "/20 d", "on order / expected requests")
@@ -344,6 +352,18 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
     if w.par[0].people == 1:
         out[i], out[i + 1] = hub.present / w.hub_people[h], hub.staff / w.hub_people[h]
         i += 2
+    if w.par[0].upkeep == 1:
+        i += write_machines(w, s, h, out[i:])
+
+
+@kernel
+def write_machines(w: Tables, s: State, h: int, out: NDArray[np.float32]) -> int:
+    """Wear and machines up of a hub per technology; returns how many features it wrote."""
+    lanes = len(w.tech)
+    for k in range(lanes):
+        out[k] = ratio(s.hub_tech[h, k].wear_h, w.tech[k].mtbf_h)
+        out[lanes + k] = ratio(w.hub_hours[h, k] - hours_lost(w, s, h, k, 0), w.hub_hours[h, k])
+    return 2 * lanes
 
 
 @kernel
@@ -452,6 +472,8 @@ def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> No
         if w.par[0].people == 1:
             out[i] = hub.present / w.hub_people[h]
             i += 1
+        if w.par[0].upkeep == 1:
+            i += write_machines(w, s, h, out[i:])
     for d in range(depots):
         for m in range(materials):
             depot = s.depot_mat[d, m]

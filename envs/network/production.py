@@ -1,4 +1,4 @@
-"""Stage 6, hubs work: orders by the dispatching rule, then make-to-stock (model §7)."""
+"""Stage 6, hubs work: upkeep, then orders by the dispatching rule, then make-to-stock (model §7)."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from fabmesh.envs.network.state import (
     State,
 )
 from fabmesh.envs.network.tables import Tables
+from fabmesh.envs.network.upkeep import service, take_repairs, wear
 
 _EDD, _FIFO, _SPT, _ATC = 0, 1, 2, 3
 _ATC_LOOKAHEAD = 2.0  # k of the apparent tardiness cost rule (Vepsalainen and Morton 1987)
@@ -264,6 +265,9 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         x.blocked[people], x.hold[people] = 0.0, 0.0
         x.any_blocked[0] = False
         available = x.cap[people]
+        if w.par[0].upkeep == 1:
+            take_repairs(w, s, x, h)
+            service(w, s, x, h, action)
         for r in range(len(w.row)):
             for stage in range(x.setup.shape[1]):
                 x.setup[r, stage] = 0
@@ -287,6 +291,8 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         if overtime > 0.0:
             post(s, h, OVERTIME, overtime * w.par[0].wage * w.par[0].overtime_premium)
             s.events[E_OVERTIME_H] += overtime
+        if w.par[0].upkeep == 1:
+            wear(w, s, x, h)
         # hours put into a unit that did not fit today count for it tomorrow
         for k in range(people):
             s.hub_tech[h, k].carry_h = x.hold[k]

@@ -34,6 +34,8 @@ STREAM_LEAD = np.uint64(9)
 STREAM_LIFE = np.uint64(10)
 STREAM_ABSENCE = np.uint64(31)
 STREAM_TURNOVER = np.uint64(32)
+STREAM_BREAKDOWN = np.uint64(33)
+STREAM_REPAIR = np.uint64(34)
 
 SPACES = {"user": 0, "train": 1, "validation": 2, "test": 3, "holdout": 4}
 _INDEX_MASK = (1 << 56) - 1

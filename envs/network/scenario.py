@@ -26,6 +26,8 @@ class Technology:
     scrap: float  # share of units scrapped per stage worked
     machines_per_technician: float  # machines one technician tends: 1 / (labour h per machine h)
     extended_by_overtime: bool  # True: runs in the technicians' shift, so overtime lengthens its day
+    mtbf_h: float | None = None  # mean working hours between failures of a machine never serviced, None = never fails
+    mttr_h: float = 0.0  # mean working hours a repair takes
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,17 @@ class People:
 
 
 @dataclass(frozen=True)
+class Upkeep:
+    """Wear, breakdowns and repairs of machines, and their service; off, machines always run."""
+
+    enabled: bool = False
+    wear_shape: float = 2.0  # of the Weibull time to failure; 1: machines do not age and service is in vain [A]
+    service_h: float = 2.0  # of a technician and of the machine, per machine (F§3.3 [A])
+    service_eur: float = 60.0  # per service of a technology, beside the hours (F§3.3 [A])
+    repair_eur_h: float = 48.0  # an outside fitter (F§4.1 [A])
+
+
+@dataclass(frozen=True)
 class Reward:
     """The reward of the team game."""
 
@@ -290,7 +303,8 @@ class Actions:
     depot_lot_d: tuple[float, ...] = (10, 20, 40, 60)
     depot_quote: tuple[float, ...] = (0.0, 0.01, 0.02, 0.04, 0.08)
     # components switched off leave the action space and take the level given here
-    # (hub: bid, tender, cover, trigger, can_order, make_to_stock, overtime; depot: trigger, lot, quote)
+    # (hub: bid, tender, cover, trigger, can_order, make_to_stock, overtime; depot: trigger, lot, quote;
+    # hub: upkeep where it is on)
     switched_off: dict[str, int] = field(default_factory=dict)  # e.g. {"hub.make_to_stock": 0}
 
 
@@ -331,3 +345,4 @@ class Scenario:
     actions: Actions = Actions()
     capacity: Capacity = Capacity()
     people: People = People()
+    upkeep: Upkeep = Upkeep()

@@ -37,6 +37,11 @@ def component_levels(actions: Actions) -> dict[str, int]:
     }
 
 
+def mechanism_levels(scenario: Scenario) -> dict[str, int]:
+    """The same of the components that exist only where the scenario switches their mechanism on."""
+    return {"hub.upkeep": 1 + len(scenario.technologies)} if scenario.upkeep.enabled else {}
+
+
 def check_scenario(scenario: Scenario, refuse: Refuse) -> None:
     """Raises the error that `refuse` makes of the first thing found wrong."""
     _check_value(Scenario, scenario, "", refuse)
@@ -287,7 +292,7 @@ def _check_actions(scenario: Scenario, refuse: Refuse) -> None:
     for field in dataclasses.fields(schema.Actions):
         if field.name != "switched_off" and not getattr(actions, field.name):
             raise refuse(f"actions.{field.name}", "is empty; a component needs levels (see switched_off)")
-    levels = component_levels(actions)
+    levels = component_levels(actions) | mechanism_levels(scenario)
     for name, level in actions.switched_off.items():
         _known(name, list(levels), "component", f"actions.switched_off.{name}", refuse)
         if level >= levels[name]:

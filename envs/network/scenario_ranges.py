@@ -21,6 +21,8 @@ RANGES: dict[str, dict[str, str]] = {
         "setup_h": _NOT_NEGATIVE,
         "scrap": "[0, 1)",
         "machines_per_technician": _POSITIVE,
+        "mtbf_h": _POSITIVE,
+        "mttr_h": _NOT_NEGATIVE,
     },
     "Material": {
         "bulk_eur": _POSITIVE,
@@ -154,6 +156,12 @@ RANGES: dict[str, dict[str, str]] = {
         "hiring_d": _NOT_NEGATIVE,
         "training_d": _NOT_NEGATIVE,
         "training_productivity": _SHARE,
+    },
+    "Upkeep": {
+        "wear_shape": "[1, 10]",
+        "service_h": _NOT_NEGATIVE,
+        "service_eur": _NOT_NEGATIVE,
+        "repair_eur_h": _NOT_NEGATIVE,
     },
     "Scenario": {"episode_d": "[1, 5000]"},
 }

@@ -26,6 +26,7 @@ from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR
 from fabmesh.envs.network.state import E_OPEN, F_OPENING, SETTLEMENT, Scratch, State
 from fabmesh.envs.network.supply import discounted_price, lead_time
 from fabmesh.envs.network.tables import AGES, INBOUND_DAYS, Tables
+from fabmesh.envs.network.upkeep import draw_wear
 from fabmesh.envs.network.world import (
     lot_price,
     lot_units,
@@ -72,6 +73,9 @@ def clear(s: State) -> None:
         for k in range(s.hub_tech.shape[1]):
             tech = s.hub_tech[h, k]
             tech.bid, tech.carry_h, tech.offered_h, tech.won_h = 0, 0.0, 0.0, 0.0
+            tech.wear_h, tech.seen_h = 0.0, 0.0
+            for i in range(s.repair.shape[2]):
+                s.repair[h, k, i] = 0.0
         for p in range(s.hub_prod.shape[1]):
             goods = s.hub_prod[h, p]
             goods.finished, goods.value, goods.wip_value, goods.awarded = 0, 0.0, 0.0, 0.0
@@ -110,6 +114,8 @@ def draw_start(w: Tables, s: State) -> None:
         s.hub[h].present, s.hub[h].staff = w.hub_people[h], w.hub_people[h]
         if w.par[0].people == 1:
             draw_posts(w, s, h)
+        if w.par[0].upkeep == 1:
+            draw_wear(w, s, h)
         for m in range(len(w.mat)):
             material = s.hub_mat[h, m]
             mat = w.mat[m]

@@ -26,13 +26,13 @@ _f8, _f4, _i4, _i2, _i1, _u8 = np.float64, np.float32, np.int32, np.int16, np.in
 LEDGER_LINES = (
     "material", "order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight", "machine", "energy",
     "labour", "overtime", "setup", "scrap", "holding", "deadstock", "lateness", "stock_change", "lost", "settlement",
-    "revenue", "transfers",
+    "upkeep", "revenue", "transfers",
 )  # fmt: skip
 (
     MATERIAL, ORDER_COST, SUPPLIER_FREIGHT, FIRST_MILE, LAST_MILE, MACHINE, ENERGY, LABOUR, OVERTIME, SETUP, SCRAP,
-    HOLDING, DEADSTOCK, LATENESS, STOCK_CHANGE, LOST, SETTLEMENT, REVENUE, TRANSFERS,
+    HOLDING, DEADSTOCK, LATENESS, STOCK_CHANGE, LOST, SETTLEMENT, UPKEEP, REVENUE, TRANSFERS,
 ) = range(len(LEDGER_LINES))  # fmt: skip
-COST_LINES = SETTLEMENT + 1
+COST_LINES = REVENUE
 
 EVENT_NAMES = (
     "units_ordered", "units_delivered", "units_lost", "units_cancelled", "units_open", "units_on_time",
@@ -40,14 +40,14 @@ EVENT_NAMES = (
     "purchases_eur", "retail_eur", "deadstock_gross_eur", "salvage_eur", "supplier_orders", "supplier_orders_refused",
     "hub_consignments", "outage_days", "revisions", "labour_h", "overtime_h", "units_scrapped",
     "units_reannounced", "late_units", "inventory_eur_days", "shortage_hub_material_days", "stops_delivered",
-    "absence_h", "vacancy_h",
+    "absence_h", "vacancy_h", "breakdowns", "repair_h", "services",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
     E_TENDERS_LOST, E_TENDERS_REFUSED, E_MASKED, E_PURCHASES, E_RETAIL, E_DEADSTOCK, E_SALVAGE, E_SUPPLIER_ORDERS,
     E_ORDERS_REFUSED, E_CONSIGNMENTS, E_OUTAGE_DAYS, E_REVISIONS, E_LABOUR_H, E_OVERTIME_H, E_SCRAPPED,
     E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS,
-    E_ABSENCE_H, E_VACANCY_H,
+    E_ABSENCE_H, E_VACANCY_H, E_BREAKDOWNS, E_REPAIR_H, E_SERVICES,
 ) = range(len(EVENT_NAMES))  # fmt: skip
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
 
@@ -102,6 +102,8 @@ HUB_TECH = np.dtype(
         ("carry_h", _f8),
         ("offered_h", _f8),  # smoothed machine hours of lots offered in reach
         ("won_h", _f8),  # smoothed machine hours won
+        ("wear_h", _f8),  # mean working hours of a machine since its service or repair
+        ("seen_h", _f8),  # of them, those whose risk of failure has been drawn
     ],
     align=True,
 )
@@ -206,6 +208,7 @@ class State(NamedTuple):
     events: NDArray[np.float64]  # [b, events] cumulative
     flow: NDArray[np.float64]  # [b, hubs + depots, m, flows, 2] cumulative
     post: NDArray[np.void]  # [b, h, most technicians of a hub] POST; none where people are off
+    repair: NDArray[np.float64]  # [b, h, k, most machines] working hours a repair still takes; none where upkeep is off
 
 
 class Scratch(NamedTuple):
@@ -229,6 +232,7 @@ class Scratch(NamedTuple):
     cap: NDArray[np.float64]  # [t, k + 1] hours left today
     blocked: NDArray[np.float64]  # [t, k + 1] hours of the largest unit that did not fit
     hold: NDArray[np.float64]  # [t, k + 1] hours already put into such a unit
+    opening: NDArray[np.float64]  # [t, k] machine hours at the beginning of the day's work
     any_blocked: NDArray[np.bool_]  # [t] since the last look
     setup: NDArray[np.int8]  # [t, r, stages] set up today
     worked: NDArray[np.int32]  # [t, r, stages] units worked today
@@ -276,6 +280,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         events=np.zeros((b, len(event_names(scenario)))),
         flow=np.zeros((b, hubs + depots, m, len(FLOW_NAMES), 2)),
         post=np.zeros((b, hubs, int(w.hub_people.max()) if scenario.people.enabled else 0), POST),
+        repair=np.zeros((b, hubs, k, int(w.hub_machines.max()) if scenario.upkeep.enabled else 0)),
     )
 
 
@@ -304,6 +309,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "cap": ((k + 1,), _f8),
         "blocked": ((k + 1,), _f8),
         "hold": ((k + 1,), _f8),
+        "opening": ((k,), _f8),
         "any_blocked": ((), np.bool_),
         "setup": ((r, MAX_STAGES), _i1),
         "worked": ((r, MAX_STAGES), _i4),

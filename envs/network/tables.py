@@ -84,6 +84,11 @@ PARAMETERS = np.dtype(
         ("hiring_d", _i4),
         ("training_d", _i4),
         ("training_productivity", _f8),
+        ("upkeep", _i4),  # 1 = wear and breakdowns are on
+        ("wear_shape", _f8),
+        ("service_h", _f8),
+        ("service_eur", _f8),
+        ("repair_eur_h", _f8),
     ],
     align=True,
 )
@@ -93,8 +98,13 @@ TECHNOLOGY = np.dtype(
         ("energy", _f8),
         ("setup_h", _f8),
         ("scrap", _f8),
-        ("overtime", _i4),
-    ],  # EUR/h, EUR/h, h, share, flag
+        ("overtime", _i4),  # EUR/h, EUR/h, h, share, flag
+        ("hours_d", _f8),  # working hours a day of one machine
+        ("mtbf_h", _f8),  # 0 = never fails
+        ("mttr_h", _f8),
+        ("hazard", _f8),  # cumulative hazard at one working hour since service; 0 = never fails
+        ("key", _u8),
+    ],
     align=True,
 )
 MATERIAL = np.dtype(
@@ -182,6 +192,7 @@ class Tables(NamedTuple):
     hub_town: NDArray[np.int32]  # [h]
     hub_people: NDArray[np.float64]  # [h] technicians
     hub_hours: NDArray[np.float64]  # [h, k] machine hours a day
+    hub_machines: NDArray[np.int32]  # [h, k]
     hub_can: NDArray[np.int8]  # [h, r] has every technology of the row
     hub_uses: NDArray[np.int8]  # [h, m] could use the material
     hub_use: NDArray[np.float64]  # [h, m] expected use of the catchment, units a day
@@ -253,6 +264,11 @@ def build_tables(scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slo
             t.setup_h,
             t.scrap,
             t.extended_by_overtime,
+            t.hours_per_day,
+            t.mtbf_h or 0.0,
+            t.mttr_h,
+            _unit_hazard(scenario, t.mtbf_h),
+            name_key(t.name),
         )
 
     town_index = {t.name: c for c, t in enumerate(scenario.towns)}
@@ -338,6 +354,9 @@ def build_tables(scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slo
         hub_town=hub_town,
         hub_people=np.array([h.technicians for h in scenario.hubs], np.float64),
         hub_hours=hub_hours,
+        hub_machines=np.array(
+            [[h.machines.get(t.name, 0) for t in scenario.technologies] for h in scenario.hubs], np.int32
+        ),
         hub_can=can.astype(np.int8),
         hub_uses=((can @ (per_unit > 0).astype(np.int64)) > 0).astype(np.int8),
         hub_use=hub_use,
@@ -372,6 +391,14 @@ def build_tables(scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slo
     for array in tables:
         array.flags.writeable = False
     return tables
+
+
+def _unit_hazard(scenario: Scenario, mtbf_h: float | None) -> float:
+    """Cumulative hazard of the Weibull time to failure at one hour; its mean is scale x Gamma(1 + 1 / shape)."""
+    if mtbf_h is None:
+        return 0.0
+    shape = scenario.upkeep.wear_shape
+    return float(scenario.disruptions.scale * (math.gamma(1.0 + 1.0 / shape) / mtbf_h) ** shape)
 
 
 def _rows(
@@ -556,6 +583,11 @@ def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, r
         "hiring_d": s.people.hiring_d,
         "training_d": s.people.training_d,
         "training_productivity": s.people.training_productivity,
+        "upkeep": s.upkeep.enabled,
+        "wear_shape": s.upkeep.wear_shape,
+        "service_h": s.upkeep.service_h,
+        "service_eur": s.upkeep.service_eur,
+        "repair_eur_h": s.upkeep.repair_eur_h,
     }
     for key, value in values.items():
         par[key] = value

@@ -37,6 +37,7 @@ from fabmesh.envs.network.state import (
     State,
 )
 from fabmesh.envs.network.tables import CATALOGUE, CUSTOM, Tables
+from fabmesh.envs.network.upkeep import breakdowns
 
 _FIRST, _SECOND, _THIRD, _FOURTH = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
 
@@ -231,5 +232,7 @@ def news(w: Tables, s: State, counted: bool) -> None:
         people_today(w, s, day, counted)
     if counted:
         outages(w, s, day)
+        if w.par[0].upkeep == 1:
+            breakdowns(w, s, day)
     post_lots(w, s, day, counted)
     post_tenders(w, s, day, counted)
