@@ -183,6 +183,25 @@ MECHANISM_MEASURES: dict[str, tuple[Measure, ...]] = {
             "higher",
         ),
     ),
+    "quality": (
+        Measure(
+            "cpk",
+            "process capability of the hubs' technologies, mean",
+            "Cpk",
+            "cpk_hub_technology_days / (pairs of hub and technology with a tolerance x days)",
+            "higher",
+        ),
+        Measure(
+            "hub_spread",
+            "standard deviation between hubs / within one",
+            "ratio, 0 = made in A is made in B",
+            "hub_spread_technology_days / (technologies with a tolerance at two hubs or more x days)",
+        ),
+        Measure("return_share", "units returned / delivered", "share", "units_returned / units_delivered"),
+        Measure("quality_cost", "inspection and returns", "EUR", "lines inspection + quality_returns"),
+        Measure("bad_lot_share", "bad lots / lots that arrive at depots", "share", "lots_bad / lots_received"),
+        Measure("bad_lots_found", "bad lots sent back / bad lots", "share", "lots_rejected / lots_bad", "neither"),
+    ),
 }
 BY_NAME = {item.name: item for item in (*MEASURES, *NETWORK_MEASURES)}
 
@@ -332,6 +351,21 @@ def measure_mechanisms(
             "breakdowns": count["breakdowns"],
             "services": count["services"],
             "machine_availability": 1.0 - count["repair_h"] / machines_h,
+        }
+    if scenario.quality.enabled:
+        toleranced = [t.name for t in scenario.technologies if t.tolerance_mm is not None]
+        hubs_of = [sum(hub.machines.get(name, 0) > 0 for hub in scenario.hubs) for name in toleranced]
+        whole = np.full(len(events), float(scenario.episode_d))
+        values |= {
+            "cpk": ratio(count["cpk_hub_technology_days"], sum(hubs_of) * whole),
+            "hub_spread": ratio(count["hub_spread_technology_days"], sum(n >= 2 for n in hubs_of) * whole),
+            "return_share": ratio(count["units_returned"], count["units_delivered"]),
+            "quality_cost": sum(
+                (ledger[..., lines.index(line)].sum(axis=1) for line in ("inspection", "quality_returns")),
+                start=np.zeros(len(events)),
+            ),
+            "bad_lot_share": ratio(count["lots_bad"], count["lots_received"]),
+            "bad_lots_found": ratio(count["lots_rejected"], count["lots_bad"]),
         }
     return values
 

@@ -30,6 +30,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
     ("lost orders", ("lost",), "#D55E00", ""),
     ("settlement", ("settlement",), "#CC79A7", "//"),
     ("upkeep of machines", ("upkeep",), "#56B4E9", "//"),
+    ("inspection and returns", ("inspection", "quality_returns"), "#009E73", "//"),
 )
 STYLE: dict[Any, Any] = {"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "font.size": 10}
 MOST_TICKS = 9

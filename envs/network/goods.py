@@ -7,6 +7,7 @@ import numpy as np
 from fabmesh.envs.network.customer_market import delivery_days, lateness_rate, stop_cost, units_per_stop
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import earn, post, write_off
+from fabmesh.envs.network.quality import sent_back, thin, unpack
 from fabmesh.envs.network.rng import STREAM_LIFE, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     E_CANCELLED,
@@ -94,6 +95,8 @@ def draw(w: Tables, s: State, h: int, m: int, quantity: float, flow: int) -> flo
     material.used += quantity
     s.flow[h, m, flow, 0] += quantity
     s.flow[h, m, flow, 1] += value
+    if w.par[0].quality == 1 and total > 0.0:
+        thin(material, quantity / total)
     return value
 
 
@@ -104,6 +107,7 @@ def expire_at_hub(w: Tables, s: State, h: int, m: int, quantity: float) -> None:
     total = on_hand(material) + quantity
     value = material.value * quantity / total
     material.value -= value
+    thin(material, quantity / total)
     s.flow[h, m, F_EXPIRED, 0] += quantity
     s.flow[h, m, F_EXPIRED, 1] += value
     write_off(w, s, h, value)
@@ -116,6 +120,7 @@ def expire_at_depot(w: Tables, s: State, d: int, m: int, quantity: float) -> Non
     total = in_depot(material) + quantity
     value = material.value * quantity / total
     material.value -= value
+    thin(material, quantity / total)
     node = s.hub.shape[0] + d
     s.flow[node, m, F_EXPIRED, 0] += quantity
     s.flow[node, m, F_EXPIRED, 1] += value
@@ -216,6 +221,8 @@ def receive(w: Tables, s: State) -> None:
             material.value += material.inbound_value[ring]
             s.flow[h, m, F_RECEIVED, 1] += material.inbound_value[ring]
             material.inbound_value[ring] = 0.0
+            if w.par[0].quality == 1:
+                unpack(material, ring)
     for d in range(s.depot_mat.shape[0]):
         for m in range(len(w.mat)):
             material = s.depot_mat[d, m]
@@ -226,6 +233,9 @@ def receive(w: Tables, s: State) -> None:
                     if kept != i:
                         s.supplier_order[d, m, kept] = order
                     kept += 1
+                    continue
+                if w.par[0].quality == 1 and sent_back(w, s, d, m, order):
+                    material.on_order -= order.quantity
                     continue
                 before = in_depot(material)
                 expiry = tomorrow + remaining_life(w, s, d, m, order.placed)
@@ -307,6 +317,7 @@ def revise_designs(w: Tables, s: State) -> None:
                     material.value += material.inbound_value[ring]
                     s.flow[h, m, F_RECEIVED, 1] += material.inbound_value[ring]
                     material.inbound_value[ring] = 0.0
+                    unpack(material, ring)
                 quantity = on_hand(material)
                 if quantity > 0.0:
                     material.opened = 0.0

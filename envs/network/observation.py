@@ -96,6 +96,11 @@ def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
             ("wear", lanes, "x MTBF", "mean working hours of a machine since service or repair / MTBF"),
             ("machines_up", lanes, "share", "machine hours that repairs leave today / hours of all machines"),
         ) if scenario.upkeep.enabled else ()),
+        *((
+            ("calibration", lanes, "x tolerance", "standard deviation of the bias as far as calibration and work tell"),
+            ("scrap_share", lanes, "share", "smoothed share of units scrapped"),
+            ("unqualified", materials, "share", "share of the stock from unqualified lots"),
+        ) if scenario.quality.enabled else ()),
     )  # fmt: skip
     depot = (
         ("calendar", calendar, "1", "phase of the week of 5 and of the year of 250 working days"),
@@ -108,6 +113,9 @@ def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
         ("landed_cost", materials, "share", "average landed cost / bulk price - 1"),
         ("price_class", materials, "share", "unit price of a lot of 20 days / bulk price - 1"),
         ("kit_notice", materials, "share", "1 - days to the revision of the kit's design / notice; 0 = none announced"),
+        *((
+            ("unqualified", materials, "share", "share of the stock from unqualified lots"),
+        ) if scenario.quality.enabled else ()),
     )  # fmt: skip
     blocks = []
     start = 0
@@ -146,10 +154,15 @@ def state_blocks(scenario: Scenario) -> tuple[FeatureBlock, ...]:
         if scenario.upkeep.enabled:
             add(f"{hub.town}: wear", lanes, "x MTBF", "mean working hours since service or repair / MTBF")
             add(f"{hub.town}: machines_up", lanes, "share", "machine hours that repairs leave today / all")
+        if scenario.quality.enabled:
+            add(f"{hub.town}: bias", lanes, "x tolerance", "absolute mean deviation of its parts")
+            add(f"{hub.town}: bad", materials, "share", "share of the stock from bad lots")
     for depot in scenario.depots:
         add(f"{depot.name}: stock", materials, "/20 d", "stock / expected requests")
         add(f"{depot.name}: on_order", materials, "/20 d", "on order / expected requests")
         add(f"{depot.name}: landed_cost", materials, "share", "average landed cost / bulk price - 1")
+        if scenario.quality.enabled:
+            add(f"{depot.name}: bad", materials, "share", "share of the stock from bad lots")
     return tuple(blocks)
 
 
@@ -354,6 +367,20 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
         i += 2
     if w.par[0].upkeep == 1:
         i += write_machines(w, s, h, out[i:])
+    if w.par[0].quality == 1:
+        for k in range(lanes):
+            out[i + k] = clip(math.sqrt(s.hub_tech[h, k].bias_var))
+            out[i + lanes + k] = s.hub_tech[h, k].scrap_share
+        i += 2 * lanes
+        for m in range(materials):
+            out[i + m] = share_of(s.hub_mat[h, m].unqualified, x.stock[h, m])
+        i += materials
+
+
+@kernel
+def share_of(part: float, whole: float) -> float:
+    """A part of a stock as its share, between 0 and 1 whatever rounding says."""
+    return min(ratio(part, whole), 1.0)
 
 
 @kernel
@@ -426,6 +453,8 @@ def observe_depot(w: Tables, s: State, d: int, out: NDArray[np.float32]) -> None
         out[i + 6 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
         out[i + 7 * materials + m] = clip(lot_price / w.mat[m].bulk - 1.0)
         out[i + 8 * materials + m] = notice_share(w, s, w.mat[m].design)
+        if w.par[0].quality == 1:
+            out[i + 9 * materials + m] = share_of(depot.unqualified, stock)
 
 
 @kernel
@@ -474,13 +503,22 @@ def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> No
             i += 1
         if w.par[0].upkeep == 1:
             i += write_machines(w, s, h, out[i:])
+        if w.par[0].quality == 1:
+            for k in range(lanes):
+                out[i + k] = clip(abs(s.hub_tech[h, k].bias))
+            i += lanes
+            for m in range(materials):
+                out[i + m] = share_of(s.hub_mat[h, m].bad, x.stock[h, m])
+            i += materials
     for d in range(depots):
         for m in range(materials):
             depot = s.depot_mat[d, m]
             out[i + m] = ratio(in_depot(depot), 20.0 * w.depot_use[d, m])
             out[i + materials + m] = ratio(depot.on_order, 20.0 * w.depot_use[d, m])
             out[i + 2 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
-        i += 3 * materials
+            if w.par[0].quality == 1:
+                out[i + 3 * materials + m] = share_of(depot.bad, in_depot(depot))
+        i += 4 * materials if w.par[0].quality == 1 else 3 * materials
 
 
 @kernel

@@ -11,11 +11,13 @@ from fabmesh.envs.network.customer_market import bom_quantity, labour_h, machine
 from fabmesh.envs.network.goods import draw, on_hand, units_in_progress
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
+from fabmesh.envs.network.quality import MOST_SCRAP, out_of_tolerance
 from fabmesh.envs.network.rng import STREAM_SCRAP, binomial_quantile, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     E_LABOUR_H,
     E_MACHINE_H,
     E_OVERTIME_H,
+    E_RETURNED,
     E_SCRAPPED,
     E_SHORTAGE,
     ENERGY,
@@ -25,6 +27,7 @@ from fabmesh.envs.network.state import (
     MACHINE,
     MATERIAL,
     OVERTIME,
+    QUALITY_RETURNS,
     SCRAP,
     SETUP,
     STOCK_CHANGE,
@@ -36,6 +39,7 @@ from fabmesh.envs.network.upkeep import service, take_repairs, wear
 
 _EDD, _FIFO, _SPT, _ATC = 0, 1, 2, 3
 _ATC_LOOKAHEAD = 2.0  # k of the apparent tardiness cost rule (Vepsalainen and Morton 1987)
+_RETURNED = np.uint64(1)
 _BUCKETS_BACK = 40  # days before today that the counting sort tells apart
 
 
@@ -79,14 +83,46 @@ def dispatch(w: Tables, s: State, x: Scratch, h: int) -> None:
 
 
 @kernel
-def scrap_of(w: Tables, x: Scratch, row: int, stage: int, units: int) -> int:
+def write_scrap_rate(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int) -> None:
+    """Today's rate of scrap of a stage: the technology's, and of parts out of tolerance and bad material (model §7)."""
+    k = w.row[row].tech[stage]
+    rate = w.tech[k].scrap
+    if w.par[0].quality == 1:
+        unqualified, good = 0.0, 1.0
+        for line in range(w.row[row].bom):
+            if w.row[row].bom_stage[line] == stage:
+                material = s.hub_mat[h, w.row[row].bom_material[line]]
+                there = on_hand(material)
+                if there > 0.0:
+                    unqualified = max(unqualified, min(material.unqualified / there, 1.0))
+                    good *= 1.0 - min(material.bad / there, 1.0)
+        out = out_of_tolerance(w, s, h, k, unqualified)
+        found = w.par[0].hub_check * out
+        x.escape_rate[row, stage] = (out - found) / (1.0 - found) if found < 1.0 else 0.0
+        rate = min(1.0 - (1.0 - rate) * (1.0 - found) * good, MOST_SCRAP)
+    x.scrap_rate[row, stage] = rate
+
+
+@kernel
+def scrap_of(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, units: int) -> int:
     """Units scrapped among the next `units` worked: the rise of the day's binomial quantile (see rng)."""
     u = uniform(x.scrap_key[0], w.row[row].key + np.uint64(stage))
-    rate = w.tech[w.row[row].tech[stage]].scrap
+    if x.worked[row, stage] == 0:
+        write_scrap_rate(w, s, x, h, row, stage)
     x.worked[row, stage] += units
     before = x.scrapped[row, stage]
-    x.scrapped[row, stage] = binomial_quantile(u, x.worked[row, stage], rate)
+    x.scrapped[row, stage] = binomial_quantile(u, x.worked[row, stage], x.scrap_rate[row, stage])
     return x.scrapped[row, stage] - before
+
+
+@kernel
+def returns_of(w: Tables, x: Scratch, row: int, stage: int) -> int:
+    """Units of the last ones worked that pass the hub's check and come back from the customer, drawn like scrap."""
+    u = uniform(x.scrap_key[0], combine(w.row[row].key + np.uint64(stage), _RETURNED))
+    before = x.escaped[row, stage]
+    passed = x.worked[row, stage] - x.scrapped[row, stage]
+    x.escaped[row, stage] = binomial_quantile(u, passed, x.escape_rate[row, stage])
+    return x.escaped[row, stage] - before
 
 
 @kernel
@@ -136,7 +172,7 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
         s.events[E_MACHINE_H + k] += tech.setup_h
         s.events[E_LABOUR_H] += tech.setup_h
         post(s, h, SETUP, tech.setup_h * (tech.rate + tech.energy + w.par[0].wage))
-    scrapped = scrap_of(w, x, row, stage, units)
+    scrapped = scrap_of(w, s, x, h, row, stage, units)
     good = units - scrapped
     machine = machine_h(w, row, stage, price)
     labour = labour_h(w, row, stage, price)
@@ -163,6 +199,13 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
     post(s, h, SCRAP, lost + scrapped * hour_cost)
     value = material + good * hour_cost
     post(s, h, STOCK_CHANGE, -value)
+    if w.par[0].quality == 1:
+        s.hub_tech[h, k].units += units
+        s.hub_tech[h, k].scrapped += scrapped
+        returned = returns_of(w, x, row, stage)
+        if returned > 0:
+            s.events[E_RETURNED] += returned
+            post(s, h, QUALITY_RETURNS, returned * price * w.par[0].return_price_share)
     return scrapped, value
 
 
@@ -267,12 +310,14 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         available = x.cap[people]
         if w.par[0].upkeep == 1:
             take_repairs(w, s, x, h)
+        if w.par[0].service == 1:
             service(w, s, x, h, action)
         for r in range(len(w.row)):
             for stage in range(x.setup.shape[1]):
                 x.setup[r, stage] = 0
                 x.worked[r, stage] = 0
                 x.scrapped[r, stage] = 0
+                x.escaped[r, stage] = 0
         x.scrap_key[0] = combine(day_key(s.clock[0].seed, STREAM_SCRAP, day), w.hub_key[h])
         dispatch(w, s, x, h)
         for i in range(hub.orders):
@@ -291,7 +336,7 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         if overtime > 0.0:
             post(s, h, OVERTIME, overtime * w.par[0].wage * w.par[0].overtime_premium)
             s.events[E_OVERTIME_H] += overtime
-        if w.par[0].upkeep == 1:
+        if w.par[0].service == 1:
             wear(w, s, x, h)
         # hours put into a unit that did not fit today count for it tomorrow
         for k in range(people):

@@ -28,6 +28,9 @@ class Technology:
     extended_by_overtime: bool  # True: runs in the technicians' shift, so overtime lengthens its day
     mtbf_h: float | None = None  # mean working hours between failures of a machine never serviced, None = never fails
     mttr_h: float = 0.0  # mean working hours a repair takes
+    tolerance_mm: float | None = None  # deviation up to which a part is good, None = not a matter of dimensions
+    process_sd_mm: float = 0.05  # deviation of parts of one machine
+    lot_sd_mm: tuple[float, float] = (0.0, 0.0)  # deviation of lots of material, qualified and unqualified
 
 
 @dataclass(frozen=True)
@@ -284,6 +287,26 @@ class Upkeep:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """Calibration of machines and quality of lots; off, parts fail at `Technology.scrap` and material is good.
+
+    Pairs are for qualified and unqualified lots, or for the inspections "sample" and "full".
+    """
+
+    enabled: bool = False
+    uncalibrated_bias: float = 0.5  # sd of a hub's mean deviation on day 0, x tolerance (F§3.3 [A]: .10 of .20 mm)
+    calibrated_bias: float = 0.1  # the same after calibration (F§3.3 [A]: .02 of .20 mm)
+    drift_week: float = 0.05  # sd of its random walk in a week of full work (F§3.3 [A]: .01 of .20 mm)
+    hub_check: float = 0.9  # share of the parts out of tolerance that the hub finds itself [A]
+    return_price_share: float = 1.05  # of the price, paid for a part that comes back: refund and goodwill [A]
+    bad_lots: tuple[float, float] = (0.005, 0.06)  # share of the lots (F§11 [A])
+    spot_discount: float = 0.08  # of the price (model §5)
+    spot_km: float = 250.0  # F§11 [A]
+    inspection_eur: tuple[float, float] = (15.0, 60.0)  # a lot (F§11 [A])
+    inspection_finds: tuple[float, float] = (0.6, 0.97)  # share of the bad lots (F§11 [A])
+
+
+@dataclass(frozen=True)
 class Reward:
     """The reward of the team game."""
 
@@ -304,7 +327,7 @@ class Actions:
     depot_quote: tuple[float, ...] = (0.0, 0.01, 0.02, 0.04, 0.08)
     # components switched off leave the action space and take the level given here
     # (hub: bid, tender, cover, trigger, can_order, make_to_stock, overtime; depot: trigger, lot, quote;
-    # hub: upkeep where it is on)
+    # where they are there hub: upkeep; depot: source, inspection)
     switched_off: dict[str, int] = field(default_factory=dict)  # e.g. {"hub.make_to_stock": 0}
 
 
@@ -346,3 +369,4 @@ class Scenario:
     capacity: Capacity = Capacity()
     people: People = People()
     upkeep: Upkeep = Upkeep()
+    quality: Quality = Quality()

@@ -39,7 +39,12 @@ def component_levels(actions: Actions) -> dict[str, int]:
 
 def mechanism_levels(scenario: Scenario) -> dict[str, int]:
     """The same of the components that exist only where the scenario switches their mechanism on."""
-    return {"hub.upkeep": 1 + len(scenario.technologies)} if scenario.upkeep.enabled else {}
+    levels = {}
+    if scenario.upkeep.enabled or scenario.quality.enabled:
+        levels["hub.upkeep"] = 1 + len(scenario.technologies)
+    if scenario.quality.enabled:
+        levels |= {"depot.source": 2, "depot.inspection": 3}
+    return levels
 
 
 def check_scenario(scenario: Scenario, refuse: Refuse) -> None:

@@ -23,6 +23,9 @@ RANGES: dict[str, dict[str, str]] = {
         "machines_per_technician": _POSITIVE,
         "mtbf_h": _POSITIVE,
         "mttr_h": _NOT_NEGATIVE,
+        "tolerance_mm": _POSITIVE,
+        "process_sd_mm": _POSITIVE,
+        "lot_sd_mm": _NOT_NEGATIVE,
     },
     "Material": {
         "bulk_eur": _POSITIVE,
@@ -162,6 +165,18 @@ RANGES: dict[str, dict[str, str]] = {
         "service_h": _NOT_NEGATIVE,
         "service_eur": _NOT_NEGATIVE,
         "repair_eur_h": _NOT_NEGATIVE,
+    },
+    "Quality": {
+        "uncalibrated_bias": _NOT_NEGATIVE,
+        "calibrated_bias": _NOT_NEGATIVE,
+        "drift_week": _NOT_NEGATIVE,
+        "hub_check": _SHARE,
+        "return_price_share": _NOT_NEGATIVE,
+        "bad_lots": _SHARE,
+        "spot_discount": "[0, 1)",
+        "spot_km": _NOT_NEGATIVE,
+        "inspection_eur": _NOT_NEGATIVE,
+        "inspection_finds": _SHARE,
     },
     "Scenario": {"episode_d": "[1, 5000]"},
 }

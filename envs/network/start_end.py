@@ -12,6 +12,7 @@ from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.material_market import inbound, write_quotes
 from fabmesh.envs.network.people import draw_posts
+from fabmesh.envs.network.quality import draw_bias
 from fabmesh.envs.network.rng import (
     STREAM_PRICE,
     STREAM_REVISION,
@@ -74,6 +75,7 @@ def clear(s: State) -> None:
             tech = s.hub_tech[h, k]
             tech.bid, tech.carry_h, tech.offered_h, tech.won_h = 0, 0.0, 0.0, 0.0
             tech.wear_h, tech.seen_h = 0.0, 0.0
+            tech.bias, tech.bias_var, tech.scrap_share, tech.units, tech.scrapped = 0.0, 0.0, 0.0, 0.0, 0.0
             for i in range(s.repair.shape[2]):
                 s.repair[h, k, i] = 0.0
         for p in range(s.hub_prod.shape[1]):
@@ -85,12 +87,14 @@ def clear(s: State) -> None:
             material = s.hub_mat[h, m]
             material.opened, material.opened_until, material.value = 0.0, 0, 0.0
             material.used, material.need = 0.0, 0.0
+            material.unqualified, material.bad = 0.0, 0.0
             for a in range(AGES):
                 material.sealed[a] = 0.0
                 for ring in range(INBOUND_DAYS):
                     material.inbound[ring, a] = 0.0
             for ring in range(INBOUND_DAYS):
                 material.inbound_value[ring] = 0.0
+                material.inbound_unqualified[ring], material.inbound_bad[ring] = 0.0, 0.0
     for d in range(s.depot_mat.shape[0]):
         for m in range(s.depot_mat.shape[1]):
             depot = s.depot_mat[d, m]
@@ -98,6 +102,7 @@ def clear(s: State) -> None:
                 depot.stock[a] = 0.0
             depot.value, depot.requested, depot.filled, depot.fill = 0.0, 0.0, 0.0, 1.0
             depot.orders, depot.on_order = 0, 0.0
+            depot.unqualified, depot.bad = 0.0, 0.0
 
 
 @kernel
@@ -116,6 +121,8 @@ def draw_start(w: Tables, s: State) -> None:
             draw_posts(w, s, h)
         if w.par[0].upkeep == 1:
             draw_wear(w, s, h)
+        if w.par[0].quality == 1:
+            draw_bias(w, s, h)
         for m in range(len(w.mat)):
             material = s.hub_mat[h, m]
             mat = w.mat[m]
@@ -158,6 +165,7 @@ def draw_start(w: Tables, s: State) -> None:
                 order.quantity = quantity
                 order.price = discounted_price(w, m, quantity)
                 order.landed = order.price
+                order.spot, order.inspection = 0, 0
                 depot.orders, depot.on_order = 1, quantity
     # revisions announced before the episode and still to come
     notice = w.par[0].revision_notice_d

@@ -26,11 +26,12 @@ _f8, _f4, _i4, _i2, _i1, _u8 = np.float64, np.float32, np.int32, np.int16, np.in
 LEDGER_LINES = (
     "material", "order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight", "machine", "energy",
     "labour", "overtime", "setup", "scrap", "holding", "deadstock", "lateness", "stock_change", "lost", "settlement",
-    "upkeep", "revenue", "transfers",
+    "upkeep", "inspection", "quality_returns", "revenue", "transfers",
 )  # fmt: skip
 (
     MATERIAL, ORDER_COST, SUPPLIER_FREIGHT, FIRST_MILE, LAST_MILE, MACHINE, ENERGY, LABOUR, OVERTIME, SETUP, SCRAP,
-    HOLDING, DEADSTOCK, LATENESS, STOCK_CHANGE, LOST, SETTLEMENT, UPKEEP, REVENUE, TRANSFERS,
+    HOLDING, DEADSTOCK, LATENESS, STOCK_CHANGE, LOST, SETTLEMENT, UPKEEP, INSPECTION,
+    QUALITY_RETURNS, REVENUE, TRANSFERS,
 ) = range(len(LEDGER_LINES))  # fmt: skip
 COST_LINES = REVENUE
 
@@ -40,14 +41,16 @@ EVENT_NAMES = (
     "purchases_eur", "retail_eur", "deadstock_gross_eur", "salvage_eur", "supplier_orders", "supplier_orders_refused",
     "hub_consignments", "outage_days", "revisions", "labour_h", "overtime_h", "units_scrapped",
     "units_reannounced", "late_units", "inventory_eur_days", "shortage_hub_material_days", "stops_delivered",
-    "absence_h", "vacancy_h", "breakdowns", "repair_h", "services",
+    "absence_h", "vacancy_h", "breakdowns", "repair_h", "services", "cpk_hub_technology_days",
+    "hub_spread_technology_days", "lots_received", "lots_bad", "lots_rejected", "units_returned",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
     E_TENDERS_LOST, E_TENDERS_REFUSED, E_MASKED, E_PURCHASES, E_RETAIL, E_DEADSTOCK, E_SALVAGE, E_SUPPLIER_ORDERS,
     E_ORDERS_REFUSED, E_CONSIGNMENTS, E_OUTAGE_DAYS, E_REVISIONS, E_LABOUR_H, E_OVERTIME_H, E_SCRAPPED,
     E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS,
-    E_ABSENCE_H, E_VACANCY_H, E_BREAKDOWNS, E_REPAIR_H, E_SERVICES,
+    E_ABSENCE_H, E_VACANCY_H, E_BREAKDOWNS, E_REPAIR_H, E_SERVICES, E_CPK, E_SPREAD, E_LOTS_RECEIVED,
+    E_LOTS_BAD, E_LOTS_REJECTED, E_RETURNED,
 ) = range(len(EVENT_NAMES))  # fmt: skip
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
 
@@ -104,6 +107,11 @@ HUB_TECH = np.dtype(
         ("won_h", _f8),  # smoothed machine hours won
         ("wear_h", _f8),  # mean working hours of a machine since its service or repair
         ("seen_h", _f8),  # of them, those whose risk of failure has been drawn
+        ("bias", _f8),  # mean deviation of its parts / tolerance
+        ("bias_var", _f8),  # variance of it as far as the hub can know: since its calibration
+        ("scrap_share", _f8),  # smoothed share of units scrapped
+        ("units", _f8),  # worked today
+        ("scrapped", _f8),  # of them
     ],
     align=True,
 )
@@ -120,6 +128,10 @@ HUB_MATERIAL = np.dtype(
         ("need", _f8),  # of the open orders
         ("quote", _f8),  # best landed price of today, EUR a unit
         ("in_stock", _f8),  # 1: a depot that quoted could supply
+        ("unqualified", _f8),  # of what is on hand, from unqualified lots
+        ("bad", _f8),  # of what is on hand, from bad lots
+        ("inbound_unqualified", _f8, (INBOUND_DAYS,)),
+        ("inbound_bad", _f8, (INBOUND_DAYS,)),
     ],
     align=True,
 )
@@ -146,11 +158,22 @@ DEPOT_MATERIAL = np.dtype(
         ("quote", _i4),  # level; 0 = declined
         ("orders", _i4),  # supplier orders under way
         ("on_order", _f8),
+        ("unqualified", _f8),  # of the stock, from unqualified lots
+        ("bad", _f8),  # of the stock, from bad lots
     ],
     align=True,
 )
 SUPPLIER_ORDER = np.dtype(
-    [("placed", _i4), ("arrives", _i4), ("quantity", _f8), ("price", _f8), ("landed", _f8)], align=True
+    [
+        ("placed", _i4),
+        ("arrives", _i4),
+        ("quantity", _f8),
+        ("price", _f8),
+        ("landed", _f8),
+        ("spot", _i4),  # 1 = from the spot source
+        ("inspection", _i4),  # level: none, sample, full
+    ],
+    align=True,
 )
 ORDER = np.dtype(
     [
@@ -237,6 +260,9 @@ class Scratch(NamedTuple):
     setup: NDArray[np.int8]  # [t, r, stages] set up today
     worked: NDArray[np.int32]  # [t, r, stages] units worked today
     scrapped: NDArray[np.int32]  # [t, r, stages] of them
+    scrap_rate: NDArray[np.float64]  # [t, r, stages] today
+    escape_rate: NDArray[np.float64]  # [t, r, stages] parts out of tolerance among those that pass the hub's check
+    escaped: NDArray[np.int32]  # [t, r, stages] units of today that will come back
     scrap_key: NDArray[np.uint64]  # [t] of the day and hub
     lane_h: NDArray[np.float64]  # [t, k] machine hours of the open lots
     stock: NDArray[np.float64]  # [t, h, m] on hand
@@ -314,6 +340,9 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "setup": ((r, MAX_STAGES), _i1),
         "worked": ((r, MAX_STAGES), _i4),
         "scrapped": ((r, MAX_STAGES), _i4),
+        "scrap_rate": ((r, MAX_STAGES), _f8),
+        "escape_rate": ((r, MAX_STAGES), _f8),
+        "escaped": ((r, MAX_STAGES), _i4),
         "scrap_key": ((), _u8),
         "lane_h": ((k,), _f8),
         "stock": ((hubs, m), _f8),

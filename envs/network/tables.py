@@ -89,6 +89,18 @@ PARAMETERS = np.dtype(
         ("service_h", _f8),
         ("service_eur", _f8),
         ("repair_eur_h", _f8),
+        ("service", _i4),  # 1 = machines can be serviced: upkeep or quality is on
+        ("quality", _i4),  # 1 = calibration and lots matter
+        ("uncalibrated_bias", _f8),  # sd, x tolerance
+        ("calibrated_bias", _f8),
+        ("drift_week", _f8),
+        ("hub_check", _f8),
+        ("return_price_share", _f8),
+        ("bad_lots", _f8, (2,)),  # qualified, unqualified
+        ("spot_discount", _f8),
+        ("spot_km", _f8),
+        ("inspection_eur", _f8, (3,)),  # none, sample, full
+        ("inspection_finds", _f8, (3,)),
     ],
     align=True,
 )
@@ -103,6 +115,8 @@ TECHNOLOGY = np.dtype(
         ("mtbf_h", _f8),  # 0 = never fails
         ("mttr_h", _f8),
         ("hazard", _f8),  # cumulative hazard at one working hour since service; 0 = never fails
+        ("noise", _f8),  # sd of a machine's parts / tolerance; 0 = not a matter of dimensions
+        ("lot_noise", _f8, (2,)),  # sd of qualified and unqualified lots / tolerance
         ("key", _u8),
     ],
     align=True,
@@ -268,6 +282,8 @@ def build_tables(scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slo
             t.mtbf_h or 0.0,
             t.mttr_h,
             _unit_hazard(scenario, t.mtbf_h),
+            t.process_sd_mm / t.tolerance_mm if t.tolerance_mm else 0.0,
+            tuple(sd / t.tolerance_mm if t.tolerance_mm else 0.0 for sd in t.lot_sd_mm),
             name_key(t.name),
         )
 
@@ -527,7 +543,7 @@ def _standard_costs(scenario: Scenario, row: NDArray[np.void], tech: NDArray[np.
 def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, reward_scale: float) -> NDArray[np.void]:
     s = scenario
     par = np.zeros(1, PARAMETERS)
-    values: dict[str, float | int] = {
+    values: dict[str, float | int | tuple[float, ...]] = {
         "episode_d": s.episode_d,
         "dispersion": s.demand.dispersion,
         "revision_rate_d": s.demand.revisions_per_year / WORKING_DAYS_PER_YEAR,
@@ -588,6 +604,18 @@ def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, r
         "service_h": s.upkeep.service_h,
         "service_eur": s.upkeep.service_eur,
         "repair_eur_h": s.upkeep.repair_eur_h,
+        "service": s.upkeep.enabled or s.quality.enabled,
+        "quality": s.quality.enabled,
+        "uncalibrated_bias": s.quality.uncalibrated_bias,
+        "calibrated_bias": s.quality.calibrated_bias,
+        "drift_week": s.quality.drift_week,
+        "hub_check": s.quality.hub_check,
+        "return_price_share": s.quality.return_price_share,
+        "bad_lots": s.quality.bad_lots,
+        "spot_discount": s.quality.spot_discount,
+        "spot_km": s.quality.spot_km,
+        "inspection_eur": (0.0, *s.quality.inspection_eur),
+        "inspection_finds": (0.0, *s.quality.inspection_finds),
     }
     for key, value in values.items():
         par[key] = value

@@ -12,6 +12,7 @@ import numpy as np
 from fabmesh.envs.network.actions import UPKEEP_LEVEL, level
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
+from fabmesh.envs.network.quality import calibrate, drift
 from fabmesh.envs.network.rng import STREAM_BREAKDOWN, STREAM_REPAIR, STREAM_START, combine, day_key, uniform
 from fabmesh.envs.network.state import E_BREAKDOWNS, E_LABOUR_H, E_REPAIR_H, E_SERVICES, UPKEEP, Scratch, State
 from fabmesh.envs.network.tables import HORIZON, Tables
@@ -105,14 +106,23 @@ def service(w: Tables, s: State, x: Scratch, h: int, action: np.ndarray) -> None
             post(s, h, UPKEEP, hours * w.par[0].wage + w.par[0].service_eur)
             s.hub_tech[h, k].wear_h *= (machines - serviced) / machines
             s.hub_tech[h, k].seen_h = s.hub_tech[h, k].wear_h
+            if w.par[0].quality == 1:
+                calibrate(w, s, h, k, serviced / machines)
     for k in range(people):
         x.opening[k] = x.cap[k]
 
 
 @kernel
 def wear(w: Tables, s: State, x: Scratch, h: int) -> None:
-    """The day's working hours wear the machines; those held for an unfinished unit count when it is finished."""
+    """The day's working hours wear the machines and let their calibration drift.
+
+    Hours held for a unit that is not finished count on the day it is.
+    """
     for k in range(len(w.tech)):
-        if w.hub_machines[h, k] > 0:
-            worked = max(x.opening[k] - x.cap[k] - x.hold[k], 0.0)
-            s.hub_tech[h, k].wear_h += worked / w.hub_machines[h, k]
+        if w.hub_machines[h, k] == 0:
+            continue
+        worked = max(x.opening[k] - x.cap[k] - x.hold[k], 0.0) / w.hub_machines[h, k]
+        if w.par[0].upkeep == 1:
+            s.hub_tech[h, k].wear_h += worked
+        if w.par[0].quality == 1:
+            drift(w, s, h, k, worked)

@@ -10,6 +10,7 @@ from fabmesh.envs.network.customer_market import announce_again
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.people import people_today
+from fabmesh.envs.network.quality import compare_hubs
 from fabmesh.envs.network.rng import (
     STREAM_OUTAGE,
     STREAM_PRICE,
@@ -234,5 +235,7 @@ def news(w: Tables, s: State, counted: bool) -> None:
         outages(w, s, day)
         if w.par[0].upkeep == 1:
             breakdowns(w, s, day)
+        if w.par[0].quality == 1:
+            compare_hubs(w, s)
     post_lots(w, s, day, counted)
     post_tenders(w, s, day, counted)
