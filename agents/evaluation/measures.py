@@ -202,6 +202,16 @@ MECHANISM_MEASURES: dict[str, tuple[Measure, ...]] = {
         Measure("bad_lot_share", "bad lots / lots that arrive at depots", "share", "lots_bad / lots_received"),
         Measure("bad_lots_found", "bad lots sent back / bad lots", "share", "lots_rejected / lots_bad", "neither"),
     ),
+    "experience": (
+        Measure(
+            "learning_slope",
+            "labour time after a doubling of experience / before, mean over hubs and technologies",
+            "share, 1 = no learning",
+            "2 ^ -(learning_gain_doublings / learning_doublings)",
+        ),
+        Measure("labour_saved_hours", "labour hours saved by learning", "h", "labour_saved_h", "higher"),
+        Measure("qualification_runs", "runs to qualify for a new design", "runs", "qualification_runs", "neither"),
+    ),
 }
 BY_NAME = {item.name: item for item in (*MEASURES, *NETWORK_MEASURES)}
 
@@ -366,6 +376,12 @@ def measure_mechanisms(
             ),
             "bad_lot_share": ratio(count["lots_bad"], count["lots_received"]),
             "bad_lots_found": ratio(count["lots_rejected"], count["lots_bad"]),
+        }
+    if scenario.experience.enabled:
+        values |= {
+            "learning_slope": 2.0 ** -ratio(count["learning_gain_doublings"], count["learning_doublings"]),
+            "labour_saved_hours": count["labour_saved_h"],
+            "qualification_runs": count["qualification_runs"],
         }
     return values
 

@@ -302,6 +302,8 @@ def revise_designs(w: Tables, s: State) -> None:
             if goods.value + goods.wip_value > 0.0:
                 write_off(w, s, h, goods.value + goods.wip_value)
             goods.finished, goods.value, goods.wip_value = 0, 0.0, 0.0
+            if w.par[0].experience == 1:
+                goods.qualifies = 1
             for stage in range(len(goods.wip)):
                 goods.wip[stage] = 0
         for m in range(len(w.mat)):

@@ -101,6 +101,10 @@ def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
             ("scrap_share", lanes, "share", "smoothed share of units scrapped"),
             ("unqualified", materials, "share", "share of the stock from unqualified lots"),
         ) if scenario.quality.enabled else ()),
+        *((
+            ("learned", lanes, "share", "labour time / that of day 0"),
+            ("qualifies", products, "0/1", "1 = the hub is not qualified for the design of today"),
+        ) if scenario.experience.enabled else ()),
     )  # fmt: skip
     depot = (
         ("calendar", calendar, "1", "phase of the week of 5 and of the year of 250 working days"),
@@ -157,6 +161,8 @@ def state_blocks(scenario: Scenario) -> tuple[FeatureBlock, ...]:
         if scenario.quality.enabled:
             add(f"{hub.town}: bias", lanes, "x tolerance", "absolute mean deviation of its parts")
             add(f"{hub.town}: bad", materials, "share", "share of the stock from bad lots")
+        if scenario.experience.enabled:
+            add(f"{hub.town}: learned", lanes, "share", "labour time / that of day 0")
     for depot in scenario.depots:
         add(f"{depot.name}: stock", materials, "/20 d", "stock / expected requests")
         add(f"{depot.name}: on_order", materials, "/20 d", "on order / expected requests")
@@ -263,7 +269,7 @@ def write_loads(w: Tables, s: State, x: Scratch) -> None:
                 units += o.todo[stage]
                 k = w.row[o.row].tech[stage]
                 machine = units * machine_h(w, o.row, stage, o.price)
-                labour = units * labour_h(w, o.row, stage, o.price)
+                labour = units * (labour_h(w, o.row, stage, o.price) * s.hub_tech[h, k].learned)
                 x.room[h, k, 0] += machine
                 x.room[h, people, 0] += labour
                 if near:
@@ -375,6 +381,13 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
         for m in range(materials):
             out[i + m] = share_of(s.hub_mat[h, m].unqualified, x.stock[h, m])
         i += materials
+    if w.par[0].experience == 1:
+        for k in range(lanes):
+            out[i + k] = s.hub_tech[h, k].learned
+        i += lanes
+        for p in range(products):
+            out[i + p] = 1.0 if s.hub_prod[h, p].qualifies > 0 else 0.0
+        i += products
 
 
 @kernel
@@ -510,6 +523,10 @@ def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> No
             for m in range(materials):
                 out[i + m] = share_of(s.hub_mat[h, m].bad, x.stock[h, m])
             i += materials
+        if w.par[0].experience == 1:
+            for k in range(lanes):
+                out[i + k] = s.hub_tech[h, k].learned
+            i += lanes
     for d in range(depots):
         for m in range(materials):
             depot = s.depot_mat[d, m]

@@ -8,6 +8,7 @@ import numpy as np
 
 from fabmesh.envs.network.actions import MAKE_TO_STOCK, level
 from fabmesh.envs.network.customer_market import bom_quantity, labour_h, machine_h, rank_by_bucket, rank_by_key
+from fabmesh.envs.network.experience import practise, qualify
 from fabmesh.envs.network.goods import draw, on_hand, units_in_progress
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
@@ -86,7 +87,7 @@ def dispatch(w: Tables, s: State, x: Scratch, h: int) -> None:
 def write_scrap_rate(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int) -> None:
     """Today's rate of scrap of a stage: the technology's, and of parts out of tolerance and bad material (model §7)."""
     k = w.row[row].tech[stage]
-    rate = w.tech[k].scrap
+    rate = w.tech[k].scrap * s.hub_tech[h, k].scrap_learned
     if w.par[0].quality == 1:
         unqualified, good = 0.0, 1.0
         for line in range(w.row[row].bom):
@@ -100,6 +101,8 @@ def write_scrap_rate(w: Tables, s: State, x: Scratch, h: int, row: int, stage: i
         found = w.par[0].hub_check * out
         x.escape_rate[row, stage] = (out - found) / (1.0 - found) if found < 1.0 else 0.0
         rate = min(1.0 - (1.0 - rate) * (1.0 - found) * good, MOST_SCRAP)
+    if stage == 0 and row < w.par[0].products and s.hub_prod[h, row].qualifies > 0:
+        rate = max(rate, 1.0 - w.par[0].first_pass_yield)
     x.scrap_rate[row, stage] = rate
 
 
@@ -140,7 +143,7 @@ def workable(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, pric
     setup = 0.0 if x.setup[row, stage] == 1 else w.tech[k].setup_h
     wanted = units
     machine = machine_h(w, row, stage, price)
-    labour = labour_h(w, row, stage, price)
+    labour = labour_h(w, row, stage, price) * s.hub_tech[h, k].learned
     if machine > 0.0:
         units = min(units, int(max(x.cap[k] - setup, 0.0) / machine + 1e-9))
         if units < wanted:
@@ -175,7 +178,7 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
     scrapped = scrap_of(w, s, x, h, row, stage, units)
     good = units - scrapped
     machine = machine_h(w, row, stage, price)
-    labour = labour_h(w, row, stage, price)
+    labour = labour_h(w, row, stage, price) * s.hub_tech[h, k].learned
     x.cap[k] -= units * machine
     x.cap[people] -= units * labour
     s.events[E_MACHINE_H + k] += units * machine
@@ -199,6 +202,8 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
     post(s, h, SCRAP, lost + scrapped * hour_cost)
     value = material + good * hour_cost
     post(s, h, STOCK_CHANGE, -value)
+    if w.par[0].experience == 1:
+        practise(w, s, h, row, stage, units, good, price)
     if w.par[0].quality == 1:
         s.hub_tech[h, k].units += units
         s.hub_tech[h, k].scrapped += scrapped
@@ -312,6 +317,8 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
             take_repairs(w, s, x, h)
         if w.par[0].service == 1:
             service(w, s, x, h, action)
+        if w.par[0].experience == 1:
+            qualify(w, s, x, h)
         for r in range(len(w.row)):
             for stage in range(x.setup.shape[1]):
                 x.setup[r, stage] = 0

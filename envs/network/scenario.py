@@ -31,6 +31,7 @@ class Technology:
     tolerance_mm: float | None = None  # deviation up to which a part is good, None = not a matter of dimensions
     process_sd_mm: float = 0.05  # deviation of parts of one machine
     lot_sd_mm: tuple[float, float] = (0.0, 0.0)  # deviation of lots of material, qualified and unqualified
+    progress_ratio: float = 1.0  # labour time after a doubling of experience / before, 1 = no learning
 
 
 @dataclass(frozen=True)
@@ -307,6 +308,20 @@ class Quality:
 
 
 @dataclass(frozen=True)
+class Experience:
+    """Learning by doing (Wright 1936) and new designs; off, hours and scrap are the same for ever."""
+
+    enabled: bool = False
+    prior_units: float = 500.0  # that a hub has made of each technology before day 0 [A]
+    shared: float = 0.5  # phi: share of the other hubs' units that counts as own, through the platform (F§4.2 [A])
+    scrap_progress_ratio: float = 0.9  # scrap after a doubling of experience / before (F§4.2 [A])
+    floor: float = 0.55  # of the labour time and scrap of day 0 (F§4.2 [A])
+    first_pass_yield: float = 0.8  # of a new design version until the hub is qualified (F§7.4 [A])
+    qualification_h: float = 2.0  # of a technician (F§7.4 [A])
+    qualification_kg: float = 0.5  # of material (F§7.4 [A])
+
+
+@dataclass(frozen=True)
 class Reward:
     """The reward of the team game."""
 
@@ -370,3 +385,4 @@ class Scenario:
     people: People = People()
     upkeep: Upkeep = Upkeep()
     quality: Quality = Quality()
+    experience: Experience = Experience()

@@ -26,6 +26,7 @@ RANGES: dict[str, dict[str, str]] = {
         "tolerance_mm": _POSITIVE,
         "process_sd_mm": _POSITIVE,
         "lot_sd_mm": _NOT_NEGATIVE,
+        "progress_ratio": "(0, 1]",
     },
     "Material": {
         "bulk_eur": _POSITIVE,
@@ -177,6 +178,15 @@ RANGES: dict[str, dict[str, str]] = {
         "spot_km": _NOT_NEGATIVE,
         "inspection_eur": _NOT_NEGATIVE,
         "inspection_finds": _SHARE,
+    },
+    "Experience": {
+        "prior_units": _POSITIVE,
+        "shared": _SHARE,
+        "scrap_progress_ratio": "(0, 1]",
+        "floor": _SHARE,
+        "first_pass_yield": "(0, 1]",
+        "qualification_h": _NOT_NEGATIVE,
+        "qualification_kg": _NOT_NEGATIVE,
     },
     "Scenario": {"episode_d": "[1, 5000]"},
 }

@@ -43,6 +43,7 @@ EVENT_NAMES = (
     "units_reannounced", "late_units", "inventory_eur_days", "shortage_hub_material_days", "stops_delivered",
     "absence_h", "vacancy_h", "breakdowns", "repair_h", "services", "cpk_hub_technology_days",
     "hub_spread_technology_days", "lots_received", "lots_bad", "lots_rejected", "units_returned",
+    "learning_doublings", "learning_gain_doublings", "labour_saved_h", "qualification_runs",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
@@ -50,7 +51,7 @@ EVENT_NAMES = (
     E_ORDERS_REFUSED, E_CONSIGNMENTS, E_OUTAGE_DAYS, E_REVISIONS, E_LABOUR_H, E_OVERTIME_H, E_SCRAPPED,
     E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS,
     E_ABSENCE_H, E_VACANCY_H, E_BREAKDOWNS, E_REPAIR_H, E_SERVICES, E_CPK, E_SPREAD, E_LOTS_RECEIVED,
-    E_LOTS_BAD, E_LOTS_REJECTED, E_RETURNED,
+    E_LOTS_BAD, E_LOTS_REJECTED, E_RETURNED, E_DOUBLINGS, E_GAIN, E_LABOUR_SAVED, E_QUALIFICATIONS,
 ) = range(len(EVENT_NAMES))  # fmt: skip
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
 
@@ -112,6 +113,10 @@ HUB_TECH = np.dtype(
         ("scrap_share", _f8),  # smoothed share of units scrapped
         ("units", _f8),  # worked today
         ("scrapped", _f8),  # of them
+        ("made", _f8),  # good units since day 0
+        ("doublings", _f8),  # of experience since day 0
+        ("learned", _f8),  # labour time / that of day 0
+        ("scrap_learned", _f8),  # the same of scrap
     ],
     align=True,
 )
@@ -143,6 +148,7 @@ HUB_PRODUCT = np.dtype(
         ("wip_value", _f8),
         ("rate", _f8),  # smoothed units awarded a day
         ("awarded", _f8),  # today
+        ("qualifies", _i4),  # 0: qualified for the design; 1: has not made it yet; 2: has, the run is due
     ],
     align=True,
 )
@@ -244,6 +250,7 @@ class Scratch(NamedTuple):
     score: NDArray[np.float64]  # [t, h]
     bid: NDArray[np.float64]  # [t, h]
     record: NDArray[np.float64]  # [t, h] lateness to expect, share of price
+    learned: NDArray[np.float64]  # [t, h, k] labour time / that of day 0
     rank: NDArray[np.int32]  # [t, o]
     rank_key: NDArray[np.float64]  # [t, o]
     request: NDArray[np.float64]  # [t, h, m]
@@ -324,6 +331,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "score": ((hubs,), _f8),
         "bid": ((hubs,), _f8),
         "record": ((hubs,), _f8),
+        "learned": ((hubs, k), _f8),
         "rank": ((slots,), _i4),
         "rank_key": ((slots,), _f8),
         "request": ((hubs, m), _f8),

@@ -101,6 +101,14 @@ PARAMETERS = np.dtype(
         ("spot_km", _f8),
         ("inspection_eur", _f8, (3,)),  # none, sample, full
         ("inspection_finds", _f8, (3,)),
+        ("experience", _i4),  # 1 = learning and qualification are on
+        ("prior_units", _f8),
+        ("shared", _f8),
+        ("scrap_exponent", _f8),  # of Wright's law
+        ("floor", _f8),
+        ("first_pass_yield", _f8),
+        ("qualification_h", _f8),
+        ("qualification_kg", _f8),
     ],
     align=True,
 )
@@ -117,6 +125,7 @@ TECHNOLOGY = np.dtype(
         ("hazard", _f8),  # cumulative hazard at one working hour since service; 0 = never fails
         ("noise", _f8),  # sd of a machine's parts / tolerance; 0 = not a matter of dimensions
         ("lot_noise", _f8, (2,)),  # sd of qualified and unqualified lots / tolerance
+        ("labour_exponent", _f8),  # of Wright's law
         ("key", _u8),
     ],
     align=True,
@@ -284,6 +293,7 @@ def build_tables(scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slo
             _unit_hazard(scenario, t.mtbf_h),
             t.process_sd_mm / t.tolerance_mm if t.tolerance_mm else 0.0,
             tuple(sd / t.tolerance_mm if t.tolerance_mm else 0.0 for sd in t.lot_sd_mm),
+            -math.log2(t.progress_ratio),
             name_key(t.name),
         )
 
@@ -616,6 +626,14 @@ def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, r
         "spot_km": s.quality.spot_km,
         "inspection_eur": (0.0, *s.quality.inspection_eur),
         "inspection_finds": (0.0, *s.quality.inspection_finds),
+        "experience": s.experience.enabled,
+        "prior_units": s.experience.prior_units,
+        "shared": s.experience.shared,
+        "scrap_exponent": -math.log2(s.experience.scrap_progress_ratio),
+        "floor": s.experience.floor,
+        "first_pass_yield": s.experience.first_pass_yield,
+        "qualification_h": s.experience.qualification_h,
+        "qualification_kg": s.experience.qualification_kg,
     }
     for key, value in values.items():
         par[key] = value

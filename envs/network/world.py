@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from fabmesh.envs.network.customer_market import announce_again
+from fabmesh.envs.network.experience import learn
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.people import people_today
@@ -231,6 +232,8 @@ def news(w: Tables, s: State, counted: bool) -> None:
     announce_revisions(w, s, day, counted)
     if w.par[0].people == 1:
         people_today(w, s, day, counted)
+    if w.par[0].experience == 1:
+        learn(w, s, counted)
     if counted:
         outages(w, s, day)
         if w.par[0].upkeep == 1:
