@@ -11,6 +11,7 @@ import fabmesh
 from fabmesh.agents.evaluation.measures import (
     BY_NAME,
     MEASURES,
+    MECHANISM_MEASURES,
     NETWORK_MEASURES,
     gini,
     measure,
@@ -278,6 +279,6 @@ def test_the_catalogue_in_the_documentation_is_that_of_the_code():
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     expected = [
         f"| `{item.name}` | {item.label} | {item.unit} | {item.formula.replace('|', chr(92) + '|')} | {item.better} |"
-        for item in (*MEASURES, *NETWORK_MEASURES)
+        for item in (*MEASURES, *NETWORK_MEASURES, *(m for items in MECHANISM_MEASURES.values() for m in items))
     ]
     assert rows == expected

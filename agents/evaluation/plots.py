@@ -29,6 +29,8 @@ GROUPS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
     ("lateness", ("lateness",), "#CC79A7", ""),
     ("lost orders", ("lost",), "#D55E00", ""),
     ("settlement", ("settlement",), "#CC79A7", "//"),
+    ("upkeep of machines", ("upkeep",), "#56B4E9", "//"),
+    ("inspection and returns", ("inspection", "quality_returns"), "#009E73", "//"),
 )
 STYLE: dict[Any, Any] = {"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "font.size": 10}
 MOST_TICKS = 9
@@ -48,6 +50,8 @@ def cost_by_line(comparison: Comparison) -> Figure:
         gained, spent = np.zeros(len(rows)), np.zeros(len(rows))
         for label, members, colour, hatch in _groups(lines):
             mean = np.array([sum(row.cost_line(line) for line in members) for row in rows]) / 1e3
+            if not mean.any():
+                continue  # a mechanism that is off
             left = np.where(mean >= 0, spent, gained)  # a negative line (stock built up) goes left of zero
             axes.barh(places, mean, left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5, label=label)
             spent, gained = spent + np.maximum(mean, 0), gained + np.minimum(mean, 0)

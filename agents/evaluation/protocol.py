@@ -9,7 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.agents.evaluation.measures import TRANSFER_LINES, measure, measure_disruptions, measure_network
+from fabmesh.agents.evaluation.measures import (
+    TRANSFER_LINES,
+    measure,
+    measure_disruptions,
+    measure_mechanisms,
+    measure_network,
+)
 from fabmesh.agents.evaluation.trace import Recorder, Trace
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError
@@ -98,6 +104,7 @@ def evaluate(
         measures = measure(ledger, lines, events, names, info["standard_cost"])
         measures |= measure_network(scenario, ledger, lines, events, names, batch.arrays.flow, trace)
         measures |= measure_disruptions(scenario, events, names)
+        measures |= measure_mechanisms(scenario, ledger, lines, events, names)
     finally:
         batch.close()
     totals = ledger.sum(axis=1)

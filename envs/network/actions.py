@@ -18,8 +18,8 @@ from fabmesh.envs.network.state import E_MASKED, State
 from fabmesh.envs.network.tables import Tables
 
 # Component blocks in the order of the action vector.
-BID, TENDER_BID, COVER, TRIGGER, CAN_ORDER, MAKE_TO_STOCK, OVERTIME_LEVEL = range(7)
-DEPOT_TRIGGER, DEPOT_LOT, DEPOT_QUOTE = range(3)
+BID, TENDER_BID, COVER, TRIGGER, CAN_ORDER, MAKE_TO_STOCK, OVERTIME_LEVEL, UPKEEP_LEVEL = range(8)
+DEPOT_TRIGGER, DEPOT_LOT, DEPOT_QUOTE, DEPOT_SOURCE, DEPOT_INSPECTION = range(5)
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,9 @@ def component_blocks(scenario: Scenario, role: str) -> tuple[tuple[ComponentBloc
     products = tuple(p.name for p in scenario.products)
     slots = tuple(f"slot {i}" for i in range(scenario.capacity.tender_slots))
     markups = _pick(a.bid_markups, "%", "withdraw")
+    serviceable = ("all",) if scenario.upkeep.enabled or scenario.quality.enabled else ()
+    inspectable = ("all",) if scenario.quality.enabled else ()
+    serviced = ("none", *lanes), (float("nan"),) * (1 + len(lanes))
     hub = (
         ("bid", lanes, markups, "standing bid: mark-up on the hub's own cost for lots of the lane"),
         ("tender", slots, _pick(a.bid_markups, "%", "pass"), "bid on the tender in the slot"),
@@ -77,11 +80,14 @@ def component_blocks(scenario: Scenario, role: str) -> tuple[tuple[ComponentBloc
         ("can_order", ("all",), (("as trigger", "midway", "1"), (0.0, 0.5, 1.0)), "what is below it joins an order"),
         ("make_to_stock", products, _pick(a.make_to_stock_d, " d", "0 d"), "finished stock to hold, days of own sales"),
         ("overtime", ("all",), _pick(a.overtime, "", None), "share of the working day added"),
+        ("upkeep", serviceable, serviced, "technology whose machines are serviced"),
     )  # fmt: skip
     depot = (
         ("trigger", materials, _pick(a.depot_trigger, " x", "none"), "reorder point as multiple of the lead-time need"),
         ("lot", materials, _pick(a.depot_lot_d, " d", None, "next price break"), "order up to trigger + so many days"),
         ("quote", materials, _pick(a.depot_quote, "%", "decline"), "mark-up on the average landed cost"),
+        ("source", inspectable, (("qualified", "spot"), (0.0, 1.0)), "source of the orders placed today"),
+        ("inspection", inspectable, (("none", "sample", "full"), (0.0, 1.0, 2.0)), "of the lots ordered today"),
     )  # fmt: skip
     blocks: list[ComponentBlock] = []
     first: list[int] = []
@@ -154,7 +160,7 @@ def write_hub_mask(w: Tables, s: State, mask: NDArray[np.int8]) -> None:
         up = s.hub[h].down_until <= day
         offset = 0
         column = 0
-        for block in range(7):
+        for block in range(len(w.hub_slot)):
             if w.hub_slot[block] < 0:
                 continue
             count = 1
@@ -179,6 +185,9 @@ def write_hub_mask(w: Tables, s: State, mask: NDArray[np.int8]) -> None:
                 mask[h, offset] = 1
                 for n in range(1, w.hub_levels[column]):
                     mask[h, offset + n] = 1 if useful else 0
+                if block == UPKEEP_LEVEL:
+                    for k in range(lanes):
+                        mask[h, offset + 1 + k] = 1 if up and w.hub_machines[h, k] > 0 else 0
                 offset += w.hub_levels[column]
                 column += 1
 

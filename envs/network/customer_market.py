@@ -13,6 +13,7 @@ from fabmesh.envs.network.actions import BID, TENDER_BID, level
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post, write_off
 from fabmesh.envs.network.payment import pay_uniform_price
+from fabmesh.envs.network.people import commit_absence
 from fabmesh.envs.network.rng import STREAM_ORDER, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     E_AWARD_COST,
@@ -27,6 +28,7 @@ from fabmesh.envs.network.state import (
     State,
 )
 from fabmesh.envs.network.tables import HORIZON, TENDER, Tables
+from fabmesh.envs.network.upkeep import commit_repairs
 
 
 @kernel
@@ -92,9 +94,9 @@ def estimate_costs(w: Tables, s: State) -> None:
             per_eur = 0.0
             for i in range(row.stages):
                 k = row.tech[i]
-                rate = w.tech[k].rate + w.tech[k].energy
-                constant += row.machine0[i] * rate + row.labour0[i] * w.par[0].wage
-                per_eur += row.machine1[i] * rate + row.labour1[i] * w.par[0].wage
+                rate, learned = w.tech[k].rate + w.tech[k].energy, s.hub_tech[h, k].learned
+                constant += row.machine0[i] * rate + row.labour0[i] * learned * w.par[0].wage
+                per_eur += row.machine1[i] * rate + row.labour1[i] * learned * w.par[0].wage
             for i in range(row.bom):
                 quote = s.hub_mat[h, row.bom_material[i]].quote
                 constant += row.bom0[i] * quote
@@ -173,6 +175,8 @@ def build_room(w: Tables, s: State, x: Scratch) -> None:
     people = len(w.tech)
     for h in range(len(w.hub_town)):
         x.record[h] = lateness_record(w, s, h)
+        for k in range(people):
+            x.learned[h, k] = s.hub_tech[h, k].learned
         for r in range(len(w.row)):
             x.open_rows[h, r] = 0
         for k in range(people + 1):
@@ -187,8 +191,13 @@ def build_room(w: Tables, s: State, x: Scratch) -> None:
                 units += o.todo[stage]  # what waits for an earlier stage must also pass this one
                 if units > 0:
                     d = max(stage_offset(w, o.row, stage, days), 0)
-                    x.room[h, w.row[o.row].tech[stage], d] += units * machine_h(w, o.row, stage, o.price)
-                    x.room[h, people, d] += units * labour_h(w, o.row, stage, o.price)
+                    k = w.row[o.row].tech[stage]
+                    x.room[h, k, d] += units * machine_h(w, o.row, stage, o.price)
+                    x.room[h, people, d] += units * (labour_h(w, o.row, stage, o.price) * x.learned[h, k])
+        if w.par[0].people == 1:
+            commit_absence(w, s, x, h)
+        if w.par[0].upkeep == 1:
+            commit_repairs(w, s, x, h)
         overtime = s.hub[h].overtime
         for k in range(people + 1):
             if k < people:
@@ -222,7 +231,7 @@ def available_to_promise(w: Tables, x: Scratch, h: int, row: int, price: float, 
         k = w.row[row].tech[stage]
         setup = w.tech[k].setup_h if x.open_rows[h, row] == 0 else 0.0
         setups += setup
-        labour += labour_h(w, row, stage, price)
+        labour += labour_h(w, row, stage, price) * x.learned[h, k]
         need = machine_h(w, row, stage, price)
         if need > 0.0:
             units = min(units, int(max(x.free[h, k, first] - setup, 0.0) / need))
@@ -277,7 +286,7 @@ def award(w: Tables, s: State, x: Scratch, h: int, lot: np.void, units: int, bid
     made = units - from_stock
     for stage in range(row.stages):
         machine = made * machine_h(w, lot.row, stage, lot.price)
-        labour = made * labour_h(w, lot.row, stage, lot.price)
+        labour = made * (labour_h(w, lot.row, stage, lot.price) * s.hub_tech[h, row.tech[stage]].learned)
         if x.open_rows[h, lot.row] == 0 and made > 0:
             machine += w.tech[row.tech[stage]].setup_h
             labour += w.tech[row.tech[stage]].setup_h

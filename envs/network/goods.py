@@ -8,6 +8,7 @@ from fabmesh.envs.network.customer_market import delivery_days, lateness_rate, s
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import earn, post, tender_event, write_off
 from fabmesh.envs.network.payment import pay_platform
+from fabmesh.envs.network.quality import sent_back, thin, unpack
 from fabmesh.envs.network.rng import STREAM_LIFE, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     E_CANCELLED,
@@ -97,6 +98,8 @@ def draw(w: Tables, s: State, h: int, m: int, quantity: float, flow: int) -> flo
     material.used += quantity
     s.flow[h, m, flow, 0] += quantity
     s.flow[h, m, flow, 1] += value
+    if w.par[0].quality == 1 and total > 0.0:
+        thin(material, quantity / total)
     return value
 
 
@@ -107,6 +110,7 @@ def expire_at_hub(w: Tables, s: State, h: int, m: int, quantity: float) -> None:
     total = on_hand(material) + quantity
     value = material.value * quantity / total
     material.value -= value
+    thin(material, quantity / total)
     s.flow[h, m, F_EXPIRED, 0] += quantity
     s.flow[h, m, F_EXPIRED, 1] += value
     write_off(w, s, h, value)
@@ -119,6 +123,7 @@ def expire_at_depot(w: Tables, s: State, d: int, m: int, quantity: float) -> Non
     total = in_depot(material) + quantity
     value = material.value * quantity / total
     material.value -= value
+    thin(material, quantity / total)
     node = s.hub.shape[0] + d
     s.flow[node, m, F_EXPIRED, 0] += quantity
     s.flow[node, m, F_EXPIRED, 1] += value
@@ -234,6 +239,8 @@ def receive(w: Tables, s: State) -> None:
             material.value += material.inbound_value[ring]
             s.flow[h, m, F_RECEIVED, 1] += material.inbound_value[ring]
             material.inbound_value[ring] = 0.0
+            if w.par[0].quality == 1:
+                unpack(material, ring)
     for d in range(s.depot_mat.shape[0]):
         for m in range(len(w.mat)):
             material = s.depot_mat[d, m]
@@ -244,6 +251,9 @@ def receive(w: Tables, s: State) -> None:
                     if kept != i:
                         s.supplier_order[d, m, kept] = order
                     kept += 1
+                    continue
+                if w.par[0].quality == 1 and sent_back(w, s, d, m, order):
+                    material.on_order -= order.quantity
                     continue
                 before = in_depot(material)
                 expiry = tomorrow + remaining_life(w, s, d, m, order.placed)
@@ -310,6 +320,8 @@ def revise_designs(w: Tables, s: State) -> None:
             if goods.value + goods.wip_value > 0.0:
                 write_off(w, s, h, goods.value + goods.wip_value)
             goods.finished, goods.value, goods.wip_value = 0, 0.0, 0.0
+            if w.par[0].experience == 1:
+                goods.qualifies = 1
             for stage in range(len(goods.wip)):
                 goods.wip[stage] = 0
         for m in range(len(w.mat)):
@@ -325,6 +337,7 @@ def revise_designs(w: Tables, s: State) -> None:
                     material.value += material.inbound_value[ring]
                     s.flow[h, m, F_RECEIVED, 1] += material.inbound_value[ring]
                     material.inbound_value[ring] = 0.0
+                    unpack(material, ring)
                 quantity = on_hand(material)
                 if quantity > 0.0:
                     material.opened = 0.0

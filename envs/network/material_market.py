@@ -15,6 +15,7 @@ from fabmesh.envs.network.customer_market import bom_quantity
 from fabmesh.envs.network.goods import age_class, in_depot, oldest_class, on_hand
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post, transfer
+from fabmesh.envs.network.quality import UNQUALIFIED, is_bad_lot, thin
 from fabmesh.envs.network.rng import STREAM_LIFE, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     E_CONSIGNMENTS,
@@ -170,6 +171,7 @@ def ship_to_hub(w: Tables, s: State, x: Scratch, d: int, h: int, m: int, quantit
     depot = s.depot_mat[d, m]
     hub = s.hub_mat[h, m]
     hubs = s.hub.shape[0]
+    share = quantity / in_depot(depot)
     value = depot.value * quantity / in_depot(depot)
     transfer(s, h, hubs + d, quantity * depot_price(w, s, d, m) - value)
     days = 2 if w.depot_km[d, h] > w.par[0].depot_two_days_km else 1
@@ -187,6 +189,10 @@ def ship_to_hub(w: Tables, s: State, x: Scratch, d: int, h: int, m: int, quantit
         left -= taken
     depot.value -= value
     hub.inbound_value[ring] += value
+    if w.par[0].quality == 1:
+        hub.inbound_unqualified[ring] += depot.unqualified * share
+        hub.inbound_bad[ring] += depot.bad * share
+        thin(depot, share)
     s.flow[hubs + d, m, F_SHIPPED, 0] += quantity
     s.flow[hubs + d, m, F_SHIPPED, 1] += value
     x.sent[h, d] = 1
@@ -237,6 +243,10 @@ def buy_retail(w: Tables, s: State, x: Scratch) -> None:
             hub.inbound[ring, age_class(w, m, day + w.par[0].retail_lead_d + life)] += quantity
             hub.inbound_value[ring] += quantity * mat.retail
             s.events[E_RETAIL] += quantity * mat.retail
+            if w.par[0].quality == 1:
+                hub.inbound_unqualified[ring] += quantity
+                if is_bad_lot(w, s, day, w.hub_key[h], m, UNQUALIFIED):
+                    hub.inbound_bad[ring] += quantity
             x.consignment[h, retail, 0] += quantity * mat.kg
             x.consignment[h, retail, 1] += quantity * mat.litres
         kg, litres = x.consignment[h, retail, 0], x.consignment[h, retail, 1]

@@ -34,6 +34,7 @@ from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PE
 from fabmesh.envs.network.state import Scratch, State
 from fabmesh.envs.network.supply import depot_base_rate, discounted_price
 from fabmesh.envs.network.tables import Tables, surge_rate_d
+from fabmesh.envs.network.upkeep import hours_lost
 
 CLIP = 10.0
 SURGE_DOC = "1 = a surge of demand for it is under way"
@@ -92,6 +93,22 @@ def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
         ("finished_cover", products, "/5 d", "finished stock / own daily sales"),
         ("revision_notice", products, "share", "1 - days to the revision / notice; 0 = none announced"),
         ("product_rate", products, "share", "smoothed units won a day / expected of the catchment - 1"),
+        *((
+            ("people", ("present", "staff"), "share", "technicians at work today, and with a post / all posts"),
+        ) if scenario.people.enabled else ()),
+        *((
+            ("wear", lanes, "x MTBF", "mean working hours of a machine since service or repair / MTBF"),
+            ("machines_up", lanes, "share", "machine hours that repairs leave today / hours of all machines"),
+        ) if scenario.upkeep.enabled else ()),
+        *((
+            ("calibration", lanes, "x tolerance", "standard deviation of the bias as far as calibration and work tell"),
+            ("scrap_share", lanes, "share", "smoothed share of units scrapped"),
+            ("unqualified", materials, "share", "share of the stock from unqualified lots"),
+        ) if scenario.quality.enabled else ()),
+        *((
+            ("learned", lanes, "share", "labour time / that of day 0"),
+            ("qualifies", products, "0/1", "1 = the hub is not qualified for the design of today"),
+        ) if scenario.experience.enabled else ()),
     )  # fmt: skip
     depot = (
         ("calendar", calendar, "1", "phase of the week of 5 and of the year of 250 working days"),
@@ -104,6 +121,9 @@ def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
         ("landed_cost", materials, "share", "average landed cost / bulk price - 1"),
         ("price_class", materials, "share", "unit price of a lot of 20 days / bulk price - 1"),
         ("kit_notice", materials, "share", "1 - days to the revision of the kit's design / notice; 0 = none announced"),
+        *((
+            ("unqualified", materials, "share", "share of the stock from unqualified lots"),
+        ) if scenario.quality.enabled else ()),
     )  # fmt: skip
     extra = (("surge", products, "0/1", SURGE_DOC),) if surge_rate_d(scenario) > 0.0 else ()
     extra += flag_blocks(scenario, role)
@@ -139,10 +159,22 @@ def state_blocks(scenario: Scenario) -> tuple[FeatureBlock, ...]:
         add(f"{hub.town}: late_share", ("late",), "share", "share of the open units that is past due")
         add(f"{hub.town}: position", materials, "/10 d", "(on hand + under way - need) / expected use")
         add(f"{hub.town}: ageing", materials, "share", "share of the stock that expires first")
+        if scenario.people.enabled:
+            add(f"{hub.town}: present", ("all",), "share", "technicians at work today / all posts")
+        if scenario.upkeep.enabled:
+            add(f"{hub.town}: wear", lanes, "x MTBF", "mean working hours since service or repair / MTBF")
+            add(f"{hub.town}: machines_up", lanes, "share", "machine hours that repairs leave today / all")
+        if scenario.quality.enabled:
+            add(f"{hub.town}: bias", lanes, "x tolerance", "absolute mean deviation of its parts")
+            add(f"{hub.town}: bad", materials, "share", "share of the stock from bad lots")
+        if scenario.experience.enabled:
+            add(f"{hub.town}: learned", lanes, "share", "labour time / that of day 0")
     for depot in scenario.depots:
         add(f"{depot.name}: stock", materials, "/20 d", "stock / expected requests")
         add(f"{depot.name}: on_order", materials, "/20 d", "on order / expected requests")
         add(f"{depot.name}: landed_cost", materials, "share", "average landed cost / bulk price - 1")
+        if scenario.quality.enabled:
+            add(f"{depot.name}: bad", materials, "share", "share of the stock from bad lots")
     if surge_rate_d(scenario) > 0.0:
         add("surge", products, "0/1", SURGE_DOC)
     for name, items, unit, doc in flag_blocks(scenario, "state"):
@@ -247,7 +279,7 @@ def write_loads(w: Tables, s: State, x: Scratch) -> None:
                 units += o.todo[stage]
                 k = w.row[o.row].tech[stage]
                 machine = units * machine_h(w, o.row, stage, o.price)
-                labour = units * labour_h(w, o.row, stage, o.price)
+                labour = units * (labour_h(w, o.row, stage, o.price) * s.hub_tech[h, k].learned)
                 x.room[h, k, 0] += machine
                 x.room[h, people, 0] += labour
                 if near:
@@ -346,10 +378,46 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
         out[i + products + p] = notice_share(w, s, p)
         out[i + 2 * products + p] = clip(ratio(goods.rate, w.hub_rate[h, p]) - 1.0)
     i += 3 * products
+    if w.par[0].people == 1:
+        out[i], out[i + 1] = hub.present / w.hub_people[h], hub.staff / w.hub_people[h]
+        i += 2
+    if w.par[0].upkeep == 1:
+        i += write_machines(w, s, h, out[i:])
+    if w.par[0].quality == 1:
+        for k in range(lanes):
+            out[i + k] = clip(math.sqrt(s.hub_tech[h, k].bias_var))
+            out[i + lanes + k] = s.hub_tech[h, k].scrap_share
+        i += 2 * lanes
+        for m in range(materials):
+            out[i + m] = share_of(s.hub_mat[h, m].unqualified, x.stock[h, m])
+        i += materials
+    if w.par[0].experience == 1:
+        for k in range(lanes):
+            out[i + k] = s.hub_tech[h, k].learned
+        i += lanes
+        for p in range(products):
+            out[i + p] = 1.0 if s.hub_prod[h, p].qualifies > 0 else 0.0
+        i += products
     if w.par[0].surge_rate_d > 0.0:
         write_surges(s, out[i : i + products])
         i += products
     write_hub_flags(w, s, h, out[i:])
+
+
+@kernel
+def share_of(part: float, whole: float) -> float:
+    """A part of a stock as its share, between 0 and 1 whatever rounding says."""
+    return min(ratio(part, whole), 1.0)
+
+
+@kernel
+def write_machines(w: Tables, s: State, h: int, out: NDArray[np.float32]) -> int:
+    """Wear and machines up of a hub per technology; returns how many features it wrote."""
+    lanes = len(w.tech)
+    for k in range(lanes):
+        out[k] = ratio(s.hub_tech[h, k].wear_h, w.tech[k].mtbf_h)
+        out[lanes + k] = ratio(w.hub_hours[h, k] - hours_lost(w, s, h, k, 0), w.hub_hours[h, k])
+    return 2 * lanes
 
 
 @kernel
@@ -419,7 +487,9 @@ def observe_depot(w: Tables, s: State, d: int, out: NDArray[np.float32]) -> None
         out[i + 6 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
         out[i + 7 * materials + m] = clip(lot_price / w.mat[m].bulk - 1.0)
         out[i + 8 * materials + m] = notice_share(w, s, w.mat[m].design)
-    i += 9 * materials
+        if w.par[0].quality == 1:
+            out[i + 9 * materials + m] = share_of(depot.unqualified, stock)
+    i += 10 * materials if w.par[0].quality == 1 else 9 * materials
     if w.par[0].surge_rate_d > 0.0:
         write_surges(s, out[i : i + w.par[0].products])
         i += w.par[0].products
@@ -467,13 +537,31 @@ def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> No
             out[i + m] = ratio(stock + x.coming[h, m] - material.need, 10.0 * w.hub_use[h, m])
             out[i + materials + m] = ratio(old, stock)
         i += 2 * materials
+        if w.par[0].people == 1:
+            out[i] = hub.present / w.hub_people[h]
+            i += 1
+        if w.par[0].upkeep == 1:
+            i += write_machines(w, s, h, out[i:])
+        if w.par[0].quality == 1:
+            for k in range(lanes):
+                out[i + k] = clip(abs(s.hub_tech[h, k].bias))
+            i += lanes
+            for m in range(materials):
+                out[i + m] = share_of(s.hub_mat[h, m].bad, x.stock[h, m])
+            i += materials
+        if w.par[0].experience == 1:
+            for k in range(lanes):
+                out[i + k] = s.hub_tech[h, k].learned
+            i += lanes
     for d in range(depots):
         for m in range(materials):
             depot = s.depot_mat[d, m]
             out[i + m] = ratio(in_depot(depot), 20.0 * w.depot_use[d, m])
             out[i + materials + m] = ratio(depot.on_order, 20.0 * w.depot_use[d, m])
             out[i + 2 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
-        i += 3 * materials
+            if w.par[0].quality == 1:
+                out[i + 3 * materials + m] = share_of(depot.bad, in_depot(depot))
+        i += 4 * materials if w.par[0].quality == 1 else 3 * materials
     if w.par[0].surge_rate_d > 0.0:
         write_surges(s, out[i : i + products])
         i += products

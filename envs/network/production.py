@@ -1,4 +1,4 @@
-"""Stage 6, hubs work: orders by the dispatching rule, then make-to-stock (model §7)."""
+"""Stage 6, hubs work: upkeep, then orders by the dispatching rule, then make-to-stock (model §7)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import numpy as np
 
 from fabmesh.envs.network.actions import MAKE_TO_STOCK, level
 from fabmesh.envs.network.customer_market import bom_quantity, labour_h, machine_h, rank_by_bucket, rank_by_key
+from fabmesh.envs.network.experience import practise, qualify
 from fabmesh.envs.network.goods import draw, on_hand, units_in_progress
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
+from fabmesh.envs.network.quality import MOST_SCRAP, out_of_tolerance
 from fabmesh.envs.network.rng import STREAM_SCRAP, binomial_quantile, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     E_HUB_MONTH_ROWS,
     E_LABOUR_H,
     E_MACHINE_H,
     E_OVERTIME_H,
+    E_RETURNED,
     E_SCRAPPED,
     E_SHORTAGE,
     ENERGY,
@@ -26,6 +29,7 @@ from fabmesh.envs.network.state import (
     MACHINE,
     MATERIAL,
     OVERTIME,
+    QUALITY_RETURNS,
     SCRAP,
     SETUP,
     STOCK_CHANGE,
@@ -33,10 +37,12 @@ from fabmesh.envs.network.state import (
     State,
 )
 from fabmesh.envs.network.tables import Tables
+from fabmesh.envs.network.upkeep import service, take_repairs, wear
 
 _EDD, _FIFO, _SPT, _ATC = 0, 1, 2, 3
 _ATC_LOOKAHEAD = 2.0  # k of the apparent tardiness cost rule (Vepsalainen and Morton 1987)
 MONTH_D = 21  # working days
+_RETURNED = np.uint64(1)
 _BUCKETS_BACK = 40  # days before today that the counting sort tells apart
 
 
@@ -80,16 +86,50 @@ def dispatch(w: Tables, s: State, x: Scratch, h: int) -> None:
 
 
 @kernel
-def scrap_of(w: Tables, x: Scratch, row: int, stage: int, units: int) -> int:
-    """Units scrapped among the next `units` worked: the rise of the day's binomial quantile (see rng)."""
-    u = uniform(x.scrap_key[0], w.row[row].key + np.uint64(stage))
-    rate = w.tech[w.row[row].tech[stage]].scrap
+def write_scrap_rate(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int) -> None:
+    """Today's rate of scrap of a stage: of the technology, parts out of tolerance, bad material, wrong files (model §7, §8)."""
+    k = w.row[row].tech[stage]
+    rate = w.tech[k].scrap * s.hub_tech[h, k].scrap_learned
+    if w.par[0].quality == 1:
+        unqualified, good = 0.0, 1.0
+        for line in range(w.row[row].bom):
+            if w.row[row].bom_stage[line] == stage:
+                material = s.hub_mat[h, w.row[row].bom_material[line]]
+                there = on_hand(material)
+                if there > 0.0:
+                    unqualified = max(unqualified, min(material.unqualified / there, 1.0))
+                    good *= 1.0 - min(material.bad / there, 1.0)
+        out = out_of_tolerance(w, s, h, k, unqualified)
+        found = w.par[0].hub_check * out
+        x.escape_rate[row, stage] = (out - found) / (1.0 - found) if found < 1.0 else 0.0
+        rate = min(1.0 - (1.0 - rate) * (1.0 - found) * good, MOST_SCRAP)
+    if stage == 0 and row < w.par[0].products and s.hub_prod[h, row].qualifies > 0:
+        rate = max(rate, 1.0 - w.par[0].first_pass_yield)
     if x.tampered[row] == 1:
         rate = 1.0 - (1.0 - rate) * (1.0 - w.par[0].tampering_scrap)
+    x.scrap_rate[row, stage] = rate
+
+
+@kernel
+def scrap_of(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, units: int) -> int:
+    """Units scrapped among the next `units` worked: the rise of the day's binomial quantile (see rng)."""
+    u = uniform(x.scrap_key[0], w.row[row].key + np.uint64(stage))
+    if x.worked[row, stage] == 0:
+        write_scrap_rate(w, s, x, h, row, stage)
     x.worked[row, stage] += units
     before = x.scrapped[row, stage]
-    x.scrapped[row, stage] = binomial_quantile(u, x.worked[row, stage], rate)
+    x.scrapped[row, stage] = binomial_quantile(u, x.worked[row, stage], x.scrap_rate[row, stage])
     return x.scrapped[row, stage] - before
+
+
+@kernel
+def returns_of(w: Tables, x: Scratch, row: int, stage: int) -> int:
+    """Units of the last ones worked that pass the hub's check and come back from the customer, drawn like scrap."""
+    u = uniform(x.scrap_key[0], combine(w.row[row].key + np.uint64(stage), _RETURNED))
+    before = x.escaped[row, stage]
+    passed = x.worked[row, stage] - x.scrapped[row, stage]
+    x.escaped[row, stage] = binomial_quantile(u, passed, x.escape_rate[row, stage])
+    return x.escaped[row, stage] - before
 
 
 @kernel
@@ -107,7 +147,7 @@ def workable(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, pric
     setup = 0.0 if x.setup[row, stage] == 1 else w.tech[k].setup_h
     wanted = units
     machine = machine_h(w, row, stage, price)
-    labour = labour_h(w, row, stage, price)
+    labour = labour_h(w, row, stage, price) * s.hub_tech[h, k].learned
     if machine > 0.0:
         units = min(units, int(max(x.cap[k] - setup, 0.0) / machine + 1e-9))
         if units < wanted:
@@ -139,10 +179,10 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
         s.events[E_MACHINE_H + k] += tech.setup_h
         s.events[E_LABOUR_H] += tech.setup_h
         post(s, h, SETUP, tech.setup_h * (tech.rate + tech.energy + w.par[0].wage))
-    scrapped = scrap_of(w, x, row, stage, units)
+    scrapped = scrap_of(w, s, x, h, row, stage, units)
     good = units - scrapped
     machine = machine_h(w, row, stage, price)
-    labour = labour_h(w, row, stage, price)
+    labour = labour_h(w, row, stage, price) * s.hub_tech[h, k].learned
     x.cap[k] -= units * machine
     x.cap[people] -= units * labour
     s.events[E_MACHINE_H + k] += units * machine
@@ -166,6 +206,15 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
     post(s, h, SCRAP, lost + scrapped * hour_cost)
     value = material + good * hour_cost
     post(s, h, STOCK_CHANGE, -value)
+    if w.par[0].experience == 1:
+        practise(w, s, h, row, stage, units, good, price)
+    if w.par[0].quality == 1:
+        s.hub_tech[h, k].units += units
+        s.hub_tech[h, k].scrapped += scrapped
+        returned = returns_of(w, x, row, stage)
+        if returned > 0:
+            s.events[E_RETURNED] += returned
+            post(s, h, QUALITY_RETURNS, returned * price * w.par[0].return_price_share)
     return scrapped, value
 
 
@@ -270,22 +319,29 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         hub = s.hub[h]
         if hub.down_until > day:
             continue
-        regular = w.hub_people[h] * w.par[0].hours_per_day + hub.labour_carry_h
+        regular = hub.present * w.par[0].hours_per_day + hub.labour_carry_h
         for k in range(people):
             extra = hub.overtime if w.tech[k].overtime == 1 else 0.0
             x.cap[k] = w.hub_hours[h, k] * (1.0 + extra) + s.hub_tech[h, k].carry_h
             x.blocked[k], x.hold[k] = 0.0, 0.0
-        x.cap[people] = regular + hub.overtime * w.hub_people[h] * w.par[0].hours_per_day
+        x.cap[people] = regular + hub.overtime * hub.present * w.par[0].hours_per_day
         x.blocked[people], x.hold[people] = 0.0, 0.0
         x.any_blocked[0] = False
         available = x.cap[people]
         locked = hub.locked_until > day  # catalogue products need their design files
+        if w.par[0].upkeep == 1:
+            take_repairs(w, s, x, h)
+        if w.par[0].service == 1:
+            service(w, s, x, h, action)
+        if w.par[0].experience == 1:
+            qualify(w, s, x, h)
         for r in range(len(w.row)):
             x.tampered[r] = 1 if r < w.par[0].products and s.tampered_until[r] > day else 0
             for stage in range(x.setup.shape[1]):
                 x.setup[r, stage] = 0
                 x.worked[r, stage] = 0
                 x.scrapped[r, stage] = 0
+                x.escaped[r, stage] = 0
         x.scrap_key[0] = combine(day_key(s.clock[0].seed, STREAM_SCRAP, day), w.hub_key[h])
         dispatch(w, s, x, h)
         for i in range(hub.orders):
@@ -308,6 +364,8 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         if overtime > 0.0:
             post(s, h, OVERTIME, overtime * w.par[0].wage * w.par[0].overtime_premium)
             s.events[E_OVERTIME_H] += overtime
+        if w.par[0].service == 1:
+            wear(w, s, x, h)
         # hours put into a unit that did not fit today count for it tomorrow
         for k in range(people):
             s.hub_tech[h, k].carry_h = x.hold[k]

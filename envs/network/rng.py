@@ -36,6 +36,14 @@ STREAM_LIFE = np.uint64(10)
 STREAM_SURGE = np.uint64(41)
 STREAM_LIFE_CYCLE = np.uint64(42)
 STREAM_DISRUPTION = np.uint64(40)
+STREAM_ABSENCE = np.uint64(31)
+STREAM_TURNOVER = np.uint64(32)
+STREAM_BREAKDOWN = np.uint64(33)
+STREAM_REPAIR = np.uint64(34)
+STREAM_DRIFT = np.uint64(35)
+STREAM_CALIBRATION = np.uint64(36)
+STREAM_LOT = np.uint64(37)
+STREAM_INSPECTION = np.uint64(38)
 
 SPACES = {"user": 0, "train": 1, "validation": 2, "test": 3, "holdout": 4}
 _INDEX_MASK = (1 << 56) - 1

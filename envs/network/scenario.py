@@ -26,6 +26,12 @@ class Technology:
     scrap: float  # share of units scrapped per stage worked
     machines_per_technician: float  # machines one technician tends: 1 / (labour h per machine h)
     extended_by_overtime: bool  # True: runs in the technicians' shift, so overtime lengthens its day
+    mtbf_h: float | None = None  # mean working hours between failures of a machine never serviced, None = never fails
+    mttr_h: float = 0.0  # mean working hours a repair takes
+    tolerance_mm: float | None = None  # deviation up to which a part is good, None = not a matter of dimensions
+    process_sd_mm: float = 0.05  # deviation of parts of one machine
+    lot_sd_mm: tuple[float, float] = (0.0, 0.0)  # deviation of lots of material, qualified and unqualified
+    progress_ratio: float = 1.0  # labour time after a doubling of experience / before, 1 = no learning
 
 
 @dataclass(frozen=True)
@@ -322,6 +328,64 @@ class Disruptions:
 
 
 @dataclass(frozen=True)
+class People:
+    """Absence and turnover of the technicians, post by post; off, everybody is there every day."""
+
+    enabled: bool = False
+    absence_share: float = 0.05  # of the days of a filled post [A]
+    absence_spell_d: float = 5.0  # mean length of an absence, geometric [A]
+    turnover_year: float = 0.12  # leavers per filled post (F§4.1 [A])
+    hiring_d: int = 40  # the post is empty so long: 8 weeks (F§4.1 [A])
+    training_d: int = 60  # 12 weeks (F§4.1 [A])
+    training_productivity: float = 0.6  # of a new technician until trained (F§4.1 [A])
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """Wear, breakdowns and repairs of machines, and their service; off, machines always run."""
+
+    enabled: bool = False
+    wear_shape: float = 2.0  # of the Weibull time to failure; 1: machines do not age and service is in vain [A]
+    service_h: float = 2.0  # of a technician and of the machine, per machine (F§3.3 [A])
+    service_eur: float = 60.0  # per service of a technology, beside the hours (F§3.3 [A])
+    repair_eur_h: float = 48.0  # an outside fitter (F§4.1 [A])
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Calibration of machines and quality of lots; off, parts fail at `Technology.scrap` and material is good.
+
+    Pairs are for qualified and unqualified lots, or for the inspections "sample" and "full".
+    """
+
+    enabled: bool = False
+    uncalibrated_bias: float = 0.5  # sd of a hub's mean deviation on day 0, x tolerance (F§3.3 [A]: .10 of .20 mm)
+    calibrated_bias: float = 0.1  # the same after calibration (F§3.3 [A]: .02 of .20 mm)
+    drift_week: float = 0.05  # sd of its random walk in a week of full work (F§3.3 [A]: .01 of .20 mm)
+    hub_check: float = 0.9  # share of the parts out of tolerance that the hub finds itself [A]
+    return_price_share: float = 1.05  # of the price, paid for a part that comes back: refund and goodwill [A]
+    bad_lots: tuple[float, float] = (0.005, 0.06)  # share of the lots (F§11 [A])
+    spot_discount: float = 0.08  # of the price (model §5)
+    spot_km: float = 250.0  # F§11 [A]
+    inspection_eur: tuple[float, float] = (15.0, 60.0)  # a lot (F§11 [A])
+    inspection_finds: tuple[float, float] = (0.6, 0.97)  # share of the bad lots (F§11 [A])
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Learning by doing (Wright 1936) and new designs; off, hours and scrap are the same for ever."""
+
+    enabled: bool = False
+    prior_units: float = 500.0  # that a hub has made of each technology before day 0 [A]
+    shared: float = 0.5  # phi: share of the other hubs' units that counts as own, through the platform (F§4.2 [A])
+    scrap_progress_ratio: float = 0.9  # scrap after a doubling of experience / before (F§4.2 [A])
+    floor: float = 0.55  # of the labour time and scrap of day 0 (F§4.2 [A])
+    first_pass_yield: float = 0.8  # of a new design version until the hub is qualified (F§7.4 [A])
+    qualification_h: float = 2.0  # of a technician (F§7.4 [A])
+    qualification_kg: float = 0.5  # of material (F§7.4 [A])
+
+
+@dataclass(frozen=True)
 class Reward:
     """The reward of the agents."""
 
@@ -342,7 +406,8 @@ class Actions:
     depot_lot_d: tuple[float, ...] = (10, 20, 40, 60)
     depot_quote: tuple[float, ...] = (0.0, 0.01, 0.02, 0.04, 0.08)
     # components switched off leave the action space and take the level given here
-    # (hub: bid, tender, cover, trigger, can_order, make_to_stock, overtime; depot: trigger, lot, quote)
+    # (hub: bid, tender, cover, trigger, can_order, make_to_stock, overtime; depot: trigger, lot, quote;
+    # where they are there hub: upkeep; depot: source, inspection)
     switched_off: dict[str, int] = field(default_factory=dict)  # e.g. {"hub.make_to_stock": 0}
 
 
@@ -382,3 +447,7 @@ class Scenario:
     reward: Reward = Reward()
     actions: Actions = Actions()
     capacity: Capacity = Capacity()
+    people: People = People()
+    upkeep: Upkeep = Upkeep()
+    quality: Quality = Quality()
+    experience: Experience = Experience()

@@ -38,6 +38,16 @@ def component_levels(actions: Actions) -> dict[str, int]:
     }
 
 
+def mechanism_levels(scenario: Scenario) -> dict[str, int]:
+    """The same of the components that exist only where the scenario switches their mechanism on."""
+    levels = {}
+    if scenario.upkeep.enabled or scenario.quality.enabled:
+        levels["hub.upkeep"] = 1 + len(scenario.technologies)
+    if scenario.quality.enabled:
+        levels |= {"depot.source": 2, "depot.inspection": 3}
+    return levels
+
+
 def check_scenario(scenario: Scenario, refuse: Refuse) -> None:
     """Raises the error that `refuse` makes of the first thing found wrong."""
     _check_value(Scenario, scenario, "", refuse)
@@ -269,6 +279,11 @@ def _check_rules(scenario: Scenario, refuse: Refuse) -> None:
     _rising(scenario.demand.surge_d, "demand.surge_d", refuse, strictly=False)
     _rising(scenario.disruptions.supplier_stop_output, "disruptions.supplier_stop_output", refuse, strictly=False)
     _rising(scenario.disruptions.tampering_found_d, "disruptions.tampering_found_d", refuse, strictly=False)
+    people = scenario.people
+    if people.absence_share / (1.0 - people.absence_share) > people.absence_spell_d:
+        least = people.absence_share / (1.0 - people.absence_share)
+        text = f"{people.absence_spell_d:g} is too short for absence_share {people.absence_share:g}; at least {least:g}"
+        raise refuse("people.absence_spell_d", text)
     if scenario.market.cancel_after_d <= scenario.market.lateness_grace_d:
         text = f"{scenario.market.cancel_after_d} must be above lateness_grace_d ({scenario.market.lateness_grace_d})"
         raise refuse("market.cancel_after_d", text)
@@ -293,7 +308,7 @@ def _check_actions(scenario: Scenario, refuse: Refuse) -> None:
     for field in dataclasses.fields(schema.Actions):
         if field.name != "switched_off" and not getattr(actions, field.name):
             raise refuse(f"actions.{field.name}", "is empty; a component needs levels (see switched_off)")
-    levels = component_levels(actions)
+    levels = component_levels(actions) | mechanism_levels(scenario)
     for name, level in actions.switched_off.items():
         _known(name, list(levels), "component", f"actions.switched_off.{name}", refuse)
         if level >= levels[name]:

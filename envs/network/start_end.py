@@ -13,6 +13,8 @@ from fabmesh.envs.network.goods import age_class, in_depot, on_hand
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.material_market import inbound, write_quotes
+from fabmesh.envs.network.people import draw_posts
+from fabmesh.envs.network.quality import draw_bias
 from fabmesh.envs.network.rng import (
     STREAM_PRICE,
     STREAM_REVISION,
@@ -27,6 +29,7 @@ from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR
 from fabmesh.envs.network.state import E_OPEN, F_OPENING, SETTLEMENT, Scratch, State
 from fabmesh.envs.network.supply import discounted_price, lead_time
 from fabmesh.envs.network.tables import AGES, INBOUND_DAYS, Tables
+from fabmesh.envs.network.upkeep import draw_wear
 from fabmesh.envs.network.world import (
     lot_level,
     lot_price,
@@ -72,24 +75,34 @@ def clear(s: State) -> None:
         hub = s.hub[h]
         hub.down_until, hub.orders, hub.overtime, hub.labour_carry_h = 0, 0, 0.0, 0.0
         hub.late_eur, hub.price_eur, hub.late_units, hub.open_units = 0.0, 0.0, 0, 0
+        for i in range(s.post.shape[1]):
+            s.post[h, i].away, s.post[h, i].filled, s.post[h, i].trained = 0, 0, 0
         for k in range(s.hub_tech.shape[1]):
             tech = s.hub_tech[h, k]
             tech.bid, tech.carry_h, tech.offered_h, tech.won_h = 0, 0.0, 0.0, 0.0
+            tech.wear_h, tech.seen_h = 0.0, 0.0
+            tech.bias, tech.bias_var, tech.scrap_share, tech.units, tech.scrapped = 0.0, 0.0, 0.0, 0.0, 0.0
+            tech.made, tech.doublings, tech.learned, tech.scrap_learned = 0.0, 0.0, 1.0, 1.0
+            for i in range(s.repair.shape[2]):
+                s.repair[h, k, i] = 0.0
         for p in range(s.hub_prod.shape[1]):
             goods = s.hub_prod[h, p]
             goods.finished, goods.value, goods.wip_value, goods.awarded = 0, 0.0, 0.0, 0.0
+            goods.qualifies = 0
             for stage in range(len(goods.wip)):
                 goods.wip[stage] = 0
         for m in range(s.hub_mat.shape[1]):
             material = s.hub_mat[h, m]
             material.opened, material.opened_until, material.value = 0.0, 0, 0.0
             material.used, material.need = 0.0, 0.0
+            material.unqualified, material.bad = 0.0, 0.0
             for a in range(AGES):
                 material.sealed[a] = 0.0
                 for ring in range(INBOUND_DAYS):
                     material.inbound[ring, a] = 0.0
             for ring in range(INBOUND_DAYS):
                 material.inbound_value[ring] = 0.0
+                material.inbound_unqualified[ring], material.inbound_bad[ring] = 0.0, 0.0
     for d in range(s.depot_mat.shape[0]):
         for m in range(s.depot_mat.shape[1]):
             depot = s.depot_mat[d, m]
@@ -97,6 +110,7 @@ def clear(s: State) -> None:
                 depot.stock[a] = 0.0
             depot.value, depot.requested, depot.filled, depot.fill = 0.0, 0.0, 0.0, 1.0
             depot.orders, depot.on_order = 0, 0.0
+            depot.unqualified, depot.bad = 0.0, 0.0
     forget_disruptions(s)
 
 
@@ -111,6 +125,13 @@ def draw_start(w: Tables, s: State) -> None:
     life_low, life_width = w.par[0].life_low, w.par[0].life_high - w.par[0].life_low
     hubs = s.hub.shape[0]
     for h in range(hubs):
+        s.hub[h].present, s.hub[h].staff = w.hub_people[h], w.hub_people[h]
+        if w.par[0].people == 1:
+            draw_posts(w, s, h)
+        if w.par[0].upkeep == 1:
+            draw_wear(w, s, h)
+        if w.par[0].quality == 1:
+            draw_bias(w, s, h)
         for m in range(len(w.mat)):
             material = s.hub_mat[h, m]
             mat = w.mat[m]
@@ -154,6 +175,7 @@ def draw_start(w: Tables, s: State) -> None:
                 order.quantity = quantity
                 order.price = discounted_price(w, m, quantity)
                 order.landed = order.price
+                order.spot, order.inspection = 0, 0
                 depot.orders, depot.on_order = 1, quantity
     # revisions announced before the episode and still to come
     notice = w.par[0].revision_notice_d

@@ -27,13 +27,14 @@ _f8, _f4, _i4, _i2, _i1, _u8 = np.float64, np.float32, np.int32, np.int16, np.in
 LEDGER_LINES = (
     "material", "order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight", "machine", "energy",
     "labour", "overtime", "setup", "scrap", "holding", "deadstock", "lateness", "stock_change", "lost", "settlement",
-    "revenue", "transfers",
+    "upkeep", "inspection", "quality_returns", "revenue", "transfers",
 )  # fmt: skip
 (
     MATERIAL, ORDER_COST, SUPPLIER_FREIGHT, FIRST_MILE, LAST_MILE, MACHINE, ENERGY, LABOUR, OVERTIME, SETUP, SCRAP,
-    HOLDING, DEADSTOCK, LATENESS, STOCK_CHANGE, LOST, SETTLEMENT, REVENUE, TRANSFERS,
+    HOLDING, DEADSTOCK, LATENESS, STOCK_CHANGE, LOST, SETTLEMENT, UPKEEP, INSPECTION,
+    QUALITY_RETURNS, REVENUE, TRANSFERS,
 ) = range(len(LEDGER_LINES))  # fmt: skip
-COST_LINES = SETTLEMENT + 1
+COST_LINES = REVENUE
 
 EVENT_NAMES = (
     "units_ordered", "units_delivered", "units_lost", "units_cancelled", "units_open", "units_on_time",
@@ -46,6 +47,9 @@ EVENT_NAMES = (
     "surge_product_days", "surge_units", "life_shift_product_days",
     "depot_outage_days", "regional_shocks", "supplier_stop_days", "port_closed_days", "long_route_days",
     "material_shortage_days", "platform_outage_days", "files_locked_days", "tampered_days",
+    "absence_h", "vacancy_h", "breakdowns", "repair_h", "services", "cpk_hub_technology_days",
+    "hub_spread_technology_days", "lots_received", "lots_bad", "lots_rejected", "units_returned",
+    "learning_doublings", "learning_gain_doublings", "labour_saved_h", "qualification_runs",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
@@ -57,6 +61,8 @@ EVENT_NAMES = (
     E_SURGE_DAYS, E_SURGE_UNITS, E_LIFE_SHIFT,
     E_DEPOT_OUTAGE_DAYS, E_REGIONAL_SHOCKS, E_SUPPLIER_STOP_DAYS, E_PORT_CLOSED_DAYS, E_LONG_ROUTE_DAYS,
     E_SCARCE_DAYS, E_PLATFORM_OUTAGE_DAYS, E_FILES_LOCKED_DAYS, E_TAMPERED_DAYS,
+    E_ABSENCE_H, E_VACANCY_H, E_BREAKDOWNS, E_REPAIR_H, E_SERVICES, E_CPK, E_SPREAD, E_LOTS_RECEIVED,
+    E_LOTS_BAD, E_LOTS_REJECTED, E_RETURNED, E_DOUBLINGS, E_GAIN, E_LABOUR_SAVED, E_QUALIFICATIONS,
 ) = range(len(EVENT_NAMES))  # fmt: skip
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
 TENDER_EVENTS = ("tenders_posted", "tenders_served", "tender_days")  # after these, of each tender stream
@@ -97,6 +103,16 @@ HUB = np.dtype(
         ("late_units", _i4),
         ("open_units", _i4),
         ("locked_until", _i4),  # first day on which its design files can be read again
+        ("present", _f8),  # technicians at work today, a trainee as a part of one
+        ("staff", _f8),  # technicians with a post, at work or away, counted in the same way
+    ],
+    align=True,
+)
+POST = np.dtype(
+    [
+        ("away", _i4),  # 1: the technician is absent today
+        ("filled", _i4),  # first day the post is filled (again); empty before
+        ("trained", _i4),  # first day its technician works at full productivity
     ],
     align=True,
 )
@@ -106,6 +122,17 @@ HUB_TECH = np.dtype(
         ("carry_h", _f8),
         ("offered_h", _f8),  # smoothed machine hours of lots offered in reach
         ("won_h", _f8),  # smoothed machine hours won
+        ("wear_h", _f8),  # mean working hours of a machine since its service or repair
+        ("seen_h", _f8),  # of them, those whose risk of failure has been drawn
+        ("bias", _f8),  # mean deviation of its parts / tolerance
+        ("bias_var", _f8),  # variance of it as far as the hub can know: since its calibration
+        ("scrap_share", _f8),  # smoothed share of units scrapped
+        ("units", _f8),  # worked today
+        ("scrapped", _f8),  # of them
+        ("made", _f8),  # good units since day 0
+        ("doublings", _f8),  # of experience since day 0
+        ("learned", _f8),  # labour time / that of day 0
+        ("scrap_learned", _f8),  # the same of scrap
     ],
     align=True,
 )
@@ -122,6 +149,10 @@ HUB_MATERIAL = np.dtype(
         ("need", _f8),  # of the open orders
         ("quote", _f8),  # best landed price of today, EUR a unit
         ("in_stock", _f8),  # 1: a depot that quoted could supply
+        ("unqualified", _f8),  # of what is on hand, from unqualified lots
+        ("bad", _f8),  # of what is on hand, from bad lots
+        ("inbound_unqualified", _f8, (INBOUND_DAYS,)),
+        ("inbound_bad", _f8, (INBOUND_DAYS,)),
     ],
     align=True,
 )
@@ -133,6 +164,7 @@ HUB_PRODUCT = np.dtype(
         ("wip_value", _f8),
         ("rate", _f8),  # smoothed units awarded a day
         ("awarded", _f8),  # today
+        ("qualifies", _i4),  # 0: qualified for the design; 1: has not made it yet; 2: has, the run is due
     ],
     align=True,
 )
@@ -148,6 +180,8 @@ DEPOT_MATERIAL = np.dtype(
         ("quote", _i4),  # level; 0 = declined
         ("orders", _i4),  # supplier orders under way
         ("on_order", _f8),
+        ("unqualified", _f8),  # of the stock, from unqualified lots
+        ("bad", _f8),  # of the stock, from bad lots
     ],
     align=True,
 )
@@ -159,6 +193,8 @@ SUPPLIER_ORDER = np.dtype(
         ("price", _f8),
         ("landed", _f8),
         ("due", _i4),  # day it would arrive if no port were closed
+        ("spot", _i4),  # 1 = from the spot source
+        ("inspection", _i4),  # level: none, sample, full
     ],
     align=True,
 )
@@ -244,6 +280,8 @@ class State(NamedTuple):
     source: NDArray[np.void]  # [b, m] the suppliers of a material
     outside: NDArray[np.void]  # [b] platform, port and sea route
     tampered_until: NDArray[np.int32]  # [b, p] day on which the wrong file of a product is found out
+    post: NDArray[np.void]  # [b, h, most technicians of a hub] POST; none where people are off
+    repair: NDArray[np.float64]  # [b, h, k, most machines] working hours a repair still takes; none where upkeep is off
 
 
 class Scratch(NamedTuple):
@@ -256,6 +294,7 @@ class Scratch(NamedTuple):
     score: NDArray[np.float64]  # [t, h]
     bid: NDArray[np.float64]  # [t, h]
     record: NDArray[np.float64]  # [t, h] lateness to expect, share of price
+    learned: NDArray[np.float64]  # [t, h, k] labour time / that of day 0
     rank: NDArray[np.int32]  # [t, o]
     rank_key: NDArray[np.float64]  # [t, o]
     request: NDArray[np.float64]  # [t, h, m]
@@ -267,10 +306,14 @@ class Scratch(NamedTuple):
     cap: NDArray[np.float64]  # [t, k + 1] hours left today
     blocked: NDArray[np.float64]  # [t, k + 1] hours of the largest unit that did not fit
     hold: NDArray[np.float64]  # [t, k + 1] hours already put into such a unit
+    opening: NDArray[np.float64]  # [t, k] machine hours at the beginning of the day's work
     any_blocked: NDArray[np.bool_]  # [t] since the last look
     setup: NDArray[np.int8]  # [t, r, stages] set up today
     worked: NDArray[np.int32]  # [t, r, stages] units worked today
     scrapped: NDArray[np.int32]  # [t, r, stages] of them
+    scrap_rate: NDArray[np.float64]  # [t, r, stages] today
+    escape_rate: NDArray[np.float64]  # [t, r, stages] parts out of tolerance among those that pass the hub's check
+    escaped: NDArray[np.int32]  # [t, r, stages] units of today that will come back
     scrap_key: NDArray[np.uint64]  # [t] of the day and hub
     lane_h: NDArray[np.float64]  # [t, k] machine hours of the open lots
     stock: NDArray[np.float64]  # [t, h, m] on hand
@@ -327,6 +370,8 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         source=np.zeros((b, m), SOURCE),
         outside=np.zeros(b, OUTSIDE),
         tampered_until=np.zeros((b, p), np.int32),
+        post=np.zeros((b, hubs, int(w.hub_people.max()) if scenario.people.enabled else 0), POST),
+        repair=np.zeros((b, hubs, k, int(w.hub_machines.max()) if scenario.upkeep.enabled else 0)),
     )
 
 
@@ -342,6 +387,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "score": ((hubs,), _f8),
         "bid": ((hubs,), _f8),
         "record": ((hubs,), _f8),
+        "learned": ((hubs, k), _f8),
         "rank": ((slots,), _i4),
         "rank_key": ((slots,), _f8),
         "request": ((hubs, m), _f8),
@@ -353,10 +399,14 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "cap": ((k + 1,), _f8),
         "blocked": ((k + 1,), _f8),
         "hold": ((k + 1,), _f8),
+        "opening": ((k,), _f8),
         "any_blocked": ((), np.bool_),
         "setup": ((r, MAX_STAGES), _i1),
         "worked": ((r, MAX_STAGES), _i4),
         "scrapped": ((r, MAX_STAGES), _i4),
+        "scrap_rate": ((r, MAX_STAGES), _f8),
+        "escape_rate": ((r, MAX_STAGES), _f8),
+        "escaped": ((r, MAX_STAGES), _i4),
         "scrap_key": ((), _u8),
         "lane_h": ((k,), _f8),
         "stock": ((hubs, m), _f8),

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fabmesh.envs.network.actions import DEPOT_LOT, DEPOT_TRIGGER, level
+from fabmesh.envs.network.actions import DEPOT_INSPECTION, DEPOT_LOT, DEPOT_SOURCE, DEPOT_TRIGGER, level
 from fabmesh.envs.network.disruptions import due_at_port, freight_factor, price_factor, through_port
 from fabmesh.envs.network.goods import in_depot
 from fabmesh.envs.network.kernel import kernel
@@ -58,12 +58,12 @@ def lead_time(w: Tables, s: State, d: int, m: int, day: int) -> int:
 
 
 @kernel
-def place_order(w: Tables, s: State, d: int, m: int, quantity: float, day: int) -> None:
-    """Buys from the supplier: order cost and freight now, the purchase price when it arrives."""
+def place_order(w: Tables, s: State, d: int, m: int, quantity: float, day: int, spot: int, inspection: int) -> None:
+    """Buys from the qualified or the spot source: order cost and freight now, the purchase price when it arrives."""
     depot = s.depot_mat[d, m]
     node = s.hub.shape[0] + d
     freight = w.par[0].freight_fixed + road_freight(
-        w, w.par[0].supplier_km, quantity * w.mat[m].kg, quantity * w.mat[m].litres
+        w, w.par[0].spot_km if spot == 1 else w.par[0].supplier_km, quantity * w.mat[m].kg, quantity * w.mat[m].litres
     )
     freight *= freight_factor(w, s, m)
     post(s, node, ORDER_COST, w.par[0].order_eur)
@@ -75,7 +75,10 @@ def place_order(w: Tables, s: State, d: int, m: int, quantity: float, day: int) 
     order.arrives = through_port(w, s, order.due) if w.overseas[m] == 1 else order.due
     order.quantity = quantity
     order.price = discounted_price(w, m, quantity) * price_factor(w, s, m)
-    order.landed = order.price + (freight + w.par[0].order_eur) / quantity
+    if spot == 1:
+        order.price *= 1.0 - w.par[0].spot_discount
+    order.landed = order.price + (freight + w.par[0].order_eur + w.par[0].inspection_eur[inspection]) / quantity
+    order.spot, order.inspection = spot, inspection
     depot.orders += 1
     depot.on_order += quantity
 
@@ -87,6 +90,8 @@ def depots_buy(w: Tables, s: State, action: np.ndarray) -> None:
     for d in range(s.depot_mat.shape[0]):
         if s.depot[d].down_until > day:
             continue
+        spot = level(action, d, w.depot_slot[DEPOT_SOURCE], w.depot_fixed[DEPOT_SOURCE], 0)
+        inspection = level(action, d, w.depot_slot[DEPOT_INSPECTION], w.depot_fixed[DEPOT_INSPECTION], 0)
         for m in range(len(w.mat)):
             trigger = level(action, d, w.depot_slot[DEPOT_TRIGGER], w.depot_fixed[DEPOT_TRIGGER], m)
             if trigger == 0:
@@ -108,4 +113,4 @@ def depots_buy(w: Tables, s: State, action: np.ndarray) -> None:
             if depot.orders == s.supplier_order.shape[2]:
                 s.events[E_ORDERS_REFUSED] += 1.0
                 continue
-            place_order(w, s, d, m, quantity, day)
+            place_order(w, s, d, m, quantity, day, spot, inspection)

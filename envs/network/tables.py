@@ -105,6 +105,38 @@ PARAMETERS = np.dtype(
         ("tampering_low_d", _i4),
         ("tampering_high_d", _i4),
         ("tampering_scrap", _f8),  # share of what is made by a wrong file
+        ("people", _i4),  # 1 = absence and turnover are on
+        ("absence_begins", _f8),  # probability a day, of a technician who is there
+        ("absence_ends", _f8),  # of one who is away
+        ("turnover_d", _f8),  # of one who has a post
+        ("hiring_d", _i4),
+        ("training_d", _i4),
+        ("training_productivity", _f8),
+        ("upkeep", _i4),  # 1 = wear and breakdowns are on
+        ("wear_shape", _f8),
+        ("service_h", _f8),
+        ("service_eur", _f8),
+        ("repair_eur_h", _f8),
+        ("service", _i4),  # 1 = machines can be serviced: upkeep or quality is on
+        ("quality", _i4),  # 1 = calibration and lots matter
+        ("uncalibrated_bias", _f8),  # sd, x tolerance
+        ("calibrated_bias", _f8),
+        ("drift_week", _f8),
+        ("hub_check", _f8),
+        ("return_price_share", _f8),
+        ("bad_lots", _f8, (2,)),  # qualified, unqualified
+        ("spot_discount", _f8),
+        ("spot_km", _f8),
+        ("inspection_eur", _f8, (3,)),  # none, sample, full
+        ("inspection_finds", _f8, (3,)),
+        ("experience", _i4),  # 1 = learning and qualification are on
+        ("prior_units", _f8),
+        ("shared", _f8),
+        ("scrap_exponent", _f8),  # of Wright's law
+        ("floor", _f8),
+        ("first_pass_yield", _f8),
+        ("qualification_h", _f8),
+        ("qualification_kg", _f8),
     ],
     align=True,
 )
@@ -114,8 +146,16 @@ TECHNOLOGY = np.dtype(
         ("energy", _f8),
         ("setup_h", _f8),
         ("scrap", _f8),
-        ("overtime", _i4),
-    ],  # EUR/h, EUR/h, h, share, flag
+        ("overtime", _i4),  # EUR/h, EUR/h, h, share, flag
+        ("hours_d", _f8),  # working hours a day of one machine
+        ("mtbf_h", _f8),  # 0 = never fails
+        ("mttr_h", _f8),
+        ("hazard", _f8),  # cumulative hazard at one working hour since service; 0 = never fails
+        ("noise", _f8),  # sd of a machine's parts / tolerance; 0 = not a matter of dimensions
+        ("lot_noise", _f8, (2,)),  # sd of qualified and unqualified lots / tolerance
+        ("labour_exponent", _f8),  # of Wright's law
+        ("key", _u8),
+    ],
     align=True,
 )
 MATERIAL = np.dtype(
@@ -205,6 +245,7 @@ class Tables(NamedTuple):
     hub_town: NDArray[np.int32]  # [h]
     hub_people: NDArray[np.float64]  # [h] technicians
     hub_hours: NDArray[np.float64]  # [h, k] machine hours a day
+    hub_machines: NDArray[np.int32]  # [h, k]
     hub_can: NDArray[np.int8]  # [h, r] has every technology of the row
     hub_uses: NDArray[np.int8]  # [h, m] could use the material
     hub_use: NDArray[np.float64]  # [h, m] expected use of the catchment, units a day
@@ -301,6 +342,14 @@ def build_tables(
             t.setup_h,
             t.scrap,
             t.extended_by_overtime,
+            t.hours_per_day,
+            t.mtbf_h or 0.0,
+            t.mttr_h,
+            _unit_hazard(scenario, t.mtbf_h),
+            t.process_sd_mm / t.tolerance_mm if t.tolerance_mm else 0.0,
+            tuple(sd / t.tolerance_mm if t.tolerance_mm else 0.0 for sd in t.lot_sd_mm),
+            -math.log2(t.progress_ratio),
+            name_key(t.name),
         )
 
     town_index = {t.name: c for c, t in enumerate(scenario.towns)}
@@ -391,6 +440,9 @@ def build_tables(
         hub_town=hub_town,
         hub_people=np.array([h.technicians for h in scenario.hubs], np.float64),
         hub_hours=hub_hours,
+        hub_machines=np.array(
+            [[h.machines.get(t.name, 0) for t in scenario.technologies] for h in scenario.hubs], np.int32
+        ),
         hub_can=can.astype(np.int8),
         hub_uses=((can @ (per_unit > 0).astype(np.int64)) > 0).astype(np.int8),
         hub_use=hub_use,
@@ -429,6 +481,14 @@ def build_tables(
     for array in tables:
         array.flags.writeable = False
     return tables
+
+
+def _unit_hazard(scenario: Scenario, mtbf_h: float | None) -> float:
+    """Cumulative hazard of the Weibull time to failure at one hour; its mean is scale x Gamma(1 + 1 / shape)."""
+    if mtbf_h is None:
+        return 0.0
+    shape = scenario.upkeep.wear_shape
+    return float(scenario.disruptions.scale * (math.gamma(1.0 + 1.0 / shape) / mtbf_h) ** shape)
 
 
 def _rows(
@@ -559,7 +619,7 @@ def _standard_costs(scenario: Scenario, row: NDArray[np.void], tech: NDArray[np.
 def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, reward_scale: float) -> NDArray[np.void]:
     s = scenario
     par = np.zeros(1, PARAMETERS)
-    values: dict[str, float | int] = {
+    values: dict[str, float | int | tuple[float, ...]] = {
         "episode_d": s.episode_d,
         "dispersion": s.demand.dispersion,
         "revision_rate_d": s.demand.revisions_per_year / WORKING_DAYS_PER_YEAR,
@@ -629,6 +689,41 @@ def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, r
         "tampering_low_d": s.disruptions.tampering_found_d[0],
         "tampering_high_d": s.disruptions.tampering_found_d[1],
         "tampering_scrap": s.disruptions.tampering_scrap,
+        "people": s.people.enabled,
+        "absence_begins": min(
+            s.disruptions.scale * s.people.absence_share / ((1.0 - s.people.absence_share) * s.people.absence_spell_d),
+            1.0,
+        ),
+        "absence_ends": 1.0 / s.people.absence_spell_d,
+        "turnover_d": min(s.disruptions.scale * s.people.turnover_year / WORKING_DAYS_PER_YEAR, 1.0),
+        "hiring_d": s.people.hiring_d,
+        "training_d": s.people.training_d,
+        "training_productivity": s.people.training_productivity,
+        "upkeep": s.upkeep.enabled,
+        "wear_shape": s.upkeep.wear_shape,
+        "service_h": s.upkeep.service_h,
+        "service_eur": s.upkeep.service_eur,
+        "repair_eur_h": s.upkeep.repair_eur_h,
+        "service": s.upkeep.enabled or s.quality.enabled,
+        "quality": s.quality.enabled,
+        "uncalibrated_bias": s.quality.uncalibrated_bias,
+        "calibrated_bias": s.quality.calibrated_bias,
+        "drift_week": s.quality.drift_week,
+        "hub_check": s.quality.hub_check,
+        "return_price_share": s.quality.return_price_share,
+        "bad_lots": s.quality.bad_lots,
+        "spot_discount": s.quality.spot_discount,
+        "spot_km": s.quality.spot_km,
+        "inspection_eur": (0.0, *s.quality.inspection_eur),
+        "inspection_finds": (0.0, *s.quality.inspection_finds),
+        "experience": s.experience.enabled,
+        "prior_units": s.experience.prior_units,
+        "shared": s.experience.shared,
+        "scrap_exponent": -math.log2(s.experience.scrap_progress_ratio),
+        "floor": s.experience.floor,
+        "first_pass_yield": s.experience.first_pass_yield,
+        "qualification_h": s.experience.qualification_h,
+        "qualification_kg": s.experience.qualification_kg,
     }
     for key, value in values.items():
         par[key] = value

@@ -8,8 +8,11 @@ import numpy as np
 
 from fabmesh.envs.network.demand import adoption, demand_shape, life_factor, surge_factor
 from fabmesh.envs.network.disruptions import close_hub, disrupt
+from fabmesh.envs.network.experience import learn
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post, tender_event
+from fabmesh.envs.network.people import people_today
+from fabmesh.envs.network.quality import compare_hubs
 from fabmesh.envs.network.rng import (
     STREAM_OUTAGE,
     STREAM_PRICE,
@@ -41,6 +44,7 @@ from fabmesh.envs.network.state import (
     State,
 )
 from fabmesh.envs.network.tables import CATALOGUE, CUSTOM, TENDER, Tables
+from fabmesh.envs.network.upkeep import breakdowns
 
 _FIRST, _SECOND, _THIRD, _FOURTH = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
 
@@ -311,9 +315,17 @@ def news(w: Tables, s: State, counted: bool) -> None:
     """
     day = s.clock[0].day
     announce_revisions(w, s, day, counted)
+    if w.par[0].people == 1:
+        people_today(w, s, day, counted)
+    if w.par[0].experience == 1:
+        learn(w, s, counted)
     if counted:
         disrupt(w, s, day)
         outages(w, s, day)
+        if w.par[0].upkeep == 1:
+            breakdowns(w, s, day)
+        if w.par[0].quality == 1:
+            compare_hubs(w, s)
     if w.par[0].shaped == 1:
         shape_demand(w, s, day, counted)
     if len(w.recorded_day) > 0:
