@@ -197,7 +197,12 @@ def _run_stress(config: EvaluateConfig, arguments: Sequence[str], console: Conso
     outputs = Outputs(config.json or base.json, config.csv or base.csv, config.markdown or base.markdown)
     outputs.check()
     job = _job_of_options(config)
-    found = stress.stress_test(job.entries, job.scenario, job.seeds, config.stress, config.threads, config.quiet)
+    if job.orders is not None:
+        for line in orders_notes(job.orders, job.scenario):
+            print(line, file=sys.stderr)
+    found = stress.stress_test(
+        job.entries, job.scenario, job.seeds, config.stress, config.threads, config.quiet, job.orders
+    )
     tables = stress.sheets(found)
     report.print_sheets(tables, console)
     if outputs.json is not None:

@@ -321,7 +321,7 @@ def test_supplier_orders_are_as_late_and_dear_as_the_reference_says(seed):
         a.depot_mat["orders"][0, 0, m] = 0
         before = batch.ledger[0, len(scenario.hubs), batch.ledger_lines.index("supplier_freight")]
         quantity = 3.0 * scenario.materials[m].pack
-        place_order(w, s, 0, m, quantity, day)
+        place_order(w, s, 0, m, quantity, day, 0, 0)
         order = a.supplier_order[0, 0, m, 0]
         freight = batch.ledger[0, len(scenario.hubs), batch.ledger_lines.index("supplier_freight")] - before
         usual = lead_time(w, s, 0, m, day)

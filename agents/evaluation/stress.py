@@ -27,6 +27,7 @@ from fabmesh.agents.evaluation.seeds import SeedSet
 from fabmesh.agents.evaluation.statistics import Estimate, Floats, estimate
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError, ScenarioError
+from fabmesh.envs.network.recorded import RecordedOrders
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, Scenario, ScriptedEvent
 from fabmesh.envs.scenarios.stress import Stress, load_stress, script_of, shipped_stresses, under_stress
 from fabmesh.envs.testing import open_units
@@ -170,7 +171,13 @@ def chosen_stresses(asked: str, scenario: Scenario) -> tuple[list[Stress], tuple
 
 
 def stress_test(
-    entries: Sequence[Entry], scenario: Scenario, seeds: SeedSet, asked: str, threads: int = 1, quiet: bool = False
+    entries: Sequence[Entry],
+    scenario: Scenario,
+    seeds: SeedSet,
+    asked: str,
+    threads: int = 1,
+    quiet: bool = False,
+    orders: RecordedOrders | None = None,
 ) -> StressReport:
     """Every policy on the same seeds, undisturbed once and then under each stress test, with a progress bar on stderr.
 
@@ -181,6 +188,7 @@ def stress_test(
         asked: Name of a stress test, path of a file, or `all`.
         threads: Threads that step the worlds.
         quiet: No progress bar.
+        orders: Recorded demand, the same on every seed, with the stress and without; None: drawn demand.
 
     Raises:
         FabmeshError: If a policy or a test cannot be made; nothing has been stepped then.
@@ -197,11 +205,11 @@ def stress_test(
     with one_torch_thread(), tqdm(total=days, unit="day", disable=quiet, file=sys.stderr) as bar:
         for name, _, policies in named:
             bar.set_description(f"{name} undisturbed")
-            twins = [_play(policy, scenario, seeds, threads, bar.update) for policy in policies]
+            twins = [_play(policy, scenario, seeds, threads, bar.update, orders) for policy in policies]
             for stress in stresses:
                 bar.set_description(f"{name} under {stress.name}")
                 struck = under_stress(scenario, stress)
-                played = [_play(policy, struck, seeds, threads, bar.update) for policy in policies]
+                played = [_play(policy, struck, seeds, threads, bar.update, orders) for policy in policies]
                 rows[stress.name].append(_row(name, policies[0].sees, twins, played, *spans[stress.name]))
     results = [StressResult(x, scripts[x.name], *spans[x.name], tuple(rows[x.name])) for x in stresses]
     return StressReport(scenario, seeds, tuple(results), left_out)
@@ -214,10 +222,15 @@ def _span(script: Sequence[ScriptedEvent], episode_d: int) -> tuple[int, int, tu
 
 
 def _play(
-    policy: Policy, scenario: Scenario, seeds: SeedSet, threads: int, progress: Progress
+    policy: Policy,
+    scenario: Scenario,
+    seeds: SeedSet,
+    threads: int,
+    progress: Progress,
+    orders: RecordedOrders | None,
 ) -> tuple[EpisodeTable, Diary]:
     diary = Diary()
-    return evaluate(policy, scenario, seeds.seeds, threads, progress, diary.watch), diary
+    return evaluate(policy, scenario, seeds.seeds, threads, progress, orders, diary.watch), diary
 
 
 def _row(
