@@ -125,8 +125,8 @@ def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
             ("unqualified", materials, "share", "share of the stock from unqualified lots"),
         ) if scenario.quality.enabled else ()),
     )  # fmt: skip
-    extra = (("surge", products, "0/1", SURGE_DOC),) if surge_rate_d(scenario) > 0.0 else ()
-    extra += flag_blocks(scenario, role)
+    surge = (("surge", products, "0/1", SURGE_DOC),) if surge_rate_d(scenario) > 0.0 else ()
+    extra = (*surge, *flag_blocks(scenario, role))
     blocks = []
     start = 0
     for name, items, unit, doc in (*(hub if role == "hub" else depot), *extra):
