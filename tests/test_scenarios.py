@@ -292,7 +292,7 @@ def test_shipped_scenarios_load(name: str) -> None:
 
 
 def test_shipped_names_are_the_files() -> None:
-    assert {"pocket", "rotterdam"} <= set(SHIPPED)
+    assert {"pocket", "rotterdam", "benelux"} <= set(SHIPPED)
     assert not any("catalogue" in name for name in SHIPPED)
 
 
