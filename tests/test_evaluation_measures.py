@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fabmesh
+from fabmesh.agents.evaluation.economics import capital_charge, fixed_cost, mature_revenue
 from fabmesh.agents.evaluation.measures import (
     BY_NAME,
     MEASURES,
@@ -37,6 +38,8 @@ EVENTS = (
     *("lead_time_unit_days", "tenders_posted", "tenders_won", "tenders_lost", "masked_actions"),
     *("purchases_eur", "retail_eur", "deadstock_gross_eur", "supplier_orders", "hub_consignments", "overtime_h"),
     *("shortage_hub_material_days", "outage_days", "labour_h", "units_scrapped", "inventory_eur_days"),
+    *("co2e_kg_van", "co2e_kg_parcel", "co2e_kg_retail_parcel", "co2e_kg_truck_to_hub", "co2e_kg_truck_to_depot"),
+    *("co2e_kg_energy", "co2e_kg_material", "co2e_kg_scrap", "co2e_kg_write_off"),
 )
 
 
@@ -53,7 +56,9 @@ def hand_made_episodes():
         "units_on_time": 60, "lead_time_unit_days": 240, "tenders_posted": 4, "tenders_won": 1, "purchases_eur": 2_000,
         "retail_eur": 500, "deadstock_gross_eur": 100, "supplier_orders": 7, "hub_consignments": 9,
         "masked_actions": 11, "overtime_h": 12.5, "shortage_hub_material_days": 13,
-        "labour_h": 70, "units_scrapped": 20, "inventory_eur_days": 3_000,
+        "labour_h": 70, "units_scrapped": 20, "inventory_eur_days": 3_000, "co2e_kg_van": 1, "co2e_kg_parcel": 2,
+        "co2e_kg_retail_parcel": 4, "co2e_kg_truck_to_hub": 8, "co2e_kg_truck_to_depot": 16, "co2e_kg_energy": 32,
+        "co2e_kg_material": 64, "co2e_kg_scrap": 128, "co2e_kg_write_off": 256,
     }  # fmt: skip
     for name, value in counts.items():
         events[0, EVENTS.index(name)] = value
@@ -97,6 +102,17 @@ def test_measures_from_a_hand_made_ledger():
         "scrap_share": 20 / (80 + 20),
         "inventory_turns_per_year": 3 * 10 * 1 * 250 / 3_000,
         "realised_markup": (1_000 - 3 * 10 * 5) / (3 * 10 * (1 + 6 + 7 + 8 + 9 + 10 + 11)) - 1,
+        "co2e_kg": 511,
+        "co2e_kg_per_unit": 511 / 80,
+        "co2e_kg_van": 1,
+        "co2e_kg_parcel": 2,
+        "co2e_kg_retail_parcel": 4,
+        "co2e_kg_truck_to_hub": 8,
+        "co2e_kg_truck_to_depot": 16,
+        "co2e_kg_energy": 32,
+        "co2e_kg_material": 64,
+        "co2e_kg_scrap": 128,
+        "co2e_kg_write_off": 256,
     }
     assert set(got) == {item.name for item in MEASURES} == set(expected)
     for name, value in expected.items():
@@ -147,6 +163,9 @@ def test_measures_of_the_network_from_hand_made_books():
         "hub_profit": (1_000 - 100 - 400) + (3_000 - 100 - 1_400),
         "gini_hub_profit": 0.25,  # 500 and 1,500
         "gini_hub_work": 500 / (2 * 2_500),  # 1,000 and 1,500 a technician
+        "capital_charge": capital_charge(POCKET),
+        "profit_after_capital": (4_000 - 1_800 - 200 + 594 * 42 + 300 * 14) * 250 / 60 - fixed_cost(POCKET),
+        "break_even_adoption": fixed_cost(POCKET) / (31_148 / 4_000) / mature_revenue(POCKET),
         "utilisation_FDM": 0.0,
         "utilisation_CNC": 300 / (2 * hours["CNC"] * 60),
         "utilisation_laser": 0.0,

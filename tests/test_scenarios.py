@@ -299,7 +299,17 @@ def test_shipped_names_are_the_files() -> None:
 def test_shared_rules_say_what_the_schema_says() -> None:
     """Rules are written out for their sources only; a default changed in one place must be changed in both."""
     scenario = load_scenario("rotterdam")
-    for section in ("labour", "market", "last_mile", "freight", "supply", "inventory", "disruptions"):
+    for section in (
+        "labour",
+        "market",
+        "last_mile",
+        "freight",
+        "supply",
+        "inventory",
+        "disruptions",
+        "carbon",
+        "economics",
+    ):
         assert getattr(scenario, section) == type(getattr(scenario, section))(), section
 
 

@@ -7,12 +7,14 @@ import math
 import numpy as np
 
 from fabmesh.envs.network.actions import DEPOT_LOT, DEPOT_TRIGGER, level
+from fabmesh.envs.network.carbon import truck_co2e
 from fabmesh.envs.network.goods import in_depot
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.material_market import road_freight
 from fabmesh.envs.network.rng import STREAM_LEAD, combine, day_key, normal
 from fabmesh.envs.network.state import (
+    E_CO2E_TO_DEPOT,
     E_ORDERS_REFUSED,
     E_SUPPLIER_ORDERS,
     ORDER_COST,
@@ -67,6 +69,7 @@ def place_order(w: Tables, s: State, d: int, m: int, quantity: float, day: int) 
     post(s, node, ORDER_COST, w.par[0].order_eur)
     post(s, node, SUPPLIER_FREIGHT, freight)
     s.events[E_SUPPLIER_ORDERS] += 1.0
+    s.events[E_CO2E_TO_DEPOT] += truck_co2e(w, w.par[0].supplier_km, quantity * w.mat[m].kg, quantity * w.mat[m].litres)
     order = s.supplier_order[d, m, depot.orders]
     order.placed = day
     order.arrives = day + lead_time(w, s, d, m, day)

@@ -77,6 +77,10 @@ PARAMETERS = np.dtype(
         ("lot_rows", _i4),  # rows that arrive as lots: catalogue and custom
         ("population", _f8),  # of all towns
         ("season_start_key", _u8),
+        ("carbon_weight", _f8),  # EUR per kg CO2e in the landed score
+        ("co2e_truck_tkm", _f8),  # kg per chargeable tonne-km
+        ("co2e_parcel", _f8),  # kg a parcel
+        ("co2e_parcel_up_to_kg", _f8),  # chargeable kg of a parcel
     ],
     align=True,
 )
@@ -87,7 +91,8 @@ TECHNOLOGY = np.dtype(
         ("setup_h", _f8),
         ("scrap", _f8),
         ("overtime", _i4),
-    ],  # EUR/h, EUR/h, h, share, flag
+        ("co2e_h", _f8),
+    ],  # EUR/h, EUR/h, h, share, flag, kg/h
     align=True,
 )
 MATERIAL = np.dtype(
@@ -109,6 +114,7 @@ MATERIAL = np.dtype(
         ("floor_d", _i4),  # floor life, 0 = none
         ("design", _i4),  # catalogue product it belongs to, -1 = none
         ("key", _u8),
+        ("co2e", _f8),  # kg a unit
     ],
     align=True,
 )
@@ -143,6 +149,8 @@ ROW = np.dtype(
         ("standard1", _f8),  # EUR per EUR of price
         ("setup_eur", _f8),  # of setting up once on each technology it touches
         ("key", _u8),
+        ("co2e0", _f8),  # of energy and material of a unit, kg
+        ("co2e1", _f8),  # kg per EUR of price
     ],
     align=True,
 )
@@ -205,6 +213,7 @@ class Tables(NamedTuple):
     town_key: NDArray[np.uint64]  # [c]
     hub_key: NDArray[np.uint64]  # [h]
     depot_key: NDArray[np.uint64]  # [d]
+    van_stop_co2e: NDArray[np.float64]  # [h, c] kg CO2e a stop with the own van
 
 
 def great_circle_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
@@ -246,6 +255,7 @@ def build_tables(scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slo
             t.setup_h,
             t.scrap,
             t.extended_by_overtime,
+            t.power_kw * scenario.carbon.grid_kg_kwh,
         )
 
     town_index = {t.name: c for c, t in enumerate(scenario.towns)}
@@ -301,9 +311,11 @@ def build_tables(scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slo
 
     mat = _materials(scenario, products, depot_use)
     _standard_costs(scenario, row, tech, mat)
+    _unit_co2e(row, tech, mat)
     mile = scenario.last_mile
     beyond = np.maximum(town_km - mile.van_radius_km, 0.0)
     van_stop = mile.van_stop_eur + mile.van_eur_km * 2.0 * beyond / mile.van_stops_per_round
+    van_km = scenario.carbon.van_km_stop + 2.0 * beyond / mile.van_stops_per_round
     own_stop = np.minimum(mile.van_stop_eur, 1e9)
     standard_day = float(
         np.sum(hub_rate.sum(0) * (row["standard0"] + row["standard1"] * mean_price + own_stop / row["per_stop"]))
@@ -361,6 +373,7 @@ def build_tables(scenario: Scenario, hub_slots: tuple[list[int], ...], depot_slo
         town_key=keys([t.name for t in scenario.towns]),
         hub_key=keys([h.town for h in scenario.hubs]),
         depot_key=keys([d.name for d in scenario.depots]),
+        van_stop_co2e=scenario.carbon.van_kg_km * van_km,
     )
     for array in tables:
         array.flags.writeable = False
@@ -466,6 +479,7 @@ def _materials(scenario: Scenario, products: dict[str, int], depot_use: NDArray[
             0 if m.floor_life_d is None else round(m.floor_life_d),
             -1 if m.design_of is None else products[m.design_of],
             name_key(m.name),
+            m.co2e_kg,
         )
     return mat
 
@@ -488,6 +502,15 @@ def _standard_costs(scenario: Scenario, row: NDArray[np.void], tech: NDArray[np.
         for s in range(row[r]["stages"]):
             k = row[r]["tech"][s]
             row["setup_eur"][r] += tech[k]["setup_h"] * (tech[k]["rate"] + tech[k]["energy"] + wage)
+
+
+def _unit_co2e(row: NDArray[np.void], tech: NDArray[np.void], mat: NDArray[np.void]) -> None:
+    """CO2e of a unit's standard machine hours and material, without scrap, set-ups and freight."""
+    for r in range(len(row)):
+        for constant, machine, bom in (("co2e0", "machine0", "bom0"), ("co2e1", "machine1", "bom1")):
+            hours = sum(row[r][machine][s] * tech[row[r]["tech"][s]]["co2e_h"] for s in range(row[r]["stages"]))
+            goods = sum(row[r][bom][i] * mat[row[r]["bom_material"][i]]["co2e"] for i in range(row[r]["bom"]))
+            row[constant][r] = hours + goods
 
 
 def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, reward_scale: float) -> NDArray[np.void]:
@@ -539,6 +562,10 @@ def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, r
         "lot_rows": lot_rows,
         "population": sum(t.population for t in s.towns),
         "season_start_key": name_key("season"),
+        "carbon_weight": s.market.carbon_weight,
+        "co2e_truck_tkm": s.carbon.truck_kg_tkm,
+        "co2e_parcel": s.carbon.parcel_kg,
+        "co2e_parcel_up_to_kg": s.carbon.parcel_up_to_kg,
     }
     for key, value in values.items():
         par[key] = value

@@ -43,13 +43,16 @@ class Size:
     below: float  # people of the town
     machines: dict[str, int]
     technicians: int
+    fit_out_eur: int
+    rent_eur_year: int
 
 
-# F§9.4 [A], machines with the SLA of F§11 [A]; technicians F§11 [A], which replaces the 2, 3 and 6 of F§9.4
+# F§9.4 [A], machines with the SLA of F§11 [A]; technicians F§11 [A], which replaces the 2, 3 and 6 of F§9.4.
+# Fit-out and rent F§9.4 [A]: 200, 400 and 700 m2 at 90 EUR a year.
 SIZES = (
-    Size("S", 150_000, {"FDM": 4, "CNC": 1, "laser": 1}, 2),
-    Size("M", 400_000, {"FDM": 8, "SLA": 2, "SLS": 1, "CNC": 1, "laser": 1, "robot": 1}, 5),
-    Size("L", math.inf, {"FDM": 16, "SLA": 4, "SLS": 2, "CNC": 2, "laser": 1, "robot": 1}, 10),
+    Size("S", 150_000, {"FDM": 4, "CNC": 1, "laser": 1}, 2, 60_000, 18_000),
+    Size("M", 400_000, {"FDM": 8, "SLA": 2, "SLS": 1, "CNC": 1, "laser": 1, "robot": 1}, 5, 100_000, 36_000),
+    Size("L", math.inf, {"FDM": 16, "SLA": 4, "SLS": 2, "CNC": 2, "laser": 1, "robot": 1}, 10, 140_000, 63_000),
 )
 
 
@@ -65,7 +68,7 @@ class Region:
     def hubs(self) -> tuple[Hub, ...]:
         """A hub in each town."""
         return tuple(
-            Hub(town.name, dict(size.machines), size.technicians)
+            Hub(town.name, dict(size.machines), size.technicians, size.fit_out_eur, size.rent_eur_year)
             for town, size in zip(self.towns, self.sizes, strict=True)
         )
 
@@ -125,14 +128,11 @@ def region_yaml(region: Region, name: str, source: str, demand_level: float = DE
         f"episode_d: {EPISODE_D} # model 1",
         "",
         f"towns: # from {_comment(source)}",
-        *(
-            f"  - {{name: {_scalar(town.name)}, latitude: {_number(town.latitude)}, longitude: {_number(town.longitude)}, "
-            f"population: {town.population}}}"
-            for town in region.towns
-        ),
+        *(f"  - {{name: {_scalar(town.name)}, {_at(town)}, population: {town.population}}}" for town in region.towns),
         "",
         "# Machines by size F9.4 [A], SLA F11 [A]: S below 150,000 inhabitants, M below 400,000, L above; technicians",
-        "# S 2, M 5, L 10: F11 [A]. Somebody must own every machine, so the largest town's hub is M at least.",
+        "# S 2, M 5, L 10: F11 [A]; fit-out and rent F9.4 [A]. Somebody must own every machine, so the largest town's",
+        "# hub is M at least.",
         "hubs:",
     ]
     for town, size in zip(region.towns, region.sizes, strict=True):
@@ -141,14 +141,13 @@ def region_yaml(region: Region, name: str, source: str, demand_level: float = DE
             f"  - town: {_scalar(town.name)} # {size.name}",
             f"    machines: {{{machines}}}",
             f"    technicians: {size.technicians}",
+            f"    fit_out_eur: {size.fit_out_eur}",
+            f"    rent_eur_year: {size.rent_eur_year}",
         ]
     lines += [
         "",
         "depots: # p-median of the towns, weighted with the square root of their inhabitants (F9.3)",
-        *(
-            f"  - {{name: {_scalar(depot.name)}, latitude: {_number(depot.latitude)}, longitude: {_number(depot.longitude)}}}"
-            for depot in region.depots
-        ),
+        *(f"  - {{name: {_scalar(depot.name)}, {_at(depot)}}}" for depot in region.depots),
         "",
         "demand:",
         f"  catalogue_level: {_number(demand_level)} # [A], x the base of F9.5; rotterdam 1.6, benelux 1.5",
@@ -201,6 +200,10 @@ def _counted(count: int, what: str) -> str:
 def _comment(text: str) -> str:
     """Text that stays in its line."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _at(place: Town | Depot) -> str:
+    return f"latitude: {_number(place.latitude)}, longitude: {_number(place.longitude)}"
 
 
 def _number(value: float) -> str:
