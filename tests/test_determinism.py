@@ -10,8 +10,9 @@ from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
 
 WATCHED = 7  # the seed whose world is compared
-# Rotterdam: half a year of the large batch would take long; two months of it and the whole episode of the small ones.
-DAYS = {"pocket": 60, "rotterdam": 180}
+# Half a year of the large batch would take long: a part of it, and the whole episode of the small ones.
+DAYS = {"pocket": 60, "rotterdam": 180, "benelux": 180}
+LARGE_BATCH_DAYS = {"pocket": 63, "rotterdam": 60, "benelux": 15}
 BATCHES = [(1, 1, 0), (7, 1, 3), (7, 2, 6), (256, 1, 255), (256, 2, 0), (256, 2, 129)]  # copies, threads, place
 
 
@@ -92,7 +93,7 @@ def assert_same(one, other):
 @pytest.mark.parametrize(("copies", "threads", "place"), BATCHES)
 def test_a_trajectory_is_equal_bit_for_bit_in_any_batch(scripts, scenario, copies, threads, place):
     script = scripts(scenario)
-    days = script.days if scenario == "pocket" or copies < 100 else 60
+    days = script.days if copies < 100 else LARGE_BATCH_DAYS[scenario]
     assert_same(script.play(copies, threads, place, days), script.expected[: days + 1])
 
 
@@ -171,7 +172,7 @@ def test_reset_without_a_seed_goes_on_as_autoreset_does():
     assert batch.seeds.tolist() == [int(next_seed(np.uint64(seed))) for seed in (3, 2**56 + 3)]
 
 
-@pytest.mark.parametrize(("scenario", "days"), [("pocket", 60), ("rotterdam", 30)])
+@pytest.mark.parametrize(("scenario", "days"), [("pocket", 60), ("rotterdam", 30), ("benelux", 10)])
 def test_a_saved_state_goes_on_exactly(scenario, days):
     batch = HubNetworkVector(scenario, num_envs=5, threads=2)
     rng = np.random.default_rng(1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fabmesh
+from fabmesh.agents.evaluation.economics import capital_charge, fixed_cost, mature_revenue
 from fabmesh.agents.evaluation.measures import (
     BY_NAME,
     MEASURES,
@@ -41,6 +42,8 @@ EVENTS = (
     *("award_cost_eur", "award_least_cost_eur", "award_left_eur", "hub_month_rows"),
     *("paid_above_bid_eur", "platform_fees_eur", "royalties_eur"),
     *("surge_units", "life_shift_product_days"),
+    *("co2e_kg_van", "co2e_kg_parcel", "co2e_kg_retail_parcel", "co2e_kg_truck_to_hub", "co2e_kg_truck_to_depot"),
+    *("co2e_kg_energy", "co2e_kg_material", "co2e_kg_scrap", "co2e_kg_write_off"),
 )
 
 
@@ -60,6 +63,9 @@ def hand_made_episodes():
         "labour_h": 70, "units_scrapped": 20, "inventory_eur_days": 3_000, "surge_units": 5,
         "award_cost_eur": 800, "award_least_cost_eur": 720, "award_left_eur": 40,
         "paid_above_bid_eur": 21, "platform_fees_eur": 22, "royalties_eur": 23,
+        "co2e_kg_van": 1, "co2e_kg_parcel": 2,
+        "co2e_kg_retail_parcel": 4, "co2e_kg_truck_to_hub": 8, "co2e_kg_truck_to_depot": 16, "co2e_kg_energy": 32,
+        "co2e_kg_material": 64, "co2e_kg_scrap": 128, "co2e_kg_write_off": 256,
     }  # fmt: skip
     for name, value in counts.items():
         events[0, EVENTS.index(name)] = value
@@ -120,6 +126,17 @@ def test_measures_from_a_hand_made_ledger():
         "royalties": 23,
         "units_ordered": 100,
         "surge_units_share": 0.05,
+        "co2e_kg": 511,
+        "co2e_kg_per_unit": 511 / 80,
+        "co2e_kg_van": 1,
+        "co2e_kg_parcel": 2,
+        "co2e_kg_retail_parcel": 4,
+        "co2e_kg_truck_to_hub": 8,
+        "co2e_kg_truck_to_depot": 16,
+        "co2e_kg_energy": 32,
+        "co2e_kg_material": 64,
+        "co2e_kg_scrap": 128,
+        "co2e_kg_write_off": 256,
     }
     assert set(got) == {item.name for item in MEASURES} == set(expected)
     for name, value in expected.items():
@@ -180,6 +197,9 @@ def test_measures_of_the_network_from_hand_made_books():
         "life_cycle_shift": 0.25,  # 45 of 3 products on 60 days
         "tenders_served_C3": 0.25,
         "weeks_to_C3": 3.0,
+        "capital_charge": capital_charge(POCKET),
+        "profit_after_capital": (4_000 - 1_800 - 200 + 594 * 42 + 300 * 14) * 250 / 60 - fixed_cost(POCKET),
+        "break_even_adoption": fixed_cost(POCKET) / (31_148 / 4_000) / mature_revenue(POCKET),
         "utilisation_FDM": 0.0,
         "utilisation_CNC": 300 / (2 * hours["CNC"] * 60),
         "utilisation_laser": 0.0,

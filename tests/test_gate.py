@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -92,3 +94,21 @@ def test_rotterdam_has_something_to_decide() -> None:
     missed = [f"{item.name} = {item.value:.3f}" for item in report.findings if not item.passed]
     missed += [f"{effect.component}: {effect.worst:+.2%}" for effect in report.effects if not effect.passed]
     assert report.passed, missed
+
+
+@pytest.mark.slow
+def test_benelux_lies_in_every_range() -> None:
+    """Without the sweep of components, which takes minutes; docs/scenarios.md has what it found."""
+    report = gate(load_scenario("benelux"), seeds=list(range(64)), sweep=False)
+    assert report.passed, [f"{item.name} = {item.value:.3f}" for item in report.findings if not item.passed]
+
+
+def test_of_equal_hubs_the_largest_stands_in_the_largest_town() -> None:
+    small, large = POCKET.towns
+    twins = tuple(
+        dataclasses.replace(hub, machines={"FDM": 2, "CNC": 1, "laser": 1}, technicians=2) for hub in POCKET.hubs
+    )
+    assert large.population > small.population
+    for hubs in (twins, twins[::-1]):
+        report = gate(dataclasses.replace(POCKET, hubs=hubs), seeds=[1], sweep=False)
+        assert any(item.name == f"lanes that {large.name} alone overloads" for item in report.findings)

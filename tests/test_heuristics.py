@@ -19,7 +19,7 @@ from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.vector import HubNetworkVector
 
 
-@pytest.fixture(scope="module", params=["pocket", "rotterdam"])
+@pytest.fixture(scope="module", params=["pocket", "rotterdam", "benelux"])
 def scenario(request):
     return load_scenario(request.param)
 

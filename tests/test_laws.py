@@ -268,10 +268,11 @@ def test_laws_hold_in_every_variation(name, seed, player):
     play_and_check(VARIATIONS[name], [seed, seed + 1], player)
 
 
+@pytest.mark.parametrize(("name", "days"), [("rotterdam", 60), ("benelux", 30)])
 @settings(max_examples=2)
 @given(seed=st.integers(0, 2**48), player=players)
-def test_laws_hold_in_rotterdam(seed, player):
-    play_and_check(load_scenario("rotterdam"), [seed], player, days=60)
+def test_laws_hold_in_real_places(name, days, seed, player):
+    play_and_check(load_scenario(name), [seed], player, days=days)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from fabmesh.envs.spaces import MaskedMultiDiscrete
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
 
-SCENARIOS = ["pocket", "rotterdam"]
+SCENARIOS = ["pocket", "rotterdam", "benelux"]
 INFO_KEYS = {"action_mask", "masked_actions", "cost", "settlement"}
 
 

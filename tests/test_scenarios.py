@@ -292,14 +292,24 @@ def test_shipped_scenarios_load(name: str) -> None:
 
 
 def test_shipped_names_are_the_files() -> None:
-    assert {"pocket", "rotterdam"} <= set(SHIPPED)
+    assert {"pocket", "rotterdam", "benelux"} <= set(SHIPPED)
     assert not any("catalogue" in name for name in SHIPPED)
 
 
 def test_shared_rules_say_what_the_schema_says() -> None:
     """Rules are written out for their sources only; a default changed in one place must be changed in both."""
     scenario = load_scenario("rotterdam")
-    for section in ("labour", "market", "last_mile", "freight", "supply", "inventory", "disruptions"):
+    for section in (
+        "labour",
+        "market",
+        "last_mile",
+        "freight",
+        "supply",
+        "inventory",
+        "disruptions",
+        "carbon",
+        "economics",
+    ):
         assert getattr(scenario, section) == type(getattr(scenario, section))(), section
 
 

@@ -209,7 +209,9 @@ def _findings(scenario: Scenario, measured: dict[str, Floats], events: dict[str,
     owned = [technology.name for technology in scenario.technologies if there[technology.name] > 0]
     load = {name: mean[f"machine_h_{name}"] / there[name] for name in owned}
     busiest = sorted(owned, key=lambda name: -load[name])
-    largest = int(capacity.hub_hours.sum(axis=1).argmax())
+    people = {town.name: town.population for town in scenario.towns}
+    inhabitants = [people[hub.town] for hub in scenario.hubs]
+    largest = int(np.lexsort((inhabitants, capacity.hub_hours.sum(axis=1)))[-1])  # of equals, that of the larger town
     own = capacity.own_town[largest, : len(scenario.technologies)]
     network, purchases = mean["network_cost"], mean["purchases_eur"] + mean["retail_eur"]
     late_lost = mean["lateness_cost"] + mean["lost_cost"]

@@ -13,16 +13,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fabmesh.agents.evaluation.economics import economics
 from fabmesh.agents.evaluation.statistics import Better, Floats
 from fabmesh.agents.evaluation.trace import Trace
 from fabmesh.envs.network.hazards import KINDS, possible_kinds
 from fabmesh.envs.network.production import MONTH_D
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
-from fabmesh.envs.network.state import F_RECEIVED
+from fabmesh.envs.network.state import EVENT_NAMES, F_RECEIVED
 from fabmesh.envs.network.tables import lot_mean_units
 
 FREIGHT_LINES = ("order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight")
 TRANSFER_LINES = ("revenue", "transfers")  # paid between agents and customers: no cost of the network
+CARBON_EVENTS = tuple(name for name in EVENT_NAMES if name.startswith("co2e_kg_"))
 PRODUCTION_LINES = ("material", "machine", "energy", "labour", "overtime", "setup", "scrap")
 
 
@@ -138,6 +140,17 @@ MEASURES = (
         "surge_units / units_ordered",
         "neither",
     ),
+    Measure("co2e_kg", "CO2e of transport, energy and material", "kg", "sum of all co2e_kg counts"),
+    Measure("co2e_kg_per_unit", "CO2e per unit delivered", "kg/unit", "co2e_kg / units_delivered"),
+    Measure("co2e_kg_van", "CO2e of own vans to customers", "kg", "co2e_kg_van"),
+    Measure("co2e_kg_parcel", "CO2e of parcels to customers", "kg", "co2e_kg_parcel"),
+    Measure("co2e_kg_retail_parcel", "CO2e of parcels from retail to hubs", "kg", "co2e_kg_retail_parcel"),
+    Measure("co2e_kg_truck_to_hub", "CO2e of trucks from depots to hubs", "kg", "co2e_kg_truck_to_hub"),
+    Measure("co2e_kg_truck_to_depot", "CO2e of trucks from suppliers to depots", "kg", "co2e_kg_truck_to_depot"),
+    Measure("co2e_kg_energy", "CO2e of the machines' electricity", "kg", "co2e_kg_energy"),
+    Measure("co2e_kg_material", "CO2e of material in good units", "kg", "co2e_kg_material"),
+    Measure("co2e_kg_scrap", "CO2e of material scrapped", "kg", "co2e_kg_scrap"),
+    Measure("co2e_kg_write_off", "CO2e of material written off", "kg", "co2e_kg_write_off"),
 )
 NETWORK_MEASURES = (
     Measure("inventory_value_eur", "mean book value of all stock", "EUR", "inventory_eur_days / days", "neither"),
@@ -206,6 +219,26 @@ NETWORK_MEASURES = (
         "share, 0 = no life cycles",
         "life_shift_product_days / (products x days)",
         "neither",
+    ),
+    Measure(
+        "capital_charge",
+        "annuity of machines and fit-out",
+        "EUR/year",
+        "(machines x capex_eur + fit_out_eur) x r / (1 - (1 + r)^-years)",
+        "neither",
+    ),
+    Measure(
+        "profit_after_capital",
+        "profit of hubs and depots after capital charge",
+        "EUR/year",
+        "(profit + hourly charges) per year - capital charge - rent - technicians' wages",
+        "higher",
+    ),
+    Measure(
+        "break_even_adoption",
+        "revenue needed / revenue of the mature catchment",
+        "share of mature demand",
+        "fixed cost / (contribution / revenue) / (mature_level x base demand at list price)",
     ),
 )
 TENDER_MEASURES = {
@@ -333,6 +366,7 @@ def measure(
     mission = logistics + by_line["deadstock"]
     ordered, delivered = count["units_ordered"], count["units_delivered"]
     bought = count["purchases_eur"] + count["retail_eur"]
+    carbon = sum((count[name] for name in CARBON_EVENTS), start=np.zeros(len(events)))
     values = {
         "network_cost": network,
         "controllable_cost": controllable,
@@ -371,6 +405,9 @@ def measure(
         "royalties": count["royalties_eur"],
         "units_ordered": ordered,
         "surge_units_share": ratio(count["surge_units"], ordered),
+        "co2e_kg": carbon,
+        "co2e_kg_per_unit": ratio(carbon, delivered),
+        **{name: count[name] for name in CARBON_EVENTS},
     }
     return {item.name: np.array(values[item.name], dtype=np.float64) for item in MEASURES}
 
@@ -406,6 +443,8 @@ def measure_network(
     income = own[..., [lines.index(line) for line in TRANSFER_LINES]].sum(axis=-1)
     cost = own[..., [i for i, line in enumerate(lines) if line not in TRANSFER_LINES]].sum(axis=-1)
     profit = income - cost
+    agents = ledger[:, : hubs + len(scenario.depots)].sum(axis=1)
+    sign = np.array([1.0 if line in TRANSFER_LINES else -1.0 for line in lines])
     values = {
         "inventory_value_eur": count["inventory_eur_days"] / days,
         "depot_price_over_bulk": ratio(received[..., 1].sum(axis=1), received[..., 0] @ bulk),
@@ -418,6 +457,7 @@ def measure_network(
         "gini_hub_work": gini(own[..., lines.index("revenue")] / technicians),
         "demand_level": count["units_ordered"] / (_mean_units(scenario) * days),
         "life_cycle_shift": count["life_shift_product_days"] / (len(scenario.products) * days),
+        **economics(scenario, agents[:, lines.index("revenue")], agents @ sign, count),
     }
     found = {item.name: np.array(values[item.name], dtype=np.float64) for item in NETWORK_MEASURES}
     for stream in scenario.tender_streams:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fabmesh.envs.network.actions import BID, TENDER_BID, level
+from fabmesh.envs.network.carbon import stop_co2e
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post, write_off
 from fabmesh.envs.network.payment import pay_uniform_price
@@ -52,10 +53,16 @@ def bom_quantity(w: Tables, row: int, line: int, price: float) -> float:
 @kernel
 def parcel_cost(w: Tables, row: int, price: float, units_a_stop: float) -> float:
     """EUR a customer stop by parcel (F§1.1)."""
+    return w.par[0].parcel + w.par[0].parcel_kg * parcel_weight(w, row, price, units_a_stop)
+
+
+@kernel
+def parcel_weight(w: Tables, row: int, price: float, units_a_stop: float) -> float:
+    """Chargeable kg of the goods of a customer stop as a parcel (F§1.2)."""
     r = w.row[row]
     kg = (r.kg0 + r.kg1 * price) * units_a_stop
     litres = (r.litres0 + r.litres1 * price) * units_a_stop
-    return w.par[0].parcel + w.par[0].parcel_kg * max(kg, litres / w.par[0].parcel_litres_per_kg)
+    return max(kg, litres / w.par[0].parcel_litres_per_kg)
 
 
 @kernel
@@ -428,6 +435,10 @@ def landed_score(
         day = s.clock[0].day
         ships = promise_days(w, lot, h, day) + day + delivery_days(w, h, lot.town)
         score += lot.price * lateness_rate(w, ships - lot.due)
+    if w.par[0].carbon_weight > 0.0:
+        row = w.row[lot.row]
+        delivery = stop_co2e(w, h, lot.town, parcel, parcel_weight(w, lot.row, lot.price, a_stop)) / a_stop
+        score += w.par[0].carbon_weight * (row.co2e0 + row.co2e1 * lot.price + delivery)
     return score, bid
 
 

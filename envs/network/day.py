@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.network.actions import OVERTIME_LEVEL, level, screen, write_depot_mask, write_hub_mask
+from fabmesh.envs.network.carbon import count_co2e
 from fabmesh.envs.network.customer_market import customer_market, estimate_costs
 from fabmesh.envs.network.goods import goods_move
 from fabmesh.envs.network.hazards import DEPOT_OUTAGE
@@ -95,6 +96,7 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> 
     depots_buy(w, s, io.depot_action)
     hubs_work(w, s, x, io.hub_action)
     goods_move(w, s)
+    count_co2e(w, s)
     io.cost[0] = network_cost_of_day(s)
     write_rewards(w, s, io.cost[0], io.reward)
     for n in range(s.day_cost.shape[0]):

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from fabmesh.envs.network.customer_market import delivery_days, lateness_rate, stop_cost, units_per_stop
+from fabmesh.envs.network.carbon import emit_stops
+from fabmesh.envs.network.customer_market import (
+    delivery_days,
+    lateness_rate,
+    parcel_cost,
+    parcel_weight,
+    stop_cost,
+    units_per_stop,
+)
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import earn, post, tender_event, write_off
 from fabmesh.envs.network.payment import pay_platform
@@ -168,6 +176,8 @@ def ship_orders(w: Tables, s: State) -> None:
                     post(s, h, LATENESS, charge)
                     late_eur += charge
                 price_eur += o.ready * o.price
+                parcel = parcel_cost(w, o.row, o.price, a_stop)
+                emit_stops(w, s, h, o.town, parcel, parcel_weight(w, o.row, o.price, a_stop), stops)
                 s.events[E_STOPS] += stops
                 s.events[E_DELIVERED] += o.ready
                 s.events[E_LEAD_DAYS] += o.ready * (day + transit - o.announced)

@@ -11,21 +11,32 @@ import dataclasses
 import types
 import typing
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.scenario_checks import Refuse, check_scenario, check_values, type_problem
-from fabmesh.envs.network.yaml_tree import DIRECTIVES, Items, Keys, Leaf, Node, Place, join, nearest, read_tree, refusal
+from fabmesh.envs.network.yaml_tree import (
+    DIRECTIVES,
+    Items,
+    Keys,
+    Leaf,
+    Node,
+    Place,
+    join,
+    nearest,
+    read_tree,
+    refusal,
+    shipped_folder,
+)
 
 _SUFFIXES = (".yaml", ".yml")
 
 
 def shipped_scenarios() -> tuple[str, ...]:
     """Names of the scenarios that come with the package."""
-    return tuple(sorted(path.stem for path in _shipped_folder().glob("*.yaml")))
+    return tuple(sorted(path.stem for path in shipped_folder().glob("*.yaml")))
 
 
 def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
@@ -71,7 +82,7 @@ def scenario_path(name_or_path: str | Path) -> Path:
     names = shipped_scenarios()
     if text not in names:
         raise ScenarioError(f"no scenario is called {text!r}; {nearest(text, names)}, or the path of a .yaml file")
-    return _shipped_folder() / f"{text}.yaml"
+    return shipped_folder() / f"{text}.yaml"
 
 
 def validate(scenario: Scenario, source: str | None = None, places: dict[str, Place] | None = None) -> Scenario:
@@ -99,11 +110,6 @@ def _refuser(fallback: str, known: dict[str, Place]) -> Refuse:
         return refusal(known.get(at, fallback), path, text)
 
     return refuse
-
-
-@cache
-def _shipped_folder() -> Path:
-    return Path(str(resources.files("fabmesh").joinpath("configs", "scenarios")))
 
 
 # --- typed building --------------------------------------------------------------------------------------------

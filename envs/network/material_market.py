@@ -11,6 +11,7 @@ from fabmesh.envs.network.actions import (
     TRIGGER,
     level,
 )
+from fabmesh.envs.network.carbon import parcel_co2e, truck_co2e
 from fabmesh.envs.network.customer_market import bom_quantity
 from fabmesh.envs.network.goods import age_class, in_depot, oldest_class, on_hand
 from fabmesh.envs.network.kernel import kernel
@@ -18,6 +19,8 @@ from fabmesh.envs.network.ledger import post, transfer
 from fabmesh.envs.network.quality import UNQUALIFIED, is_bad_lot, thin
 from fabmesh.envs.network.rng import STREAM_LIFE, combine, day_key, uniform
 from fabmesh.envs.network.state import (
+    E_CO2E_RETAIL,
+    E_CO2E_TO_HUB,
     E_CONSIGNMENTS,
     E_RETAIL,
     F_SHIPPED,
@@ -253,6 +256,7 @@ def buy_retail(w: Tables, s: State, x: Scratch) -> None:
         if kg > 0.0:
             weight = max(kg, litres / w.par[0].parcel_litres_per_kg)
             post(s, h, FIRST_MILE, w.par[0].parcel + w.par[0].parcel_kg * weight)
+            s.events[E_CO2E_RETAIL] += parcel_co2e(w, weight)
 
 
 @kernel
@@ -286,4 +290,5 @@ def material_market(w: Tables, s: State, x: Scratch, hub_action: np.ndarray, dep
                 kg, litres = x.consignment[h, d, 0], x.consignment[h, d, 1]
                 post(s, h, FIRST_MILE, w.par[0].freight_fixed + road_freight(w, w.depot_km[d, h], kg, litres))
                 s.events[E_CONSIGNMENTS] += 1.0
+                s.events[E_CO2E_TO_HUB] += truck_co2e(w, w.depot_km[d, h], kg, litres)
     write_quotes(w, s)

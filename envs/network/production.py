@@ -87,7 +87,7 @@ def dispatch(w: Tables, s: State, x: Scratch, h: int) -> None:
 
 @kernel
 def write_scrap_rate(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int) -> None:
-    """Today's rate of scrap of a stage: technology, parts out of tolerance, bad material, wrong files (model §7, §8)."""
+    """Today's rate of scrap of a stage: technology, tolerance, bad material, wrong files (model §7 and §8)."""
     k = w.row[row].tech[stage]
     rate = w.tech[k].scrap * s.hub_tech[h, k].scrap_learned
     if w.par[0].quality == 1:

@@ -32,6 +32,7 @@ class Technology:
     process_sd_mm: float = 0.05  # deviation of parts of one machine
     lot_sd_mm: tuple[float, float] = (0.0, 0.0)  # deviation of lots of material, qualified and unqualified
     progress_ratio: float = 1.0  # labour time after a doubling of experience / before, 1 = no learning
+    capex_eur: float = 0.0  # EUR, price of a machine
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Material:
     floor_life_d: float | None = None  # working days once a pack is opened at a hub, None = does not age
     design_of: str | None = None  # the catalogue product whose design this kit belongs to, if any
     overseas: bool = False  # comes by sea: a closed port and the long route delay it
+    co2e_kg: float = 0.0  # kg CO2e per unit, from cradle to supplier
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,8 @@ class Hub:
     town: str
     machines: dict[str, int]  # technology -> machines
     technicians: int
+    fit_out_eur: float = 0.0  # EUR, fit-out, quality control and IT
+    rent_eur_year: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -214,6 +218,7 @@ class Market:
     cancel_after_d: int = 21
     reputation_weight: float = 1.0  # expected lateness in the score: weight x smoothed lateness share x price
     platform_fee: float = 0.0  # share of a hub's revenue that goes to the platform (take rate); F§8.1 0-35 %
+    carbon_weight: float = 0.0  # EUR per kg CO2e in the score: of making and delivering a unit
 
 
 @dataclass(frozen=True)
@@ -422,6 +427,27 @@ class Capacity:
 
 
 @dataclass(frozen=True)
+class Carbon:
+    """CO2e factors of transport and electricity (F§1.3); those of materials are theirs. They change no cost."""
+
+    van_kg_km: float = 0.25  # kg CO2e per km of the own van: 635 g/tkm x 0.4 t
+    van_km_stop: float = 5.0  # km per stop within the radius, as `LastMile.van_stop_eur` counts
+    parcel_kg: float = 0.8  # kg CO2e a parcel
+    parcel_up_to_kg: float = 30.0  # chargeable kg of one parcel; what is heavier counts as several
+    truck_kg_tkm: float = 0.1075  # kg CO2e per chargeable tonne-km of groupage
+    grid_kg_kwh: float = 0.21  # kg CO2e per kWh
+
+
+@dataclass(frozen=True)
+class Economics:
+    """What the measures of profit reckon with (F§9.4); nothing of it is in the ledger."""
+
+    interest_year: float = 0.08
+    years: float = 8.0  # of the annuity of machines and fit-out
+    mature_level: float = 2.0  # demand once everybody has adopted, x the base of every stream
+
+
+@dataclass(frozen=True)
 class Scenario:
     """A whole network. See the module's docstring for units."""
 
@@ -451,3 +477,5 @@ class Scenario:
     upkeep: Upkeep = Upkeep()
     quality: Quality = Quality()
     experience: Experience = Experience()
+    carbon: Carbon = Carbon()
+    economics: Economics = Economics()

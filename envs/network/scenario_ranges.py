@@ -29,6 +29,7 @@ RANGES: dict[str, dict[str, str]] = {
         "process_sd_mm": _POSITIVE,
         "lot_sd_mm": _NOT_NEGATIVE,
         "progress_ratio": "(0, 1]",
+        "capex_eur": _NOT_NEGATIVE,
     },
     "Material": {
         "bulk_eur": _POSITIVE,
@@ -41,6 +42,7 @@ RANGES: dict[str, dict[str, str]] = {
         "lead_sd_d": _NOT_NEGATIVE,
         "sealed_life_d": _POSITIVE,
         "floor_life_d": _POSITIVE,
+        "co2e_kg": _NOT_NEGATIVE,
     },
     "Stage": dict.fromkeys(("machine_h", "labour_h", "machine_h_per_eur", "labour_h_per_eur"), _NOT_NEGATIVE),
     "BomLine": dict.fromkeys(("quantity", "quantity_per_eur", "stage"), _NOT_NEGATIVE),
@@ -74,7 +76,12 @@ RANGES: dict[str, dict[str, str]] = {
         "litres_per_eur": _NOT_NEGATIVE,
     },
     "Town": {"latitude": "[-90, 90]", "longitude": "[-180, 180]", "population": _AT_LEAST_ONE},
-    "Hub": {"machines": _NOT_NEGATIVE, "technicians": _AT_LEAST_ONE},
+    "Hub": {
+        "machines": _NOT_NEGATIVE,
+        "technicians": _AT_LEAST_ONE,
+        "fit_out_eur": _NOT_NEGATIVE,
+        "rent_eur_year": _NOT_NEGATIVE,
+    },
     "Depot": {"latitude": "[-90, 90]", "longitude": "[-180, 180]"},
     "Demand": {
         "catalogue_level": _POSITIVE,
@@ -111,6 +118,7 @@ RANGES: dict[str, dict[str, str]] = {
         "cancel_after_d": _AT_LEAST_ONE,
         "reputation_weight": _NOT_NEGATIVE,
         "platform_fee": _SHARE,
+        "carbon_weight": _NOT_NEGATIVE,
     },
     "LastMile": {
         "van_stop_eur": _NOT_NEGATIVE,
@@ -240,6 +248,15 @@ RANGES: dict[str, dict[str, str]] = {
         "qualification_h": _NOT_NEGATIVE,
         "qualification_kg": _NOT_NEGATIVE,
     },
+    "Carbon": {
+        "van_kg_km": _NOT_NEGATIVE,
+        "van_km_stop": _NOT_NEGATIVE,
+        "parcel_kg": _NOT_NEGATIVE,
+        "parcel_up_to_kg": _POSITIVE,
+        "truck_kg_tkm": _NOT_NEGATIVE,
+        "grid_kg_kwh": _NOT_NEGATIVE,
+    },
+    "Economics": {"interest_year": "[0, 1]", "years": _POSITIVE, "mature_level": _POSITIVE},
     "Scenario": {"episode_d": "[1, 5000]"},
 }
 

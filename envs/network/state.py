@@ -50,6 +50,8 @@ EVENT_NAMES = (
     "absence_h", "vacancy_h", "breakdowns", "repair_h", "services", "cpk_hub_technology_days",
     "hub_spread_technology_days", "lots_received", "lots_bad", "lots_rejected", "units_returned",
     "learning_doublings", "learning_gain_doublings", "labour_saved_h", "qualification_runs",
+    "co2e_kg_van", "co2e_kg_parcel", "co2e_kg_retail_parcel", "co2e_kg_truck_to_hub", "co2e_kg_truck_to_depot",
+    "co2e_kg_energy", "co2e_kg_material", "co2e_kg_scrap", "co2e_kg_write_off",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
@@ -63,6 +65,8 @@ EVENT_NAMES = (
     E_SCARCE_DAYS, E_PLATFORM_OUTAGE_DAYS, E_FILES_LOCKED_DAYS, E_TAMPERED_DAYS,
     E_ABSENCE_H, E_VACANCY_H, E_BREAKDOWNS, E_REPAIR_H, E_SERVICES, E_CPK, E_SPREAD, E_LOTS_RECEIVED,
     E_LOTS_BAD, E_LOTS_REJECTED, E_RETURNED, E_DOUBLINGS, E_GAIN, E_LABOUR_SAVED, E_QUALIFICATIONS,
+    E_CO2E_VAN, E_CO2E_PARCEL, E_CO2E_RETAIL, E_CO2E_TO_HUB, E_CO2E_TO_DEPOT,
+    E_CO2E_ENERGY, E_CO2E_MATERIAL, E_CO2E_SCRAP, E_CO2E_WRITE_OFF,
 ) = range(len(EVENT_NAMES))  # fmt: skip
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
 TENDER_EVENTS = ("tenders_posted", "tenders_served", "tender_days")  # after these, of each tender stream

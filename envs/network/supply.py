@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from fabmesh.envs.network.actions import DEPOT_INSPECTION, DEPOT_LOT, DEPOT_SOURCE, DEPOT_TRIGGER, level
+from fabmesh.envs.network.carbon import truck_co2e
 from fabmesh.envs.network.disruptions import due_at_port, freight_factor, price_factor, through_port
 from fabmesh.envs.network.goods import in_depot
 from fabmesh.envs.network.kernel import kernel
@@ -14,6 +15,7 @@ from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.material_market import road_freight
 from fabmesh.envs.network.rng import STREAM_LEAD, combine, day_key, normal
 from fabmesh.envs.network.state import (
+    E_CO2E_TO_DEPOT,
     E_ORDERS_REFUSED,
     E_SUPPLIER_ORDERS,
     ORDER_COST,
@@ -62,13 +64,14 @@ def place_order(w: Tables, s: State, d: int, m: int, quantity: float, day: int, 
     """Buys from the qualified or the spot source: order cost and freight now, the purchase price when it arrives."""
     depot = s.depot_mat[d, m]
     node = s.hub.shape[0] + d
-    freight = w.par[0].freight_fixed + road_freight(
-        w, w.par[0].spot_km if spot == 1 else w.par[0].supplier_km, quantity * w.mat[m].kg, quantity * w.mat[m].litres
-    )
+    km = w.par[0].spot_km if spot == 1 else w.par[0].supplier_km
+    kg, litres = quantity * w.mat[m].kg, quantity * w.mat[m].litres
+    freight = w.par[0].freight_fixed + road_freight(w, km, kg, litres)
     freight *= freight_factor(w, s, m)
     post(s, node, ORDER_COST, w.par[0].order_eur)
     post(s, node, SUPPLIER_FREIGHT, freight)
     s.events[E_SUPPLIER_ORDERS] += 1.0
+    s.events[E_CO2E_TO_DEPOT] += truck_co2e(w, km, kg, litres)
     order = s.supplier_order[d, m, depot.orders]
     order.placed = day
     order.due = due_at_port(w, s, m, day, lead_time(w, s, d, m, day))

@@ -137,6 +137,10 @@ PARAMETERS = np.dtype(
         ("first_pass_yield", _f8),
         ("qualification_h", _f8),
         ("qualification_kg", _f8),
+        ("carbon_weight", _f8),  # EUR per kg CO2e in the landed score
+        ("co2e_truck_tkm", _f8),  # kg per chargeable tonne-km
+        ("co2e_parcel", _f8),  # kg a parcel
+        ("co2e_parcel_up_to_kg", _f8),  # chargeable kg of a parcel
     ],
     align=True,
 )
@@ -155,6 +159,7 @@ TECHNOLOGY = np.dtype(
         ("lot_noise", _f8, (2,)),  # sd of qualified and unqualified lots / tolerance
         ("labour_exponent", _f8),  # of Wright's law
         ("key", _u8),
+        ("co2e_h", _f8),  # kg/h
     ],
     align=True,
 )
@@ -177,6 +182,7 @@ MATERIAL = np.dtype(
         ("floor_d", _i4),  # floor life, 0 = none
         ("design", _i4),  # catalogue product it belongs to, -1 = none
         ("key", _u8),
+        ("co2e", _f8),  # kg a unit
     ],
     align=True,
 )
@@ -213,6 +219,8 @@ ROW = np.dtype(
         ("key", _u8),
         ("royalty", _f8),  # share of the list price, catalogue
         ("life_d", _f8),  # median life of a generation, 0 = demand does not age
+        ("co2e0", _f8),  # of energy and material of a unit, kg
+        ("co2e1", _f8),  # kg per EUR of price
     ],
     align=True,
 )
@@ -278,6 +286,7 @@ class Tables(NamedTuple):
     depot_key: NDArray[np.uint64]  # [d]
     recorded: NDArray[np.void]  # [lines] RECORDED orders by day; none: the synthetic streams are drawn
     recorded_day: NDArray[np.int32]  # [days + 1] first line of each day
+    van_stop_co2e: NDArray[np.float64]  # [h, c] kg CO2e a stop with the own van
 
     depot_levels: NDArray[np.int32]  # [columns] levels of every column of a depot's action
     hazard: NDArray[np.void]  # [n] what can go wrong of itself, see `hazards.HAZARD`
@@ -350,6 +359,7 @@ def build_tables(
             tuple(sd / t.tolerance_mm if t.tolerance_mm else 0.0 for sd in t.lot_sd_mm),
             -math.log2(t.progress_ratio),
             name_key(t.name),
+            t.power_kw * scenario.carbon.grid_kg_kwh,
         )
 
     town_index = {t.name: c for c, t in enumerate(scenario.towns)}
@@ -405,9 +415,11 @@ def build_tables(
 
     mat = _materials(scenario, products, depot_use)
     _standard_costs(scenario, row, tech, mat)
+    _unit_co2e(row, tech, mat)
     mile = scenario.last_mile
     beyond = np.maximum(town_km - mile.van_radius_km, 0.0)
     van_stop = mile.van_stop_eur + mile.van_eur_km * 2.0 * beyond / mile.van_stops_per_round
+    van_km = scenario.carbon.van_km_stop + 2.0 * beyond / mile.van_stops_per_round
     own_stop = np.minimum(mile.van_stop_eur, 1e9)
     standard_day = float(
         np.sum(hub_rate.sum(0) * (row["standard0"] + row["standard1"] * mean_price + own_stop / row["per_stop"]))
@@ -477,6 +489,7 @@ def build_tables(
         recorded_day=np.zeros(0, np.int32) if orders is None else orders.day_starts(),
         depot_levels=np.array(depot_slots[2], np.int32),
         **hazards._asdict(),
+        van_stop_co2e=scenario.carbon.van_kg_km * van_km,
     )
     for array in tables:
         array.flags.writeable = False
@@ -592,6 +605,7 @@ def _materials(scenario: Scenario, products: dict[str, int], depot_use: NDArray[
             0 if m.floor_life_d is None else round(m.floor_life_d),
             -1 if m.design_of is None else products[m.design_of],
             name_key(m.name),
+            m.co2e_kg,
         )
     return mat
 
@@ -614,6 +628,15 @@ def _standard_costs(scenario: Scenario, row: NDArray[np.void], tech: NDArray[np.
         for s in range(row[r]["stages"]):
             k = row[r]["tech"][s]
             row["setup_eur"][r] += tech[k]["setup_h"] * (tech[k]["rate"] + tech[k]["energy"] + wage)
+
+
+def _unit_co2e(row: NDArray[np.void], tech: NDArray[np.void], mat: NDArray[np.void]) -> None:
+    """CO2e of a unit's standard machine hours and material, without scrap, set-ups and freight."""
+    for r in range(len(row)):
+        for constant, machine, bom in (("co2e0", "machine0", "bom0"), ("co2e1", "machine1", "bom1")):
+            hours = sum(row[r][machine][s] * tech[row[r]["tech"][s]]["co2e_h"] for s in range(row[r]["stages"]))
+            goods = sum(row[r][bom][i] * mat[row[r]["bom_material"][i]]["co2e"] for i in range(row[r]["bom"]))
+            row[constant][r] = hours + goods
 
 
 def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, reward_scale: float) -> NDArray[np.void]:
@@ -724,6 +747,10 @@ def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, r
         "first_pass_yield": s.experience.first_pass_yield,
         "qualification_h": s.experience.qualification_h,
         "qualification_kg": s.experience.qualification_kg,
+        "carbon_weight": s.market.carbon_weight,
+        "co2e_truck_tkm": s.carbon.truck_kg_tkm,
+        "co2e_parcel": s.carbon.parcel_kg,
+        "co2e_parcel_up_to_kg": s.carbon.parcel_up_to_kg,
     }
     for key, value in values.items():
         par[key] = value

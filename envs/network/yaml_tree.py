@@ -3,7 +3,8 @@
 Reads YAML without ever constructing objects (`yaml.compose` with the safe loader), merges `include`d files
 and applies `select`. Typed building happens in `envs.network.loading`.
 
-`include: [a.yaml, b.yaml]`  other files, relative to this one, merged in this order; then this file on top.
+`include: [a.yaml, b.yaml]`  other files, relative to this one, merged in this order; then this file on top. What
+                             begins with `fabmesh:` is relative to the scenarios that come with the package.
 `select: {products: [P01]}`  of what was included, keep only these entries, in this order.
 
 Merging: mappings key by key; entries of the top-level lists by name (`town` for hubs), so that a file can
@@ -16,6 +17,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
+from importlib import resources
 from pathlib import Path
 
 import yaml
@@ -26,6 +29,7 @@ _TAG = "tag:yaml.org,2002:"
 _PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _MAX_NODES = 100_000  # far beyond any scenario; stops files that multiply themselves through aliases
 DIRECTIVES = ("include", "select")
+SHIPPED = "fabmesh:"  # an included file of the package, wherever that is installed
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,12 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     return f"{hint}allowed: {', '.join(names) or 'none'}"
 
 
+@cache
+def shipped_folder() -> Path:
+    """The scenarios that come with the package."""
+    return Path(str(resources.files("fabmesh").joinpath("configs", "scenarios")))
+
+
 def read_tree(path: Path) -> Keys:
     """The content of a scenario file with its includes merged in.
 
@@ -115,7 +125,9 @@ def _included_files(tree: Keys, path: Path) -> list[tuple[Place, Path]]:
     for entry in entries:
         if not isinstance(entry, Leaf) or not isinstance(entry.value, str):
             raise refusal(entry.place, "include", "must be a list of file names, relative to this file")
-        files.append((entry.place, path.parent / entry.value))
+        shipped = entry.value.startswith(SHIPPED)
+        folder = shipped_folder() if shipped else path.parent
+        files.append((entry.place, folder / entry.value.removeprefix(SHIPPED if shipped else "")))
     return files
 
 

@@ -1,4 +1,4 @@
-"""Command line: `python -m fabmesh.envs.scenarios list | show NAME | check FILE | sheet NAME | orders NAME`."""
+"""Command line: `python -m fabmesh.envs.scenarios list | show | check | sheet | orders | new`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import tyro
 
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario, shipped_scenarios
+from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.scenarios.builder import DEMAND_LEVEL, plan_region, region_yaml, write_region
 from fabmesh.envs.scenarios.dump import scenario_to_yaml
 from fabmesh.envs.scenarios.orders import write_orders
 from fabmesh.envs.scenarios.sheet import make_sheet
 from fabmesh.envs.scenarios.tables import overview, sheet_tables, terminal
+from fabmesh.envs.scenarios.towns import read_towns
 
 ScenarioArgument = Annotated[str, tyro.conf.Positional]
 
@@ -60,18 +63,37 @@ class OrdersOf:
     """Seed of the world."""
 
 
+@dataclass(frozen=True)
+class New:
+    """A scenario file of your own region from a table of towns: a hub in each, depots in between, to be changed."""
+
+    towns: Path
+    """CSV file with the columns name, latitude, longitude (degrees) and population."""
+    out: Path
+    """The .yaml file to write."""
+    depots: int | None = None
+    """Number of depots; by default about one for every four hubs."""
+    name: str | None = None
+    """Name of the scenario; by default that of the file."""
+    demand_level: float = DEMAND_LEVEL
+    """Demand for catalogue products, x the base of the catalogue."""
+    force: bool = False
+    """Replace the file if there is one."""
+
+
 Command = (
     Annotated[ListShipped, tyro.conf.subcommand("list")]
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[SheetOf, tyro.conf.subcommand("sheet")]
     | Annotated[OrdersOf, tyro.conf.subcommand("orders")]
+    | Annotated[New, tyro.conf.subcommand("new")]
 )
 
 
 def main(args: list[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
-    description = "Look at scenarios before simulating them."
+    description = "Look at scenarios before simulating them, and make new ones."
     command = tyro.cli(Command, prog="python -m fabmesh.envs.scenarios", description=description, args=args)
     try:
         _run(command)
@@ -81,21 +103,31 @@ def main(args: list[str] | None = None) -> int:
     return 0
 
 
-def _run(command: ListShipped | Show | Check | SheetOf | OrdersOf) -> None:
+def _run(command: ListShipped | Show | Check | SheetOf | OrdersOf | New) -> None:
     if isinstance(command, ListShipped):
         terminal().print(overview(load_scenario(name) for name in shipped_scenarios()))
     elif isinstance(command, Show):
         print(scenario_to_yaml(load_scenario(command.scenario)), end="")
     elif isinstance(command, Check):
-        scenario = load_scenario(command.scenario)
-        counts = {"hub": len(scenario.hubs), "depot": len(scenario.depots), "product": len(scenario.products)}
-        parts = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
-        print(f"{command.scenario}: ok ({scenario.name}: {parts})")
+        print(f"{command.scenario}: ok ({_counts(load_scenario(command.scenario))})")
     elif isinstance(command, OrdersOf):
         count = write_orders(load_scenario(command.scenario), command.seed, command.out)
         print(f"{command.out}: {count:,} orders of {command.scenario}, seed {command.seed}")
+    elif isinstance(command, New):
+        region = plan_region(read_towns(command.towns), command.depots)
+        text = region_yaml(region, command.name or command.out.stem, command.towns.name, command.demand_level)
+        scenario = write_region(text, command.out, command.force)
+        print(f"{command.out}: written ({_counts(scenario)}; depots in {', '.join(d.name for d in scenario.depots)})")
+        print(f"Is there anything to decide in it? python -m fabmesh.envs.scenarios sheet {command.out}")
     else:
         terminal().print(sheet_tables(make_sheet(load_scenario(command.scenario))))
+
+
+def _counts(scenario: Scenario) -> str:
+    counts = {"hub": len(scenario.hubs), "depot": len(scenario.depots), "product": len(scenario.products)}
+    return f"{scenario.name}: " + ", ".join(
+        f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items()
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,118 @@
+"""A table of towns from a CSV file, checked strictly: what is wrong is refused with line, column, value and remedy."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.scenario import Town
+from fabmesh.envs.network.yaml_tree import nearest
+
+COLUMNS = ("name", "latitude", "longitude", "population")
+_DEGREES = {"latitude": 90.0, "longitude": 180.0}
+_MOST_DIGITS = 10  # of a population: more people than there are is a slip
+
+
+def read_towns(path: Path) -> tuple[Town, ...]:
+    """Towns of a CSV file with the columns name, latitude, longitude and population, in any order.
+
+    Args:
+        path: UTF-8 text, comma-separated, the names of the columns in the first line; empty lines are skipped.
+
+    Returns:
+        The towns in the order of the file, at least one.
+
+    Raises:
+        FabmeshError: The first thing found wrong, in one line.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, skipinitialspace=True, strict=True)
+            rows = [(reader.line_num, row) for row in reader if row]
+    except FileNotFoundError:
+        raise FabmeshError(f"{path}: no such file; give a CSV file with the columns {', '.join(COLUMNS)}") from None
+    except UnicodeDecodeError as error:
+        raise FabmeshError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except csv.Error as error:
+        raise FabmeshError(f"{path}:{reader.line_num}: is not comma-separated text: {error}") from None
+    except OSError as error:
+        raise FabmeshError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not rows:
+        raise FabmeshError(f"{path}: is empty; the first line names the columns: {','.join(COLUMNS)}")
+    (line, header), *body = rows
+    _check_header(header, f"{path}:{line}")
+    if not body:
+        raise FabmeshError(f"{path}: has no towns below its header; at least one is needed")
+    towns: list[Town] = []
+    seen: dict[str, int] = {}
+    for line, row in body:
+        town = _town(header, row, f"{path}:{line}")
+        if town.name in seen:
+            raise FabmeshError(
+                f"{path}:{line}: name: {town.name!r} is used twice, first in line {seen[town.name]}; "
+                "towns need names of their own"
+            )
+        seen[town.name] = line
+        towns.append(town)
+    return tuple(towns)
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse what cannot be a name in a scenario.
+
+    Raises:
+        FabmeshError: It is empty, has spaces around it or characters that cannot be seen.
+    """
+    if not name.strip() or name != name.strip() or not name.isprintable():
+        raise FabmeshError(f"{where}: {name!r} is not a name: it needs visible characters and no space around them")
+
+
+def _check_header(header: Sequence[str], where: str) -> None:
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+        raise FabmeshError(f"{where}: columns must be separated by commas, not {header[0]!r}")
+    for name in header:
+        if name not in COLUMNS:
+            raise FabmeshError(f"{where}: unknown column {name!r}; {nearest(name, COLUMNS)}; remove or rename it")
+        if header.count(name) > 1:
+            raise FabmeshError(f"{where}: the column {name!r} is given twice; keep one")
+    for name in COLUMNS:
+        if name not in header:
+            raise FabmeshError(f"{where}: the column {name!r} is missing; needed: {', '.join(COLUMNS)}")
+
+
+def _town(header: Sequence[str], row: Sequence[str], where: str) -> Town:
+    if len(row) != len(header):
+        raise FabmeshError(
+            f"{where}: has {len(row)} values for {len(header)} columns; quote values that contain a comma"
+        )
+    cell = dict(zip(header, row, strict=True))
+    name = cell["name"]
+    check_name(name, f"{where}: name")
+    return Town(
+        name, _degrees(cell, "latitude", where), _degrees(cell, "longitude", where), _people(cell["population"], where)
+    )
+
+
+def _degrees(cell: dict[str, str], column: str, where: str) -> float:
+    text, most = cell[column], _DEGREES[column]
+    try:
+        value = math.nan if "_" in text else float(text)
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= most:
+        raise FabmeshError(
+            f"{where}: {column}: {text!r} is not from -{most:g} to {most:g}; write decimal degrees such as 51.9225"
+        )
+    return value
+
+
+def _people(text: str, where: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and int(text) >= 1):
+        raise FabmeshError(
+            f"{where}: population: {text!r} is not a whole number from 1 up; write people without separators, "
+            "such as 868135"
+        )
+    return int(text)
