@@ -195,11 +195,11 @@ def test_measures_of_the_network_from_hand_made_books():
         "gini_hub_work": 500 / (2 * 2_500),  # 1,000 and 1,500 a technician
         "demand_level": 1_000 / (60 * expected_units_a_day()),
         "life_cycle_shift": 0.25,  # 45 of 3 products on 60 days
-        "tenders_served_C3": 0.25,
-        "weeks_to_C3": 3.0,
         "capital_charge": capital_charge(POCKET),
         "profit_after_capital": (4_000 - 1_800 - 200 + 594 * 42 + 300 * 14) * 250 / 60 - fixed_cost(POCKET),
         "break_even_adoption": fixed_cost(POCKET) / (31_148 / 4_000) / mature_revenue(POCKET),
+        "tenders_served_C3": 0.25,
+        "weeks_to_C3": 3.0,
         "utilisation_FDM": 0.0,
         "utilisation_CNC": 300 / (2 * hours["CNC"] * 60),
         "utilisation_laser": 0.0,
