@@ -1,4 +1,7 @@
-"""docs/model.md names what the code has: ledger lines, events, features, components and their levels, in order."""
+"""docs/model.md names what the code has: ledger lines, events, features, components and their levels, in order.
+
+And docs/results.md is about the scenarios and rules that are shipped.
+"""
 
 import re
 from pathlib import Path
@@ -6,9 +9,12 @@ from pathlib import Path
 import pytest
 
 import fabmesh
+from fabmesh.agents.evaluation.manifest import read_manifest, require_same_inputs
+from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.vector import HubNetworkVector
 
-PAGE = (Path(fabmesh.__file__).parent / "docs" / "model.md").read_text()
+ROOT = Path(fabmesh.__file__).parent
+PAGE = (ROOT / "docs" / "model.md").read_text()
 SOURCES = sorted((Path(fabmesh.__file__).parent / "envs").rglob("*.py"))
 
 
@@ -102,3 +108,16 @@ def test_sections_that_the_code_refers_to_exist():
         referred |= set(re.findall(r"model §(\d+)", source.read_text()))
     assert referred
     assert referred <= sections
+
+
+@pytest.mark.parametrize("name", ["rotterdam", "pocket"])
+def test_published_results_are_of_the_scenario_and_rules_that_are_shipped(name):
+    manifest = ROOT / "docs" / "results" / f"{name}_heuristics.json"
+    plan = read_manifest(manifest)
+    require_same_inputs(plan, load_scenario(plan.scenario), manifest)
+    assert (plan.scenario, plan.seeds.space, plan.seeds.count) == (name, "test", 256)
+    page = (ROOT / "docs" / "results.md").read_text()
+    section = page[page.index(f"## {name}") :]
+    for row, cost in plan.network_cost.items():
+        digits = 1 if cost < 999_500 else 0
+        assert f"| {row} | local | {cost / 1e3:,.{digits}f} ± " in section

@@ -123,7 +123,7 @@ def markdown_sheets(tables: Sequence[Sheet], commands: Sequence[str] = ()) -> st
         lines = [
             f"**{sheet.title}**",
             "",
-            _markdown_row([heading.replace("\n", " ") for heading in sheet.columns]),
+            _markdown_row([heading.replace("-\n", "").replace("\n", " ") for heading in sheet.columns]),
             _markdown_row(["---" if place < sheet.left else "---:" for place in range(len(sheet.columns))]),
             *(_markdown_row(row) for row in sheet.rows),
         ]
