@@ -39,6 +39,22 @@ def each(section, **values):
     return tuple(replace(item, **values) for item in getattr(POCKET, section))
 
 
+def everything_on(scenario):
+    """A scenario with every mechanism and every disruption switched on, all of it more often than in life."""
+    rates = {f"{kind}_year": 4.0 for kind in KINDS if kind not in ("tampering", "hub_outage")}
+    changes = {
+        "people": {"enabled": True},
+        "upkeep": {"enabled": True},
+        "quality": {"enabled": True},
+        "experience": {"enabled": True},
+        "disruptions": rates | {"tampering_per_10k_orders": 4.0},
+        "demand": {"surges_year": 12.0, "life_year": 0.5, "adoption_from": 0.5, "adoption_ramp_d": 60},
+        "market": {"payment": "second_price", "platform_fee": 0.1, "carbon_weight": 0.05},
+    }
+    sections = {name: replace(getattr(scenario, name), **values) for name, values in changes.items()}
+    return replace(scenario, products=tuple(replace(p, royalty=0.05) for p in scenario.products), **sections)
+
+
 VARIATIONS = {
     "as shipped": POCKET,
     "many outages": vary(disruptions={"hub_outage_year": 25.0, "hub_outage_median_d": 2.0}),
@@ -66,6 +82,7 @@ VARIATIONS = {
     "everything goes wrong": vary(
         disruptions={f"{kind}_year": 8.0 for kind in KINDS if kind != "tampering"} | {"tampering_per_10k_orders": 8.0}
     ),
+    "everything on": everything_on(POCKET),
 }
 
 
@@ -275,11 +292,18 @@ def test_laws_hold_in_real_places(name, days, seed, player):
     play_and_check(load_scenario(name), [seed], player, days=days)
 
 
+@pytest.mark.slow
+@settings(max_examples=5)
+@given(seed=st.integers(0, 2**48), player=players)
+def test_laws_hold_over_an_episode_of_benelux_with_everything_on(seed, player):
+    play_and_check(everything_on(load_scenario("benelux")), [seed], player)
+
+
 @pytest.mark.parametrize(
     "name",
     [
         *("as shipped", "many outages", "many revisions", "wild demand", "tiny tender table"),
-        *("demand that changes", "everything goes wrong"),
+        *("demand that changes", "everything goes wrong", "everything on"),
     ],
 )
 @settings(max_examples=6)
