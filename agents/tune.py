@@ -35,7 +35,7 @@ from fabmesh.agents.heuristics.family import FAMILY, Choice, Choices, Parameter,
 from fabmesh.agents.heuristics.tuned import path_for, plain
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.scenario import Scenario, fingerprint
 
 COST = "controllable_cost"
 CONTROL_EPISODES = 16  # worlds whose cost is written down, so that a file can be checked to belong to the code
@@ -69,7 +69,8 @@ class TuneConfig:
     threads: int = 1
     """Threads that step the worlds; results do not depend on it."""
     out: Path | None = None
-    """File for the result (default: configs/tuned/SCENARIO.yaml of the package, where `tuned` reads it)."""
+    """File for the result. Default: of a shipped scenario configs/tuned/NAME.yaml of the package, where `tuned` reads
+    it; of a file MINE.yaml, MINE.tuned.yaml beside it, a policy that is named by its path."""
     quiet: bool = False
     """No progress bar."""
 
@@ -255,6 +256,7 @@ def result(config: TuneConfig, scenario: Scenario, judge: Judge, restarts: Seque
     )
     return {
         "scenario": scenario.name,
+        "scenario_sha256": fingerprint(scenario),
         "rules": plain(winner),
         "search": {
             "command": f"python -m fabmesh.agents.tune {config.scenario} {options}",
@@ -298,6 +300,12 @@ def _optuna() -> Any:
     return optuna
 
 
+def default_out(given: str, scenario: Scenario) -> Path:
+    """Where the result goes: what belongs to a user's file never replaces what is shipped."""
+    path = Path(given)
+    return path.with_suffix(".tuned.yaml") if path.suffix in (".yaml", ".yml") else path_for(scenario)
+
+
 def run(config: TuneConfig, console: Console) -> int:
     """Search, check and write; returns the exit code 0.
 
@@ -306,7 +314,7 @@ def run(config: TuneConfig, console: Console) -> int:
     """
     config.check()
     scenario = load_scenario(config.scenario)
-    out = config.out if config.out is not None else path_for(scenario)
+    out = config.out if config.out is not None else default_out(config.scenario, scenario)
     check_writable(out, "--out")
     _optuna()
     announce_compilation()
@@ -329,7 +337,12 @@ def run(config: TuneConfig, console: Console) -> int:
     for line in (
         f"tuned {costs['tuned'] / 1e3:,.1f} kEUR of controllable cost an episode, base_stock "
         f"{costs['base_stock'] / 1e3:,.1f}: saves {saved[0]:,.1f} [{saved[1]:,.1f}, {saved[2]:,.1f}]",
-        f"the second half of the restarts saves {more[0]:.2f} % [{more[1]:.2f}, {more[2]:.2f}]; the best of each: "
+        (
+            ""
+            if config.restarts == 1
+            else f"the second half of the restarts saves {more[0]:.2f} % [{more[1]:.2f}, {more[2]:.2f}]; "
+        )
+        + "the best of each restart, kEUR: "
         + ", ".join(f"{cost / 1e3:,.1f}" for cost in content["search"]["best_of_each_restart_eur"]),
         f"written: {out}",
     ):

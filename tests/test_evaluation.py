@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,6 +171,21 @@ def test_tables_of_an_algorithm_show_its_runs(judged):
     assert line.split() == ["learner", "3", f"{0.99 * mean:,.1f}", f"{1.02 * mean:,.1f}"]
 
 
+def test_mechanisms_that_are_on_have_a_table():
+    scenario = replace(
+        POCKET, people=replace(POCKET.people, enabled=True), quality=replace(POCKET.quality, enabled=True)
+    )
+    found = compare_entries(parse_entries(["base_stock", "idle"]), scenario, seed_set("train", 2), quiet=True)
+    titles = [sheet.title for sheet in report.sheets(found)]
+    assert "people" in titles
+    assert "quality" in titles
+    assert "upkeep" not in titles
+    text = printed(found, 100)
+    assert "absence" in text
+    assert "Cpk" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
 def test_markdown_holds_the_same_tables_and_the_command(judged):
     text = report.markdown(judged, ["fabmesh-evaluate --scenario pocket"])
     assert text.startswith("```bash\nfabmesh-evaluate --scenario pocket\n```\n")
@@ -190,6 +206,22 @@ def test_many_policies_are_compared_with_one(judged):
 def test_a_loss_is_not_called_a_saving():
     assert report.words_of_saving(0.0862) == "saves 8.6 %"
     assert report.words_of_saving(-0.0862) == "costs 8.6 % more"
+    assert report.words_of_saving(-0.0) == "the same"
+
+
+def test_a_difference_that_may_be_nothing_stands_in_brackets(judged):
+    """Delivered cost of the same policy, moved up on some worlds and down on others: no claim either way."""
+    first = judged.rows[0]
+    wobble = np.where(np.arange(6) % 2 == 0, 1.01, 0.99)
+    table = first.runs[0]
+    moved = replace(
+        table, measures={n: v * (wobble if n == "network_cost" else 1.0) for n, v in table.measures.items()}
+    )
+    text = printed(Comparison(POCKET, judged.seeds, (first, Row("moved", (moved,))), "base_stock"), 100)
+    line = next(line for line in text.splitlines() if line.startswith("base_stock - moved"))
+    assert re.search(r"\((saves|costs) [\d.]+ %( more)?\)|\(the same\)", line)
+    clear = next(line for line in printed(judged, 100).splitlines() if line.startswith("nearest - idle"))
+    assert "(" not in clear
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])

@@ -19,9 +19,10 @@ from fabmesh.agents.heuristics.expectations import expect, season_ahead
 from fabmesh.agents.heuristics.family import FAMILY, Choice, choices_of, compose
 from fabmesh.agents.heuristics.routing import labour_share
 from fabmesh.agents.registry import make_policy
-from fabmesh.agents.tune import TuneConfig, main, suggest
+from fabmesh.agents.tune import TuneConfig, default_out, main, suggest
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.scenario import fingerprint
 from fabmesh.envs.vector import HubNetworkVector
 
 POCKET = load_scenario("pocket")
@@ -280,7 +281,8 @@ def test_shipped_tuned_rules_belong_to_the_code(scenario):
     assert cost["tuned"].mean() == pytest.approx(control["controllable_cost_eur"], rel=1e-9)
     for other in ("base_stock", "nearest"):
         assert compare(cost["tuned"], cost[other]).difference.high < 0.0
-    assert content["scenario"] == scenario.name
+    assert (content["scenario"], content["scenario_sha256"]) == (scenario.name, fingerprint(scenario))
+    assert make("tuned", scenario).name == "tuned"
     assert abs(content["search"]["second_half_of_the_restarts_saves_percent"][0]) <= 0.5
 
 
@@ -312,6 +314,16 @@ def test_rules_of_ones_own_are_a_policy(tmp_path):
     path.write_text("rules:\n  routing: {rule: cost_plus, base: 0.0}\n  hub_stock: {rule: s_S}\n")
     policy = make_policy(str(path), POCKET)
     assert (policy.name, policy.sees) == ("mine", "local")
+
+
+def test_rules_tuned_for_other_numbers_say_so():
+    changed = type(POCKET)(**{**vars(POCKET), "episode_d": 59})
+    assert make_policy("tuned", changed).name == "tuned for another pocket"
+
+
+def test_tuning_a_file_of_ones_own_leaves_what_is_shipped_alone():
+    assert default_out("pocket", POCKET) == tuned.path_for(POCKET)
+    assert default_out("regions/pocket.yaml", POCKET) == Path("regions/pocket.tuned.yaml")
 
 
 def test_nothing_tuned_says_what_to_do():

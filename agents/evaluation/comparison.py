@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import sys
 from collections import Counter
@@ -25,7 +24,7 @@ from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import CACHE_DIRECTORY
 from fabmesh.envs.network.recorded import RecordedOrders
-from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.scenario import Scenario, fingerprint
 
 ALL_PAIRS = 4  # of more policies each is compared with one
 
@@ -136,14 +135,9 @@ class Comparison:
         return self._paired[key]
 
 
-def full_hash_of(scenario: Scenario) -> str:
-    """Hash of every number of a scenario, its name included."""
-    return hashlib.sha256(repr(scenario).encode()).hexdigest()
-
-
 def hash_of(scenario: Scenario) -> str:
-    """Short hash of every number of a scenario; a name alone does not say which edition it was."""
-    return full_hash_of(scenario)[:10]
+    """Short hash of every number of a scenario."""
+    return fingerprint(scenario)[:10]
 
 
 def announce_compilation() -> None:

@@ -21,12 +21,12 @@ import numpy as np
 
 import fabmesh
 from fabmesh.agents.evaluation import statistics
-from fabmesh.agents.evaluation.comparison import Comparison, full_hash_of
+from fabmesh.agents.evaluation.comparison import Comparison
 from fabmesh.agents.evaluation.entries import Entry
 from fabmesh.agents.evaluation.seeds import SeedSet, seed_set
 from fabmesh.agents.registry import SAMPLE_SUFFIX
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.scenario import Scenario, fingerprint
 
 FORMAT = 1
 REMEDY = "give the manifest.json that fabmesh-evaluate --out wrote"
@@ -106,7 +106,7 @@ def make_manifest(
         "scenario": {
             "given": scenario,
             "name": comparison.scenario.name,
-            "sha256": full_hash_of(comparison.scenario),
+            "sha256": fingerprint(comparison.scenario),
         },
         **({} if recorded is None else {"orders": {"given": orders, "sha256": recorded.sha256}}),
         "policies": rows,
@@ -191,7 +191,7 @@ def require_same_inputs(plan: Plan, scenario: Scenario, path: Path) -> None:
     Raises:
         FabmeshError: With what has changed.
     """
-    here = full_hash_of(scenario)
+    here = fingerprint(scenario)
     if here != plan.scenario_hash:
         raise FabmeshError(
             f"--from {path}: scenario {plan.scenario!r} has changed since: its numbers hash to {here[:_SHOWN]}, "

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fabmesh.agents.evaluation.comparison import ALL_PAIRS, Comparison
+from fabmesh.agents.evaluation.measures import MECHANISM_MEASURES
 from fabmesh.agents.evaluation.statistics import Estimate
 
 COSTS = ("network_cost", "controllable_cost", "mission_cost", "deadstock")
@@ -69,7 +70,13 @@ class Sheet:
 
 def sheets(comparison: Comparison) -> list[Sheet]:
     """Everything that is shown, in order."""
-    found = [_costs(comparison), _aggregates(comparison), _service(comparison), *_markets(comparison)]
+    found = [
+        _costs(comparison),
+        _aggregates(comparison),
+        _service(comparison),
+        *_markets(comparison),
+        *_mechanisms(comparison),
+    ]
     if any(len(row.runs) > 1 for row in comparison.rows):
         found.append(_runs(comparison))
     if len(comparison.rows) > 1:
@@ -152,14 +159,15 @@ def _aggregates(comparison: Comparison) -> Sheet:
     rows = []
     for row in comparison.rows:
         found = row.summaries["controllable_cost"]
-        numbers = (found.mean.mean, found.median, found.iqm, found.cvar95)
+        network = row.summaries["network_cost"]
+        numbers = (found.mean.mean, found.median, found.iqm, found.cvar95, network.cvar95 - network.mean.mean)
         rows.append((row.name, *(_plain_thousands(number) for number in numbers)))
     return Sheet(
         "controllable cost, kEUR per episode",
-        ("policy", "mean", "median", "IQM", "CVaR95"),
+        ("policy", "mean", "median", "IQM", "CVaR95", "risk premium of\nnetwork cost"),
         1,
         tuple(rows),
-        ("IQM: mean of the middle half of the seeds; CVaR95: mean of the worst 5 %",),
+        ("IQM: mean of the middle half of the seeds; CVaR95: mean of the worst 5 %; risk premium: CVaR95 - mean",),
     )
 
 
@@ -191,6 +199,26 @@ def _markets(comparison: Comparison) -> list[Sheet]:
             _written(comparison, STOCK),
         ),
     ]
+
+
+def _mechanisms(comparison: Comparison) -> list[Sheet]:
+    """A table for each mechanism that the scenario switches on."""
+    found = []
+    for mechanism, items in MECHANISM_MEASURES.items():
+        if items[0].name not in comparison.rows[0].summaries:
+            continue
+        rows = []
+        for row in comparison.rows:
+            means = [row.summaries[item.name].mean.mean for item in items]
+            cells = (
+                UNDEFINED if math.isnan(mean) else f"{mean:,.3f}" if abs(mean) < 10 else f"{mean:,.0f}"
+                for mean in means
+            )
+            rows.append((row.name, *cells))
+        headings = tuple(item.name.replace("_", "\n") for item in items)
+        units = "; ".join(f"{item.name.replace('_', ' ')}: {item.unit}" for item in items)
+        found.append(Sheet(mechanism, ("policy", *headings), 1, tuple(rows), (units,)))
+    return found
 
 
 def _written(comparison: Comparison, columns: Mapping[str, tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
@@ -237,6 +265,8 @@ def _seed_by_seed(comparison: Comparison) -> Sheet:
         known = not math.isnan(found.low)
         interval = f"[{_signed(found.low / 1e3)}, {_signed(found.high / 1e3)}]" if known else UNDEFINED
         share = words_of_saving(-found.mean / base) if base > 0 else UNDEFINED
+        if known and found.low <= 0.0 <= found.high:
+            share = f"({share})"
         pair = b.name if many else f"{a.name} - {b.name}"
         rows.append((pair, _signed(found.mean / 1e3), interval, share, _percent(result.share_won)))
     one = f"{comparison.against} less each policy" if many else "a - b"
@@ -245,7 +275,10 @@ def _seed_by_seed(comparison: Comparison) -> Sheet:
         ("policy" if many else one, "difference", "95 % interval", "in % of controllable", "won\n% of seeds"),
         1,
         tuple(rows),
-        (f"saves, won: {comparison.against if many else 'a'}, against the other's controllable cost",),
+        (
+            f"saves, won: {comparison.against if many else 'a'}, against the other's controllable cost",
+            "in brackets: the interval holds 0, so nothing is shown",
+        ),
     )
 
 
@@ -280,4 +313,6 @@ def _percent(value: float) -> str:
 
 def words_of_saving(share: float) -> str:
     """Say what a share saved means: "saves 8.6 %", or "costs 8.6 % more" where it is negative."""
+    if abs(share) < 5e-4:
+        return "the same"
     return f"saves {100 * share:.1f} %" if share >= 0 else f"costs {-100 * share:.1f} % more"

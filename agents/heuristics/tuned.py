@@ -15,7 +15,7 @@ import fabmesh
 from fabmesh.agents.heuristics.composed import ComposedPolicy
 from fabmesh.agents.heuristics.family import FAMILY, Choice, compose, require_known
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.scenario import Scenario, fingerprint
 
 NAME = "tuned"
 DIRECTORY = Path(fabmesh.__file__).parent / "configs" / NAME
@@ -29,6 +29,9 @@ def path_for(scenario: Scenario) -> Path:
 def make(scenario: Scenario) -> ComposedPolicy:
     """The tuned policy of a scenario.
 
+    Rules that were tuned for other numbers under the same name (a scenario that was changed, or a file of one's own)
+    say so in their name, which every table shows: they are no opponent for a claim about these numbers.
+
     Raises:
         FabmeshError: If nothing has been tuned for it, or the file is wrong.
     """
@@ -36,9 +39,12 @@ def make(scenario: Scenario) -> ComposedPolicy:
     if not path.is_file():
         raise FabmeshError(
             f"policy 'tuned': nothing is tuned for scenario {scenario.name!r}; "
-            f"python -m fabmesh.agents.tune {scenario.name} makes it"
+            "python -m fabmesh.agents.tune FILE.yaml writes rules for it, a policy that is named by its path"
         )
-    return compose(NAME, scenario, read_rules(path))
+    content = _content(path)
+    same = content.get("scenario_sha256") == fingerprint(scenario)
+    name = NAME if same else f"{NAME} for another {scenario.name}"
+    return compose(name, scenario, _rules(path, content))
 
 
 def read_rules(path: Path) -> dict[str, Choice]:
@@ -47,13 +53,21 @@ def read_rules(path: Path) -> dict[str, Choice]:
     Raises:
         FabmeshError: If the file cannot be read, or a rule or value in it does not exist.
     """
+    return _rules(path, _content(path))
+
+
+def _content(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FabmeshError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise FabmeshError(f"{path}: is not YAML ({str(error).splitlines()[0]})") from None
-    rules = content.get("rules") if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
+
+
+def _rules(path: Path, content: Mapping[str, Any]) -> dict[str, Choice]:
+    rules = content.get("rules")
     if not isinstance(rules, dict) or not rules:
         raise FabmeshError(f"{path}: rules: must be there and name a rule for {', '.join(FAMILY)}")
     choices = {str(decision): _choice(path, str(decision), entry) for decision, entry in rules.items()}

@@ -129,6 +129,7 @@ def _summarise(session: Session, directory: Path, opponent: str) -> None:
     saving, low = session.found["validation/saving_mode"], session.found["validation/saving_mode_low"]
     when = "at the end" if not session.stopped else f"at step {session.found_at} (stopped at step {session.steps})"
     print(
-        f"network cost on validation worlds {when}: the policy {words_of_saving(saving)} against {opponent} "
-        f"(95 % interval from {low:+.2%} saved)\nrun: {directory}  (tensorboard --logdir {directory})"
+        f"network cost on validation worlds {when}: the policy {words_of_saving(saving)} against {opponent}, in % of "
+        f"its network cost (lower end of the 95 % interval: {low:+.2%} saved)\n"
+        f"run: {directory}  (tensorboard --logdir {directory})"
     )

@@ -163,7 +163,7 @@ class TrainConfig:
     seed: int = 1
     """seed of weights, exploration and training worlds"""
     total_steps: int = 1_000_000
-    """environment steps (copies x days)"""
+    """environment steps (copies x days), rounded up to whole iterations (rollout copies x days)"""
     max_minutes: float | None = None
     """stop after so many minutes; schedules then follow whichever end is nearer, so results depend on the machine"""
     run_dir: Path | None = None

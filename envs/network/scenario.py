@@ -8,6 +8,7 @@ Names carry their unit: `_eur`, `_h` (hours), `_d` (working days), `_km` (road k
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 WORKING_DAYS_PER_YEAR = 250
@@ -479,3 +480,8 @@ class Scenario:
     experience: Experience = Experience()
     carbon: Carbon = Carbon()
     economics: Economics = Economics()
+
+
+def fingerprint(scenario: Scenario) -> str:
+    """Hash of every number of a scenario, its name included: a name alone does not say which edition it was."""
+    return hashlib.sha256(repr(scenario).encode()).hexdigest()

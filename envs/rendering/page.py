@@ -53,14 +53,14 @@ def _stock(reading: Reading) -> list[str]:
 
 
 def _costs(reading: Reading) -> list[str]:
-    """Costs at the left, what became of the orders at the right."""
+    """Costs at the left, what has been counted at the right."""
     left = [f"{'cost, EUR':<18}{'yesterday':>12}{'so far':>14}"]
     left += [
         f"{line.replace('_', ' '):<18}{reading.cost_day[line]:>12,.0f}{total:>14,.0f}"
         for line, total in reading.cost.items()
     ]
     right = [f"{'this episode':<24}{'':>14}"]
-    right += [f"{name.replace('_', ' '):<24}{count:>14,.0f}" for name, count in reading.events.items()]
+    right += [f"{name.replace('_', ' '):<24}{count:>14,.0f}" for name, count in reading.events.items() if count]
     height = max(len(left), len(right))
     left += [" " * len(left[0])] * (height - len(left))
     right += [""] * (height - len(right))
