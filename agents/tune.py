@@ -24,7 +24,6 @@ import yaml
 from rich.console import Console
 from tqdm import tqdm
 
-from fabmesh.agents.evaluation.comparison import announce_compilation
 from fabmesh.agents.evaluation.exits import guarded
 from fabmesh.agents.evaluation.files import check_writable, write_whole
 from fabmesh.agents.evaluation.protocol import evaluate
@@ -34,6 +33,7 @@ from fabmesh.agents.heuristics import PRESETS
 from fabmesh.agents.heuristics.family import FAMILY, Choice, Choices, Parameter, Value, compose
 from fabmesh.agents.heuristics.tuned import path_for, plain
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Scenario, fingerprint
 

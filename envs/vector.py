@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from fabmesh.envs.network.actions import component_blocks, first_illegal
 from fabmesh.envs.network.block import Block, Blocks
 from fabmesh.envs.network.day import Buffers, reset_copies, step_copies
+from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.observation import CLIP, state_blocks
 from fabmesh.envs.network.recorded import RecordedOrders, read_orders
@@ -92,6 +93,7 @@ class HubNetworkVector:
         self.state_features = state_blocks(self.scenario)
         self.event_names = event_names(self.scenario)
         slots = {role: component_blocks(self.scenario, role)[1] for role in ROLES}
+        announce_compilation()
         self._tables = build_tables(self.scenario, slots["hub"], slots["depot"], audit, self.orders)
         self._state = make_state(self.scenario, self._tables, num_envs)
         self._scratch = make_scratch(self.scenario, self._tables, self.threads)

@@ -22,7 +22,7 @@ from fabmesh.agents.evaluation.statistics import Floats, Paired, Summary, compar
 from fabmesh.agents.evaluation.trace import Trace
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.network.kernel import CACHE_DIRECTORY
+from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.recorded import RecordedOrders
 from fabmesh.envs.network.scenario import Scenario, fingerprint
 
@@ -140,14 +140,6 @@ def hash_of(scenario: Scenario) -> str:
     return fingerprint(scenario)[:10]
 
 
-def announce_compilation() -> None:
-    """Say on stderr that the first day will take long, if the compiled day is not in this machine's cache."""
-    if not any(CACHE_DIRECTORY.rglob("day.step_*.nbc")):
-        print(
-            "compiling the simulation: once per machine and version, a minute or two ...", file=sys.stderr, flush=True
-        )
-
-
 def compare_entries(
     entries: Sequence[Entry],
     scenario: Scenario,
@@ -173,7 +165,7 @@ def compare_entries(
     """
     named = named_policies(entries, scenario)
     reference = require_row([name for name, _, _ in named], against)
-    announce_compilation()
+    announce_compilation()  # before the progress bar begins
     rows: list[Row] = []
     days = sum(len(policies) for _, _, policies in named) * scenario.episode_d
     with one_torch_thread(), tqdm(total=days, unit="day", disable=quiet, file=sys.stderr) as bar:

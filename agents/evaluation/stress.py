@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from fabmesh import __version__
-from fabmesh.agents.evaluation.comparison import announce_compilation, hash_of, named_policies, one_torch_thread
+from fabmesh.agents.evaluation.comparison import hash_of, named_policies, one_torch_thread
 from fabmesh.agents.evaluation.entries import Entry
 from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.evaluation.protocol import EpisodeTable, Progress, evaluate
@@ -27,6 +27,7 @@ from fabmesh.agents.evaluation.seeds import SeedSet
 from fabmesh.agents.evaluation.statistics import Estimate, Floats, estimate
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError, ScenarioError
+from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.recorded import RecordedOrders
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, Scenario, ScriptedEvent
 from fabmesh.envs.scenarios.stress import Stress, load_stress, script_of, shipped_stresses, under_stress

@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +41,14 @@ def _cache_directory() -> Path:
 
 
 CACHE_DIRECTORY = _cache_directory()
+
+
+@cache
+def announce_compilation() -> None:
+    """Say on stderr, once, that the first day will take long, if the compiled day is not in this machine's cache."""
+    if not any(CACHE_DIRECTORY.rglob("day.step_*.nbc")):
+        text = "compiling the simulation: once per machine and version, a minute or two ..."
+        print(text, file=sys.stderr, flush=True)
 
 
 def kernel(function: F) -> F:
