@@ -19,7 +19,7 @@ from fabmesh.agents.evaluation.trace import Trace
 from fabmesh.envs.network.hazards import KINDS, possible_kinds
 from fabmesh.envs.network.production import MONTH_D
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
-from fabmesh.envs.network.state import EVENT_NAMES, F_RECEIVED
+from fabmesh.envs.network.state import BATCHES, EVENT_NAMES, F_RECEIVED
 from fabmesh.envs.network.tables import lot_mean_units
 
 FREIGHT_LINES = ("order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight")
@@ -186,6 +186,15 @@ NETWORK_MEASURES = (
         "products",
         "hub_month_rows / (hubs x months)",
         "neither",
+    ),
+    *(
+        Measure(
+            f"cost_index_batch_{size}",
+            f"cost / standard cost of good units, batches of {words} (a product at a stage, hub and day)",
+            "ratio, 1 = standard",
+            f"batch_{size}_eur / batch_{size}_standard_eur",
+        )
+        for size, words in zip(BATCHES, ("1 unit", "2 to 5 units", "6 to 20 units", "21 units and more"), strict=True)
     ),
     Measure(
         "hub_profit",
@@ -452,6 +461,7 @@ def measure_network(
         "labour_utilisation": ratio(count["labour_h"], np.full(len(events), regular)),
         "bid_markup": trace.bid_markup,
         "products_per_hub_month": count["hub_month_rows"] / (hubs * math.ceil(days / MONTH_D)),
+        **{f"cost_index_batch_{n}": ratio(count[f"batch_{n}_eur"], count[f"batch_{n}_standard_eur"]) for n in BATCHES},
         "hub_profit": profit.sum(axis=1),
         "gini_hub_profit": gini(profit),
         "gini_hub_work": gini(own[..., lines.index("revenue")] / technicians),

@@ -15,6 +15,9 @@ from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.quality import MOST_SCRAP, out_of_tolerance
 from fabmesh.envs.network.rng import STREAM_SCRAP, binomial_quantile, combine, day_key, uniform
 from fabmesh.envs.network.state import (
+    BATCH_BEGINS,
+    E_BATCH,
+    E_BATCH_STANDARD,
     E_HUB_MONTH_ROWS,
     E_LABOUR_H,
     E_MACHINE_H,
@@ -206,6 +209,13 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
     post(s, h, SCRAP, lost + scrapped * hour_cost)
     value = material + good * hour_cost
     post(s, h, STOCK_CHANGE, -value)
+    if w.par[0].audit == 1:
+        standard = machine * (tech.rate + tech.energy) + labour_h(w, row, stage, price) * w.par[0].wage
+        for line in range(w.row[row].bom):
+            if w.row[row].bom_stage[line] == stage:
+                standard += bom_quantity(w, row, line, price) * w.mat[w.row[row].bom_material[line]].bulk
+        x.batch_eur[row, stage, 0] += value + lost + scrapped * hour_cost
+        x.batch_eur[row, stage, 1] += good * standard
     if w.par[0].experience == 1:
         practise(w, s, h, row, stage, units, good, price)
     if w.par[0].quality == 1:
@@ -300,14 +310,29 @@ def make_to_stock(w: Tables, s: State, x: Scratch, h: int, product: int, cover: 
 
 
 @kernel
-def count_rows(w: Tables, s: State, x: Scratch, h: int) -> None:
-    """Counts what a hub has worked on for the first time in the running month of 21 days."""
+def count_batches(w: Tables, s: State, x: Scratch, h: int) -> None:
+    """Counts what a hub worked on today: rows for the first time in the running month of 21 days, and batches.
+
+    A batch is what was worked of a row at a stage; its cost, set-up and scrap included, and the standard cost of its
+    good units count in the class of its size.
+    """
     month = s.clock[0].day // MONTH_D + 1
     for r in range(len(w.row)):
         for stage in range(w.row[r].stages):
-            if x.worked[r, stage] > 0 and s.made[h, r] != month:
+            units = x.worked[r, stage]
+            if units == 0:
+                continue
+            if s.made[h, r] != month:
                 s.made[h, r] = month
                 s.events[E_HUB_MONTH_ROWS] += 1.0
+            size = 0
+            for begins in BATCH_BEGINS:
+                size += 1 if units >= begins else 0
+            tech = w.tech[w.row[r].tech[stage]]
+            setup = tech.setup_h * (tech.rate + tech.energy + w.par[0].wage)
+            s.events[E_BATCH + size] += x.batch_eur[r, stage, 0] + setup
+            s.events[E_BATCH_STANDARD + size] += x.batch_eur[r, stage, 1]
+            x.batch_eur[r, stage, 0], x.batch_eur[r, stage, 1] = 0.0, 0.0
 
 
 @kernel
@@ -355,7 +380,7 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
                 make_to_stock(w, s, x, h, p, w.stock_level[stock])
                 hold_blocked(w, x)
         if w.par[0].audit == 1:
-            count_rows(w, s, x, h)
+            count_batches(w, s, x, h)
         for m in range(len(w.mat)):
             if s.hub_mat[h, m].need > s.hub_mat[h, m].used + on_hand(s.hub_mat[h, m]) + 1e-9:
                 s.events[E_SHORTAGE] += 1.0

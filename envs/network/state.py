@@ -52,6 +52,8 @@ EVENT_NAMES = (
     "learning_doublings", "learning_gain_doublings", "labour_saved_h", "qualification_runs",
     "co2e_kg_van", "co2e_kg_parcel", "co2e_kg_retail_parcel", "co2e_kg_truck_to_hub", "co2e_kg_truck_to_depot",
     "co2e_kg_energy", "co2e_kg_material", "co2e_kg_scrap", "co2e_kg_write_off",
+    "batch_1_eur", "batch_2_5_eur", "batch_6_20_eur", "batch_21_eur",
+    "batch_1_standard_eur", "batch_2_5_standard_eur", "batch_6_20_standard_eur", "batch_21_standard_eur",
 )  # fmt: skip
 (
     E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
@@ -67,8 +69,11 @@ EVENT_NAMES = (
     E_LOTS_BAD, E_LOTS_REJECTED, E_RETURNED, E_DOUBLINGS, E_GAIN, E_LABOUR_SAVED, E_QUALIFICATIONS,
     E_CO2E_VAN, E_CO2E_PARCEL, E_CO2E_RETAIL, E_CO2E_TO_HUB, E_CO2E_TO_DEPOT,
     E_CO2E_ENERGY, E_CO2E_MATERIAL, E_CO2E_SCRAP, E_CO2E_WRITE_OFF,
+    E_BATCH, _, _, _, E_BATCH_STANDARD, _, _, _,
 ) = range(len(EVENT_NAMES))  # fmt: skip
 E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
+BATCHES = ("1", "2_5", "6_20", "21")  # classes of batch size, by name; where the next begins:
+BATCH_BEGINS = (2, 6, 21)
 TENDER_EVENTS = ("tenders_posted", "tenders_served", "tender_days")  # after these, of each tender stream
 TE_POSTED, TE_SERVED, TE_DAYS = range(len(TENDER_EVENTS))
 
@@ -314,6 +319,7 @@ class Scratch(NamedTuple):
     any_blocked: NDArray[np.bool_]  # [t] since the last look
     setup: NDArray[np.int8]  # [t, r, stages] set up today
     worked: NDArray[np.int32]  # [t, r, stages] units worked today
+    batch_eur: NDArray[np.float64]  # [t, r, stages, 2] what they cost without set-up, and should have (with `audit`)
     scrapped: NDArray[np.int32]  # [t, r, stages] of them
     scrap_rate: NDArray[np.float64]  # [t, r, stages] today
     escape_rate: NDArray[np.float64]  # [t, r, stages] parts out of tolerance among those that pass the hub's check
@@ -407,6 +413,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "any_blocked": ((), np.bool_),
         "setup": ((r, MAX_STAGES), _i1),
         "worked": ((r, MAX_STAGES), _i4),
+        "batch_eur": ((r, MAX_STAGES, 2), _f8),
         "scrapped": ((r, MAX_STAGES), _i4),
         "scrap_rate": ((r, MAX_STAGES), _f8),
         "escape_rate": ((r, MAX_STAGES), _f8),
