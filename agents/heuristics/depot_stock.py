@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +36,7 @@ class FixedLot:
         desk.choose("lot", self._lot)
 
 
-class ReorderAtLeadTimeDemand:
+class ReorderAtLeadTimeDemand(ABC):
     """(Q, r): trigger = lead-time demand plus safety stock; the lot is what the rules of this kind differ by.
 
     Trigger: need during lead time and review plus z standard deviations of the lead time (Silver, Pyke & Thomas 2017,
@@ -88,6 +90,7 @@ class ReorderAtLeadTimeDemand:
         horizon = np.minimum(usable_life_d(scenario) / 2, inventory.closing_cover_d - hub_d - plain)
         self._longest_d = longest * horizon
 
+    @abstractmethod
     def lot(self, base: NDArray[np.float64], need: NDArray[np.float64], desk: Desk) -> NDArray[np.int64]:
         """Level of the lot.
 
@@ -99,7 +102,6 @@ class ReorderAtLeadTimeDemand:
         Returns:
             [copies, depots, materials].
         """
-        raise NotImplementedError
 
     def __call__(self, desk: Desk) -> None:
         """Put levels on the desk."""

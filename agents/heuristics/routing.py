@@ -6,6 +6,8 @@ sees its own hub only: load, and what is on offer in reach.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,7 +37,7 @@ class Nearest:
         desk.choose("tender", self._level)
 
 
-class LoadPricing:
+class LoadPricing(ABC):
     """What rules have in common whose bids depend on load: the price of a load, and which tenders are worth a bid.
 
     Load is the hours committed against the hours there are in the coming week, of the lane's machines or of the
@@ -57,6 +59,7 @@ class LoadPricing:
         self._lanes = len(scenario.technologies)
         self._slots = scenario.capacity.tender_slots
 
+    @abstractmethod
     def markup(self, load: NDArray[np.float32], lane: NDArray[np.float32]) -> NDArray[np.float64]:
         """Mark-up wanted at a load.
 
@@ -67,7 +70,6 @@ class LoadPricing:
         Returns:
             Dimensionless, [copies, hubs, items].
         """
-        raise NotImplementedError
 
     def _level(
         self, load: NDArray[np.float32], lane: NDArray[np.float32], margin: NDArray[np.float32]
