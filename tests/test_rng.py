@@ -246,3 +246,11 @@ def test_a_town_and_its_hub_put_first_leave_the_others_world_as_it_was():
             assert {key: value for key, value in after[kind][day].items() if key[0] in towns} == before[kind][day]
         assert {town: down for town, down in after[1][day].items() if town in towns} == before[1][day]
     assert any(key[0] == "Gouda" for day in after[0] for key in day)
+
+
+@pytest.mark.parametrize(("n", "rate"), [(400, 0.9), (3_000, 0.3), (900, 0.99)])
+def test_binomial_quantile_where_the_chance_of_none_underflows(n, rate):
+    for u in (0.001, 0.2, 0.5, 0.9, 0.999):
+        got = [rng.binomial_quantile(u, m, rate) for m in range(n - 120, n + 1)]
+        assert got[-1] == int(stats.binom.ppf(u, n, rate))
+        assert set(np.diff(got)) <= {0, 1}

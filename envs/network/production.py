@@ -109,7 +109,7 @@ def write_scrap_rate(w: Tables, s: State, x: Scratch, h: int, row: int, stage: i
     if stage == 0 and row < w.par[0].products and s.hub_prod[h, row].qualifies > 0:
         rate = max(rate, 1.0 - w.par[0].first_pass_yield)
     if x.tampered[row] == 1:
-        rate = 1.0 - (1.0 - rate) * (1.0 - w.par[0].tampering_scrap)
+        rate = min(1.0 - (1.0 - rate) * (1.0 - w.par[0].tampering_scrap), MOST_SCRAP)
     x.scrap_rate[row, stage] = rate
 
 

@@ -184,9 +184,16 @@ def binomial_quantile(u: float, n: int, rate: float) -> int:
     if u <= 1.0 - n * rate:  # below P(0) = (1 - rate)^n by Bernoulli's inequality
         return 0
     odds = rate / (1.0 - rate)
-    p = math.exp(n * math.log1p(-rate))
+    log_p = n * math.log1p(-rate)
+    p = math.exp(log_p)
     k = 0
     cumulative = p
+    if log_p < -700.0:  # P(0) underflows: many units, or nearly all of them scrap
+        while cumulative < u and k < n:
+            log_p += math.log((n - k) / (k + 1.0) * odds)
+            k += 1
+            cumulative += math.exp(log_p)
+        return k
     while cumulative < u and k < n:
         p *= (n - k) / (k + 1.0) * odds
         k += 1
