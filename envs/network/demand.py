@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from fabmesh.envs.network.hazards import DEMAND_SURGE
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.rng import STREAM_LIFE_CYCLE, STREAM_SURGE, combine, day_key, normal, uniform
 from fabmesh.envs.network.tables import Tables
@@ -56,10 +57,14 @@ def surge_factor(w: Tables, seed: np.uint64, day: int, product: int) -> float:
     """Demand for a product on a day, x what it would be without surges: of several under way the largest.
 
     A surge begins with the product's rate on any day, also before the episode; its length is uniform, its factor
-    log-uniform.
+    log-uniform. Scripted ones come on top.
     """
     par = w.par[0]
     largest = 1.0
+    for i in range(len(w.script)):
+        event = w.script[i]
+        if event.kind == DEMAND_SURGE and event.target == product and event.day <= day < event.day + event.duration_d:
+            largest = max(largest, event.factor)
     if par.surge_rate_d == 0.0:
         return largest
     name = w.row[product].key
