@@ -49,7 +49,7 @@ def everything_on(scenario):
         "experience": {"enabled": True},
         "disruptions": rates | {"tampering_per_10k_orders": 4.0},
         "demand": {"surges_year": 12.0, "life_year": 0.5, "adoption_from": 0.5, "adoption_ramp_d": 60},
-        "market": {"payment": "second_price", "platform_fee": 0.1, "carbon_weight": 0.05},
+        "market": {"payment": "second_price", "platform_fee": 0.1, "carbon_weight": 0.05, "quality_weight": 3.0},
     }
     sections = {name: replace(getattr(scenario, name), **values) for name, values in changes.items()}
     return replace(scenario, products=tuple(replace(p, royalty=0.05) for p in scenario.products), **sections)

@@ -15,6 +15,7 @@ from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post, write_off
 from fabmesh.envs.network.payment import pay_uniform_price
 from fabmesh.envs.network.people import commit_absence
+from fabmesh.envs.network.quality import returns_to_expect
 from fabmesh.envs.network.rng import STREAM_ORDER, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     E_AWARD_COST,
@@ -169,16 +170,19 @@ def take_hours(x: Scratch, h: int, resource: int, first: int, hours: float) -> N
 def build_room(w: Tables, s: State, x: Scratch) -> None:
     """Hours free per hub, resource and day: capacity until the day less hours committed until it.
 
-    With them what else is the same for all lots of the day: open orders per row, and each hub's lateness record.
+    With them what else is the same for all lots of the day: open orders and each hub's record per row.
     """
     day = s.clock[0].day
     people = len(w.tech)
     for h in range(len(w.hub_town)):
-        x.record[h] = lateness_record(w, s, h)
         for k in range(people):
             x.learned[h, k] = s.hub_tech[h, k].learned
+        lateness = lateness_record(w, s, h)
         for r in range(len(w.row)):
             x.open_rows[h, r] = 0
+            x.record[h, r] = lateness
+            if w.par[0].quality_weight > 0.0:
+                x.record[h, r] += w.par[0].quality_weight * returns_to_expect(w, s, h, r)
         for k in range(people + 1):
             for d in range(HORIZON):
                 x.room[h, k, d] = 0.0
@@ -427,7 +431,7 @@ def landed_score(
     setup_share, a_stop, parcel = terms
     bid = (1.0 + markup) * own_cost(s, h, lot, setup_share)
     score = bid + delivery_cost(w, h, lot.town, parcel) / a_stop
-    score += x.record[h] * lot.price
+    score += x.record[h, lot.row] * lot.price
     if lot.again == 1:
         day = s.clock[0].day
         ships = promise_days(w, lot, h, day) + day + delivery_days(w, h, lot.town)

@@ -222,6 +222,8 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
         s.hub_tech[h, k].units += units
         s.hub_tech[h, k].scrapped += scrapped
         returned = returns_of(w, x, row, stage)
+        s.hub_tech[h, k].passed += good
+        s.hub_tech[h, k].returned += returned
         if returned > 0:
             s.events[E_RETURNED] += returned
             post(s, h, QUALITY_RETURNS, returned * price * w.par[0].return_price_share)

@@ -119,6 +119,7 @@ RANGES: dict[str, dict[str, str]] = {
         "reputation_weight": _NOT_NEGATIVE,
         "platform_fee": _SHARE,
         "carbon_weight": _NOT_NEGATIVE,
+        "quality_weight": _NOT_NEGATIVE,
     },
     "LastMile": {
         "van_stop_eur": _NOT_NEGATIVE,

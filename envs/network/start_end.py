@@ -82,6 +82,7 @@ def clear(s: State) -> None:
             tech.bid, tech.carry_h, tech.offered_h, tech.won_h = 0, 0.0, 0.0, 0.0
             tech.wear_h, tech.seen_wear = 0.0, 0.0
             tech.bias, tech.bias_var, tech.scrap_share, tech.units, tech.scrapped = 0.0, 0.0, 0.0, 0.0, 0.0
+            tech.passed, tech.returned = 0.0, 0.0
             tech.made, tech.doublings, tech.learned, tech.scrap_learned = 0.0, 0.0, 1.0, 1.0
             for i in range(s.repair.shape[2]):
                 s.repair[h, k, i] = 0.0

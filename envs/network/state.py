@@ -138,6 +138,8 @@ HUB_TECH = np.dtype(
         ("scrap_share", _f8),  # smoothed share of units scrapped
         ("units", _f8),  # worked today
         ("scrapped", _f8),  # of them
+        ("passed", _f8),  # smoothed units that passed the hub's check
+        ("returned", _f8),  # of them, those that came back
         ("made", _f8),  # good units since day 0
         ("doublings", _f8),  # of experience since day 0
         ("learned", _f8),  # labour time / that of day 0
@@ -310,7 +312,7 @@ class Scratch(NamedTuple):
     bidder: NDArray[np.int32]  # [t, h] offers for a lot
     score: NDArray[np.float64]  # [t, h]
     bid: NDArray[np.float64]  # [t, h]
-    record: NDArray[np.float64]  # [t, h] lateness to expect, share of price
+    record: NDArray[np.float64]  # [t, h, r] lateness and returns to expect, with their weights, share of price
     learned: NDArray[np.float64]  # [t, h, k] labour time / that of day 0
     rank: NDArray[np.int32]  # [t, o]
     rank_key: NDArray[np.float64]  # [t, o]
@@ -406,7 +408,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "bidder": ((hubs,), _i4),
         "score": ((hubs,), _f8),
         "bid": ((hubs,), _f8),
-        "record": ((hubs,), _f8),
+        "record": ((hubs, r), _f8),
         "learned": ((hubs, k), _f8),
         "rank": ((slots,), _i4),
         "rank_key": ((slots,), _f8),

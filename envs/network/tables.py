@@ -138,6 +138,7 @@ PARAMETERS = np.dtype(
         ("qualification_h", _f8),
         ("qualification_kg", _f8),
         ("carbon_weight", _f8),  # EUR per kg CO2e in the landed score
+        ("quality_weight", _f8),  # of expected returns in the landed score
         ("co2e_truck_tkm", _f8),  # kg per chargeable tonne-km
         ("co2e_parcel", _f8),  # kg a parcel
         ("co2e_parcel_up_to_kg", _f8),  # chargeable kg of a parcel
@@ -748,6 +749,7 @@ def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, r
         "qualification_h": s.experience.qualification_h,
         "qualification_kg": s.experience.qualification_kg,
         "carbon_weight": s.market.carbon_weight,
+        "quality_weight": s.market.quality_weight,
         "co2e_truck_tkm": s.carbon.truck_kg_tkm,
         "co2e_parcel": s.carbon.parcel_kg,
         "co2e_parcel_up_to_kg": s.carbon.parcel_up_to_kg,
