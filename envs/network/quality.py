@@ -63,7 +63,7 @@ def drift(w: Tables, s: State, h: int, k: int, worked: float) -> None:
     if lane.units > 0.0:
         lane.scrap_share += w.par[0].smoothing * (lane.scrapped / lane.units - lane.scrap_share)
         lane.units, lane.scrapped = 0.0, 0.0
-    if w.tech[k].noise > 0.0:
+    if w.tech[k].noise > 0.0 and worked > 0.0:
         weeks = worked / (w.tech[k].hours_d * WORKING_DAYS_PER_WEEK)
         key = day_key(s.clock[0].seed, STREAM_DRIFT, s.clock[0].day)
         z = normal(key, combine(w.hub_key[h], w.tech[k].key))

@@ -132,7 +132,7 @@ HUB_TECH = np.dtype(
         ("offered_h", _f8),  # smoothed machine hours of lots offered in reach
         ("won_h", _f8),  # smoothed machine hours won
         ("wear_h", _f8),  # mean working hours of a machine since its service or repair
-        ("seen_h", _f8),  # of them, those whose risk of failure has been drawn
+        ("seen_wear", _f8),  # wear_h ** wear_shape up to which the risk of failure has been drawn
         ("bias", _f8),  # mean deviation of its parts / tolerance
         ("bias_var", _f8),  # variance of it as far as the hub can know: since its calibration
         ("scrap_share", _f8),  # smoothed share of units scrapped
@@ -227,6 +227,13 @@ OUTSIDE = np.dtype(
     ],
     align=True,
 )
+LIFE = np.dtype(
+    [
+        ("days", _f8),  # life of a generation of the product's design
+        ("part", _f8),  # of it, over on day 0
+    ],
+    align=True,
+)
 ORDER = np.dtype(
     [
         ("row", _i2),
@@ -287,6 +294,7 @@ class State(NamedTuple):
     flow: NDArray[np.float64]  # [b, hubs + depots, m, flows, 2] cumulative
     day_income: NDArray[np.float64]  # [b, n] revenue and transfers of the day
     surge: NDArray[np.float64]  # [b, p] x demand by the surge under way, 1 = none
+    life: NDArray[np.void]  # [b, p] LIFE
     depot: NDArray[np.void]  # [b, d]
     source: NDArray[np.void]  # [b, m] the suppliers of a material
     outside: NDArray[np.void]  # [b] platform, port and sea route
@@ -334,6 +342,7 @@ class Scratch(NamedTuple):
     bucket_end: NDArray[np.int32]  # [t, buckets]
     need: NDArray[np.float64]  # [t, m] of the tape after the end
     row_units: NDArray[np.float64]  # [t, r]
+    surge: NDArray[np.float64]  # [t, p] x demand on a day ahead
     winner: NDArray[np.int32]  # [t, h] hubs that won units of a lot
     terms: NDArray[np.float64]  # [t, h] their delivery and lateness to expect, EUR a unit
     tampered: NDArray[np.int8]  # [t, r] made by a wrong file today
@@ -378,6 +387,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         flow=np.zeros((b, hubs + depots, m, len(FLOW_NAMES), 2)),
         day_income=np.zeros((b, nodes)),
         surge=np.ones((b, p)),
+        life=np.zeros((b, p), LIFE),
         depot=np.zeros((b, depots), DEPOT),
         source=np.zeros((b, m), SOURCE),
         outside=np.zeros(b, OUTSIDE),
@@ -428,6 +438,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "bucket_end": ((64,), _i4),
         "need": ((m,), _f8),
         "row_units": ((r,), _f8),
+        "surge": ((int(w.par[0]["products"]),), _f8),
         "winner": ((hubs,), _i4),
         "terms": ((hubs,), _f8),
         "tampered": ((r,), _i1),

@@ -207,7 +207,7 @@ ROW = np.dtype(
         ("litres0", _f8),
         ("litres1", _f8),
         ("price", _f8),  # list price (catalogue), mean price (custom), 0 (tenders)
-        ("price_sigma", _f8),  # custom: of one order's lognormal price
+        ("price_spread", _f8),  # custom: variance / mean ** 2 of one order's lognormal price
         ("per_stop", _f8),  # units per customer stop
         ("due_d", _i4),
         ("patience_d", _i4),
@@ -550,11 +550,11 @@ def _rows(
         mean = custom.price_median_eur * math.exp(custom.price_sigma**2 / 2)
         for v in custom.variants:
             r = add(f"{custom.name}/{v.name}", CUSTOM, v.stages, v.bom)
-            r["kg1"], r["litres1"], r["price"], r["price_sigma"] = (
+            r["kg1"], r["litres1"], r["price"], r["price_spread"] = (
                 custom.kg_per_eur,
                 custom.litres_per_eur,
                 mean,
-                custom.price_sigma,
+                math.exp(custom.price_sigma**2) - 1.0,
             )
             r["due_d"], r["patience_d"], r["ceiling"] = custom.due_d, market.patience_custom_d, market.ceiling_custom
             r["lane"] = longest(r, mean)
