@@ -4,12 +4,15 @@ And docs/results.md is about the scenarios and rules that are shipped.
 """
 
 import re
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
 
 import fabmesh
 from fabmesh.agents.evaluation.manifest import read_manifest, require_same_inputs
+from fabmesh.envs.network import rng
+from fabmesh.envs.network import scenario as schema
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.vector import HubNetworkVector
 
@@ -99,6 +102,20 @@ def test_events_are_those_of_the_code(batch):
     of_streams = [name for name, _ in rows if name.endswith("<stream>")]
     names += [name.replace("<stream>", s.name) for s in batch.scenario.tender_streams for name in of_streams]
     assert tuple(names) == batch.event_names
+
+
+def test_streams_and_modules_of_the_equations_are_those_of_the_code():
+    rows = table_after("**Randomness.**", "| stream |")
+    streams = {
+        name.removeprefix("STREAM_").lower(): int(value) for name, value in vars(rng).items() if "STREAM_" in name
+    }
+    assert {name: int(number) for name, number, _ in rows} == streams
+    fields = {field for cls in vars(schema).values() if is_dataclass(cls) for field in cls.__dataclass_fields__}
+    for _, formula, _, modules in table_after("## 11. Equations", "| what |"):
+        for module in re.findall(r"`(\w+)`", modules):
+            assert (ROOT / "envs" / "network" / f"{module}.py").is_file(), module
+        for key in re.findall(r"`(\w+)`", formula):
+            assert key in fields | {"cover"}, key
 
 
 def test_sections_that_the_code_refers_to_exist():

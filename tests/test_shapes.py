@@ -15,7 +15,18 @@ from fabmesh.agents.evaluation.economics import capital_charge
 from fabmesh.agents.evaluation.statistics import estimate
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.production import hubs_work
-from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Actions, Hub, LastMile, Stage, Town, Upkeep
+from fabmesh.envs.network.scenario import (
+    WORKING_DAYS_PER_YEAR,
+    Actions,
+    Experience,
+    Hub,
+    LastMile,
+    People,
+    Quality,
+    Stage,
+    Town,
+    Upkeep,
+)
 from fabmesh.envs.network.state import COST_LINES
 
 pytestmark = pytest.mark.textbook
@@ -33,6 +44,10 @@ def unit_cost(product, units):
         technologies=tuple(replace(t, scrap=0.0) for t in ROTTERDAM.technologies),
         hubs=tuple(replace(h, machines=machines, technicians=200) for h in ROTTERDAM.hubs),
         disruptions=replace(ROTTERDAM.disruptions, scale=0.0),
+        people=People(),
+        upkeep=Upkeep(),
+        quality=Quality(),
+        experience=Experience(),
     )
     batch = fresh(scenario)
     batch.arrays.hub_mat["sealed"][0, :, :, 0] = 1e4
