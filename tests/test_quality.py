@@ -19,7 +19,7 @@ from fabmesh.agents.registry import make_policy
 from fabmesh.envs.network.goods import receive
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.production import hubs_work
-from fabmesh.envs.network.quality import calibrate, compare_hubs, drift, out_of_tolerance
+from fabmesh.envs.network.quality import calibrate, compare_hubs, drift, out_of_tolerance, returns_to_expect
 from fabmesh.envs.network.rng import (
     STREAM_CALIBRATION,
     STREAM_DRIFT,
@@ -194,6 +194,11 @@ def test_a_days_scrap_and_returns_follow_the_reference(seed):
     paid = returned * product.price_eur * scenario.quality.return_price_share
     assert line(batch, 0, "quality_returns") == pytest.approx(paid)
     lane = a.hub_tech[0, 0, LANES.index(technology.name)]
+    fade = 1 - scenario.inventory.smoothing
+    assert (lane["passed"], lane["returned"]) == pytest.approx(((sum(units) - scrapped) * fade, returned * fade))
+    record = scenario.quality.return_price_share * returned * fade / (1 + (sum(units) - scrapped) * fade)
+    assert returns_to_expect(tables, state, 0, row) == pytest.approx(record)
+    assert returns_to_expect(tables, state, 1, row) == 0.0  # nobody knows it yet
     assert lane["scrap_share"] == pytest.approx(scenario.inventory.smoothing * scrapped / sum(units))
     assert a.hub_mat["bad"][0, 0] == pytest.approx(
         bad * a.hub_mat["sealed"][0, 0].sum(1) + bad * a.hub_mat["opened"][0, 0]
@@ -335,6 +340,24 @@ def test_calibration_and_source_move_their_measures():
     assert spot["bad_lots_found"] == 0.0
     assert checked["bad_lots_found"] > 0.85
     assert checked["quality_cost"] > 0.0
+
+
+def test_the_weight_in_the_score_sends_work_where_less_comes_back():
+    """Hubs differ in calibration only by chance; ceilings are out of the way, so that nearly as much is served."""
+    scenario = replace(load_scenario("rotterdam"), quality=Quality(enabled=True, hub_check=0.0), episode_d=60)
+    market = replace(scenario.market, ceiling_catalogue=4.0, ceiling_custom=4.0)
+    measures = []
+    for weight in (0.0, 10.0):
+        weighted = replace(scenario, market=replace(market, quality_weight=weight))
+        measures.append(evaluate(make_policy("nearest", weighted), weighted, range(8)).measures)
+    back = [measure["return_share"] for measure in measures]
+    assert back[1].mean() < 0.7 * back[0].mean()
+    assert (back[1] < back[0]).sum() >= 6
+    assert measures[1]["fill_rate"].mean() > measures[0]["fill_rate"].mean() - 0.1
+    off = replace(scenario, quality=Quality())
+    heavy = replace(off, market=replace(off.market, quality_weight=10.0))
+    plain, same = (evaluate(make_policy("nearest", s), s, range(2)).measures for s in (off, heavy))
+    assert (plain["network_cost"] == same["network_cost"]).all()  # nothing comes back, so nothing is ranked by it
 
 
 def test_measures_by_hand():

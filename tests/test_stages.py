@@ -111,10 +111,33 @@ class Reference:
         a_stop = min(row.stop, units)
         extra = max(self.km[hub][town] - mile.van_radius_km, 0)
         van = mile.van_stop_eur + mile.van_eur_km * 2 * extra / mile.van_stops_per_round
-        kg = (row.kg[0] + row.kg[1] * price) * a_stop
-        litres = (row.litres[0] + row.litres[1] * price) * a_stop
-        parcel = mile.parcel_eur + mile.parcel_eur_kg * max(kg, litres / mile.parcel_litres_per_kg)
+        parcel = mile.parcel_eur + mile.parcel_eur_kg * self.parcel_kg(row, price, a_stop)
         return min(van, parcel) / a_stop
+
+    def co2e_kg(self, hub, town, row, price, units):
+        """Energy and material of a unit, and its share of the stop's mode, the one that is charged."""
+        carbon, mile = self.scenario.carbon, self.scenario.last_mile
+        kg = 0.0
+        for stage in row.stages:
+            kw = self.technologies[stage.technology].power_kw
+            kg += self.machine_h(stage, price) * kw * carbon.grid_kg_kwh
+        for b in row.bom:
+            co2e = self.scenario.materials[self.material[b.material]].co2e_kg
+            kg += co2e * (b.quantity + b.quantity_per_eur * price)
+        a_stop = min(row.stop, units)
+        extra = 2 * max(self.km[hub][town] - mile.van_radius_km, 0) / mile.van_stops_per_round
+        weight = self.parcel_kg(row, price, a_stop)
+        if mile.van_stop_eur + mile.van_eur_km * extra <= mile.parcel_eur + mile.parcel_eur_kg * weight:
+            stop = carbon.van_kg_km * (carbon.van_km_stop + extra)
+        else:
+            stop = carbon.parcel_kg * max(1, weight / carbon.parcel_up_to_kg)
+        return kg + stop / a_stop
+
+    def parcel_kg(self, row, price, units):
+        """Chargeable weight of so many units in one parcel."""
+        kg = (row.kg[0] + row.kg[1] * price) * units
+        litres = (row.litres[0] + row.litres[1] * price) * units
+        return max(kg, litres / self.scenario.last_mile.parcel_litres_per_kg)
 
     def days_under_way(self, hub, town):
         """Days from shipping to the customer."""
@@ -275,14 +298,20 @@ def test_all_units_discount():
 # --- the customer market
 
 
-def market_state(seed):
+def market_state(seed, **market):
     """Random books, stocks, records, quotes, bids, lots and tenders, as the batch and the reference see them."""
     pick = random.Random(seed)
-    scenario = replace(CALM, last_mile=replace(CALM.last_mile, two_days_beyond_km=pick.choice([250.0, 10.0])))
+    scenario = replace(
+        CALM,
+        last_mile=replace(CALM.last_mile, two_days_beyond_km=pick.choice([250.0, 10.0])),
+        market=replace(CALM.market, **market),
+    )
     batch, reference = fresh(scenario, seed), Reference(scenario)
     a, action = batch.arrays, actions_of(batch)
     spec = batch.spec["hub"]
     hubs, towns = len(scenario.hubs), len(scenario.towns)
+    passed = np.random.default_rng(seed).uniform(0, 60, a.hub_tech["passed"].shape)
+    a.hub_tech["passed"], a.hub_tech["returned"] = passed, passed * np.random.default_rng(seed).beta(1, 9, passed.shape)
     promises = []
     for h in range(hubs):
         overtime = pick.randrange(3)
@@ -360,6 +389,11 @@ def reference_market(batch, reference, promises, action, lots, tenders):
             record = min(late / paid, scenario.market.lateness_cap) if paid > 1 else 0.0
             score = bid + reference.delivery_eur(h, town, row, price, units)
             score += scenario.market.reputation_weight * record * price
+            score += scenario.market.carbon_weight * reference.co2e_kg(h, town, row, price, units)
+            for stage in row.stages:
+                lane = a.hub_tech[0, h, reference.lanes.index(stage.technology)]
+                refund = scenario.quality.return_price_share * price * lane["returned"] / (1 + lane["passed"])
+                score += scenario.market.quality_weight * refund
             if score <= row.ceiling * price:
                 made.append((score, h, bid))
         return sorted(made)
@@ -401,9 +435,12 @@ def reference_market(batch, reference, promises, action, lots, tenders):
     return awards
 
 
+@pytest.mark.parametrize(
+    "weights", [{}, {"carbon_weight": 2.0}, {"quality_weight": 4.0}], ids=lambda w: [*w, "plain"][0]
+)
 @pytest.mark.parametrize("seed", range(60))
-def test_awards_go_to_the_least_landed_score_as_far_as_hours_reach(seed):
-    batch, reference, promises, action, lots, tenders = market_state(seed)
+def test_awards_go_to_the_least_landed_score_as_far_as_hours_reach(seed, weights):
+    batch, reference, promises, action, lots, tenders = market_state(seed, **weights)
     before = batch.arrays.hub["orders"][0].copy()
     expected = reference_market(batch, reference, promises, action, lots, tenders)
     w, s, x = first_network(batch)
@@ -413,6 +450,15 @@ def test_awards_go_to_the_least_landed_score_as_far_as_hours_reach(seed):
         mine = [award[1:] for award in expected if award[0] == h]
         assert [(int(o["key"]), int(o["units"])) for o in book] == [(key, units) for key, units, _ in mine]
         assert [float(o["bid"]) for o in book] == pytest.approx([bid for *_, bid in mine], rel=1e-9)
+
+
+def test_weights_change_who_is_awarded():
+    for weights in ({"carbon_weight": 2.0}, {"quality_weight": 4.0}):
+        moved = 0
+        for seed in range(20):
+            plain, weighted = (reference_market(*market_state(seed, **market)) for market in ({}, weights))
+            moved += [award[:3] for award in plain] != [award[:3] for award in weighted]
+        assert moved >= 8, weights
 
 
 def test_the_made_up_markets_are_worth_looking_at():

@@ -105,7 +105,7 @@ def test_working_hours_between_failures_have_the_mean_of_the_scenario(shape):
     scenario = replace(frail(mtbf_h=40.0, mttr_h=0.0), upkeep=Upkeep(enabled=True, wear_shape=shape))
     batch, tables, state, _ = fresh(scenario)
     lane = batch.arrays.hub_tech[0, 0, LANES.index("CNC")]
-    batch.arrays.hub_tech["wear_h"], batch.arrays.hub_tech["seen_h"], batch.events[:] = 0.0, 0.0, 0.0
+    batch.arrays.hub_tech["wear_h"], batch.arrays.hub_tech["seen_wear"], batch.events[:] = 0.0, 0.0, 0.0
     step_h, days = 1.0, 40_000
     for day in range(days):
         lane["wear_h"] += step_h

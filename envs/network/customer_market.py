@@ -15,6 +15,7 @@ from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post, write_off
 from fabmesh.envs.network.payment import pay_uniform_price
 from fabmesh.envs.network.people import commit_absence
+from fabmesh.envs.network.quality import returns_to_expect
 from fabmesh.envs.network.rng import STREAM_ORDER, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     E_AWARD_COST,
@@ -63,12 +64,6 @@ def parcel_weight(w: Tables, row: int, price: float, units_a_stop: float) -> flo
     kg = (r.kg0 + r.kg1 * price) * units_a_stop
     litres = (r.litres0 + r.litres1 * price) * units_a_stop
     return max(kg, litres / w.par[0].parcel_litres_per_kg)
-
-
-@kernel
-def stop_cost(w: Tables, h: int, town: int, row: int, price: float, units_a_stop: float) -> float:
-    """EUR a customer stop of so many units."""
-    return delivery_cost(w, h, town, parcel_cost(w, row, price, units_a_stop))
 
 
 @kernel
@@ -161,31 +156,33 @@ def commit(w: Tables, x: Scratch, h: int, row: int, stage: int, days: int, machi
 @kernel
 def take_hours(x: Scratch, h: int, resource: int, first: int, hours: float) -> None:
     """Takes hours from a day on. The least of days that all lose the same falls by just that; earlier days see it."""
-    room = x.room[h, resource]
     free = x.free[h, resource]
-    for d in range(HORIZON):  # one array after the other, all of it: straight vector code
-        room[d] -= hours if d >= first else 0.0
-    for d in range(HORIZON):
+    for d in range(HORIZON):  # all of it: straight vector code
         free[d] -= hours if d >= first else 0.0
     for back in range(first):
         d = first - 1 - back
-        free[d] = min(room[d], free[d + 1])
+        if free[d] <= free[d + 1]:  # an earlier day binds: those before it stay as they are
+            break
+        free[d] = free[d + 1]
 
 
 @kernel
 def build_room(w: Tables, s: State, x: Scratch) -> None:
     """Hours free per hub, resource and day: capacity until the day less hours committed until it.
 
-    With them what else is the same for all lots of the day: open orders per row, and each hub's lateness record.
+    With them what else is the same for all lots of the day: open orders and each hub's record per row.
     """
     day = s.clock[0].day
     people = len(w.tech)
     for h in range(len(w.hub_town)):
-        x.record[h] = lateness_record(w, s, h)
         for k in range(people):
             x.learned[h, k] = s.hub_tech[h, k].learned
+        lateness = lateness_record(w, s, h)
         for r in range(len(w.row)):
             x.open_rows[h, r] = 0
+            x.record[h, r] = lateness
+            if w.par[0].quality_weight > 0.0:
+                x.record[h, r] += w.par[0].quality_weight * returns_to_expect(w, s, h, r)
         for k in range(people + 1):
             for d in range(HORIZON):
                 x.room[h, k, d] = 0.0
@@ -242,6 +239,8 @@ def available_to_promise(w: Tables, x: Scratch, h: int, row: int, price: float, 
         need = machine_h(w, row, stage, price)
         if need > 0.0:
             units = min(units, int(max(x.free[h, k, first] - setup, 0.0) / need))
+            if units == 0:
+                return 0
     if labour > 0.0:
         last = min(days, HORIZON - 1)
         units = min(units, int(max(x.free[h, people, last] - setups, 0.0) / labour))
@@ -300,6 +299,8 @@ def award(w: Tables, s: State, x: Scratch, h: int, lot: np.void, units: int, bid
         commit(w, x, h, lot.row, stage, days, machine, labour)
     if made > 0:
         x.open_rows[h, lot.row] += 1
+    for line in range(row.bom):
+        s.hub_mat[h, row.bom_material[line]].need += made * bom_quantity(w, lot.row, line, lot.price)
     if row.kind != TENDER:
         s.hub_tech[h, row.lane].won_h += units * machine_h_longest(w, lot.row, lot.price)
 
@@ -430,7 +431,7 @@ def landed_score(
     setup_share, a_stop, parcel = terms
     bid = (1.0 + markup) * own_cost(s, h, lot, setup_share)
     score = bid + delivery_cost(w, h, lot.town, parcel) / a_stop
-    score += x.record[h] * lot.price
+    score += x.record[h, lot.row] * lot.price
     if lot.again == 1:
         day = s.clock[0].day
         ships = promise_days(w, lot, h, day) + day + delivery_days(w, h, lot.town)
@@ -550,15 +551,12 @@ def auction_lots(w: Tables, s: State, x: Scratch) -> None:
             h = w.reach[lot.town, i]
             if h < 0:
                 break
-            if own_town_only and w.hub_town[h] != lot.town:
-                continue
             markup = s.hub_tech[h, lane].bid
-            if markup == 0 or w.hub_can[h, lot.row] == 0 or s.hub[h].down_until > day:
-                continue
+            asked = (markup > 0) & (w.hub_can[h, lot.row] == 1) & (s.hub[h].down_until <= day)
+            asked &= (not own_town_only) | (w.hub_town[h] == lot.town)
             score, bid = landed_score(w, s, x, h, lot, terms, w.bid_level[markup])
-            if score <= ceiling:
-                x.bidder[offers], x.score[offers], x.bid[offers] = h, score, bid
-                offers += 1
+            x.bidder[offers], x.score[offers], x.bid[offers] = h, score, bid
+            offers += 1 if asked & (score <= ceiling) else 0  # who bids is a coin's toss: no branch to guess wrong
         while lot.units > 0 and offers > 0:
             best = 0
             for i in range(1, offers):
@@ -566,8 +564,7 @@ def auction_lots(w: Tables, s: State, x: Scratch) -> None:
                 if x.score[i] == x.score[best]:
                     one, other = w.hub_key[x.bidder[i]], w.hub_key[x.bidder[best]]
                     better = uniform(tie_key, combine(lot.key, one)) < uniform(tie_key, combine(lot.key, other))
-                if better:
-                    best = i
+                best = i if better else best
             h, bid, score = x.bidder[best], x.bid[best], x.score[best]
             offers -= 1
             x.bidder[best], x.score[best] = x.bidder[offers], x.score[offers]
@@ -610,7 +607,6 @@ def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
         offers = 0
         best_score = ceiling
         best_bid = 0.0
-        best_tie = 0.0
         rival = best_score  # next best bid, or the ceiling
         for h in range(len(w.hub_town)):
             if s.hub[h].down_until > day or s.hub[h].orders == book:
@@ -625,14 +621,17 @@ def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
             if second_price and score <= ceiling:
                 x.bidder[offers], x.score[offers] = h, score
                 offers += 1
-            tie = uniform(tie_key, combine(tender.key, w.hub_key[h]))
-            if score > best_score or (score == best_score and best >= 0 and tie >= best_tie):
+            beaten = score > best_score
+            if score == best_score and best >= 0:
+                one, other = w.hub_key[h], w.hub_key[best]
+                beaten = uniform(tie_key, combine(tender.key, one)) >= uniform(tie_key, combine(tender.key, other))
+            if beaten:
                 rival = min(rival, score)
                 continue
             days = promise_days(w, tender, h, day)
             if available_to_promise(w, x, h, tender.row, tender.price, days, tender.units) == tender.units:
                 rival = best_score
-                best, best_score, best_bid, best_tie = h, score, bid, tie
+                best, best_score, best_bid = h, score, bid
         if best >= 0:
             if w.par[0].audit == 1:
                 audit_award(w, s, x, best, tender, tender.units, terms, rival - best_score)

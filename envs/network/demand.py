@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fabmesh.envs.network.hazards import DEMAND_SURGE
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.rng import STREAM_LIFE_CYCLE, STREAM_SURGE, combine, day_key, normal, uniform
+from fabmesh.envs.network.state import State
 from fabmesh.envs.network.tables import Tables
 
 _FIRST, _SECOND, _THIRD = np.uint64(1), np.uint64(2), np.uint64(3)
@@ -36,44 +39,51 @@ def bass_sales(part: float) -> float:
 
 
 @kernel
-def life_factor(w: Tables, seed: np.uint64, day: int, row: int) -> float:
-    """Demand for a product on a day, x its mean: each generation's life is over, the next one follows.
+def draw_lives(w: Tables, s: State) -> None:
+    """Lives of the products' designs: lognormal around the row's median, their age on day 0 uniform over it."""
+    key = day_key(s.clock[0].seed, STREAM_LIFE_CYCLE, 0)
+    for p in range(w.par[0].products):
+        median, name = w.row[p].life_d, w.row[p].key
+        if median > 0.0:
+            s.life[p].days = max(median * math.exp(w.par[0].life_sigma * normal(key, name)), 1.0)
+            s.life[p].part = uniform(key, combine(name, _FIRST))
 
-    The life is lognormal around the row's median, the age at the start of the episode uniform over it.
-    """
-    median = w.row[row].life_d
-    if median == 0.0:
+
+@kernel
+def life_factor(w: Tables, s: State, day: int, product: int) -> float:
+    """Demand for a product on a day, x its mean: each generation's life is over, the next one follows."""
+    if w.row[product].life_d == 0.0:
         return 1.0
-    key = day_key(seed, STREAM_LIFE_CYCLE, 0)
-    name = w.row[row].key
-    life = max(median * math.exp(w.par[0].life_sigma * normal(key, name)), 1.0)
-    part = uniform(key, combine(name, _FIRST)) + day / life
+    part = s.life[product].part + day / s.life[product].days
     return bass_sales(part - math.floor(part))
 
 
 @kernel
-def surge_factor(w: Tables, seed: np.uint64, day: int, product: int) -> float:
-    """Demand for a product on a day, x what it would be without surges: of several under way the largest.
+def write_surges_of_day(w: Tables, seed: np.uint64, day: int, surge: NDArray[np.float64]) -> None:
+    """Demand for every product on a day, x what it would be without surges: of several under way the largest.
 
     A surge begins with the product's rate on any day, also before the episode; its length is uniform, its factor
-    log-uniform.
+    log-uniform. Scripted ones come on top. `surge` is float64[p].
     """
     par = w.par[0]
-    largest = 1.0
+    for p in range(par.products):
+        surge[p] = 1.0
+    for i in range(len(w.script)):
+        event = w.script[i]
+        if event.kind == DEMAND_SURGE and event.day <= day < event.day + event.duration_d:
+            surge[event.target] = max(surge[event.target], event.factor)
     if par.surge_rate_d == 0.0:
-        return largest
-    name = w.row[product].key
+        return
     for ago in range(par.surge_long_d):
         key = day_key(seed, STREAM_SURGE, day - ago)
-        if uniform(key, name) >= par.surge_rate_d:
-            continue
-        days = par.surge_short_d + int(
-            uniform(key, combine(name, _SECOND)) * (par.surge_long_d - par.surge_short_d + 1)
-        )
-        if ago < days:
-            factor = par.surge_low * (par.surge_high / par.surge_low) ** uniform(key, combine(name, _THIRD))
-            largest = max(largest, factor)
-    return largest
+        for p in range(par.products):
+            name = w.row[p].key
+            if uniform(key, name) >= par.surge_rate_d:
+                continue
+            span = par.surge_long_d - par.surge_short_d + 1
+            if ago < par.surge_short_d + int(uniform(key, combine(name, _SECOND)) * span):
+                factor = par.surge_low * (par.surge_high / par.surge_low) ** uniform(key, combine(name, _THIRD))
+                surge[p] = max(surge[p], factor)
 
 
 @kernel
@@ -91,9 +101,9 @@ def adoption(w: Tables, day: int) -> float:
 
 
 @kernel
-def demand_shape(w: Tables, seed: np.uint64, day: int, row: int) -> float:
-    """What multiplies a lot row's mean on a day besides the season."""
+def demand_shape(w: Tables, s: State, day: int, row: int, surge: NDArray[np.float64]) -> float:
+    """What multiplies a lot row's mean on a day besides the season; `surge` is that of `write_surges_of_day`."""
     shape = adoption(w, day)
     if row < w.par[0].products:
-        shape *= life_factor(w, seed, day, row) * surge_factor(w, seed, day, row)
+        shape *= life_factor(w, s, day, row) * surge[row]
     return shape

@@ -30,9 +30,9 @@ _NEW, _MADE = 1, 2  # states of a hub that is not qualified for a product's desi
 
 
 @kernel
-def wright(experience: float, exponent: float, floor: float) -> float:
-    """Time of a unit / that of the first, after so many times the first experience; never below the floor."""
-    return max(experience**-exponent, floor)
+def wright(doublings: float, exponent: float, floor: float) -> float:
+    """Time of a unit / that of the first, after so many doublings of experience; never below the floor."""
+    return max(2.0 ** (-exponent * doublings), floor)
 
 
 @kernel
@@ -49,13 +49,13 @@ def learn(w: Tables, s: State, counted: bool) -> None:
             lane = s.hub_tech[h, k]
             units = lane.made + par.shared * (network - lane.made)
             experience = 1.0 + units / par.prior_units
-            learned = wright(experience, w.tech[k].labour_exponent, par.floor)
             doublings = math.log2(experience)
+            learned = wright(doublings, w.tech[k].labour_exponent, par.floor)
             if counted:
                 s.events[E_DOUBLINGS] += doublings - lane.doublings
                 s.events[E_GAIN] += math.log2(lane.learned / learned)
             lane.doublings, lane.learned = doublings, learned
-            lane.scrap_learned = wright(experience, par.scrap_exponent, par.floor)
+            lane.scrap_learned = wright(doublings, par.scrap_exponent, par.floor)
 
 
 @kernel

@@ -6,11 +6,11 @@ import numpy as np
 
 from fabmesh.envs.network.carbon import emit_stops
 from fabmesh.envs.network.customer_market import (
+    delivery_cost,
     delivery_days,
     lateness_rate,
     parcel_cost,
     parcel_weight,
-    stop_cost,
     units_per_stop,
 )
 from fabmesh.envs.network.kernel import kernel
@@ -158,8 +158,10 @@ def ship_orders(w: Tables, s: State) -> None:
                 late = day + transit - o.due
                 a_stop = units_per_stop(w, o.row, o.units)
                 stops = o.ready / a_stop
-                post(s, h, LAST_MILE, stops * stop_cost(w, h, o.town, o.row, o.price, a_stop))
-                paid = o.ready * o.bid + stops * stop_cost(w, h, o.town, o.row, o.price, a_stop)
+                parcel = parcel_cost(w, o.row, o.price, a_stop)
+                delivery = stops * delivery_cost(w, h, o.town, parcel)
+                post(s, h, LAST_MILE, delivery)
+                paid = o.ready * o.bid + delivery
                 earn(s, h, paid)
                 if platform_takes:
                     pay_platform(w, s, h, o, paid)
@@ -176,7 +178,6 @@ def ship_orders(w: Tables, s: State) -> None:
                     post(s, h, LATENESS, charge)
                     late_eur += charge
                 price_eur += o.ready * o.price
-                parcel = parcel_cost(w, o.row, o.price, a_stop)
                 emit_stops(w, s, h, o.town, parcel, parcel_weight(w, o.row, o.price, a_stop), stops)
                 s.events[E_STOPS] += stops
                 s.events[E_DELIVERED] += o.ready

@@ -269,7 +269,6 @@ def material_market(w: Tables, s: State, x: Scratch, hub_action: np.ndarray, dep
         for m in range(len(w.mat)):
             quote = level(depot_action, d, w.depot_slot[DEPOT_QUOTE], w.depot_fixed[DEPOT_QUOTE], m)
             s.depot_mat[d, m].quote = 0 if closed else quote
-    book_needs(w, s)
     write_requests(w, s, x, hub_action)
     for h in range(hubs):
         for d in range(depots + 1):

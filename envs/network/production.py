@@ -39,7 +39,7 @@ from fabmesh.envs.network.state import (
     Scratch,
     State,
 )
-from fabmesh.envs.network.tables import Tables
+from fabmesh.envs.network.tables import MAX_STAGES, Tables
 from fabmesh.envs.network.upkeep import service, take_repairs, wear
 
 _EDD, _FIFO, _SPT, _ATC = 0, 1, 2, 3
@@ -222,6 +222,8 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
         s.hub_tech[h, k].units += units
         s.hub_tech[h, k].scrapped += scrapped
         returned = returns_of(w, x, row, stage)
+        s.hub_tech[h, k].passed += good
+        s.hub_tech[h, k].returned += returned
         if returned > 0:
             s.events[E_RETURNED] += returned
             post(s, h, QUALITY_RETURNS, returned * price * w.par[0].return_price_share)
@@ -362,7 +364,7 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
             qualify(w, s, x, h)
         for r in range(len(w.row)):
             x.tampered[r] = 1 if r < w.par[0].products and s.tampered_until[r] > day else 0
-            for stage in range(x.setup.shape[1]):
+            for stage in range(MAX_STAGES):
                 x.setup[r, stage] = 0
                 x.worked[r, stage] = 0
                 x.scrapped[r, stage] = 0

@@ -56,12 +56,14 @@ def draw_bias(w: Tables, s: State, h: int) -> None:
 
 @kernel
 def drift(w: Tables, s: State, h: int, k: int, worked: float) -> None:
-    """A day's work of so many hours a machine moves the bias at random; the hub's share of scrap is smoothed."""
+    """A day's work of so many hours a machine moves the bias at random; the hub's shares and record are smoothed."""
     lane = s.hub_tech[h, k]
+    lane.passed *= 1.0 - w.par[0].smoothing
+    lane.returned *= 1.0 - w.par[0].smoothing
     if lane.units > 0.0:
         lane.scrap_share += w.par[0].smoothing * (lane.scrapped / lane.units - lane.scrap_share)
         lane.units, lane.scrapped = 0.0, 0.0
-    if w.tech[k].noise > 0.0:
+    if w.tech[k].noise > 0.0 and worked > 0.0:
         weeks = worked / (w.tech[k].hours_d * WORKING_DAYS_PER_WEEK)
         key = day_key(s.clock[0].seed, STREAM_DRIFT, s.clock[0].day)
         z = normal(key, combine(w.hub_key[h], w.tech[k].key))
@@ -90,6 +92,20 @@ def out_of_tolerance(w: Tables, s: State, h: int, k: int, unqualified: float) ->
     lots = (1.0 - unqualified) * tech.lot_noise[QUALIFIED] ** 2 + unqualified * tech.lot_noise[UNQUALIFIED] ** 2
     scale = math.sqrt(2.0 * (tech.noise**2 + lots))
     return 0.5 * (math.erfc((1.0 + bias) / scale) + math.erfc((1.0 - bias) / scale))
+
+
+@kernel
+def returns_to_expect(w: Tables, s: State, h: int, row: int) -> float:
+    """Refunds to expect of a hub for a unit of a row, share of its price: the record of the machines it would pass.
+
+    Customers send parts back through the platform, so the record is public; the one unit more below the line keeps a
+    first part that comes back from damning a hub, and gives one that has made nothing yet a clean record.
+    """
+    share = 0.0
+    for stage in range(w.row[row].stages):
+        lane = s.hub_tech[h, w.row[row].tech[stage]]
+        share += lane.returned / (1.0 + lane.passed)
+    return w.par[0].return_price_share * share
 
 
 @kernel

@@ -220,6 +220,7 @@ class Market:
     reputation_weight: float = 1.0  # expected lateness in the score: weight x smoothed lateness share x price
     platform_fee: float = 0.0  # share of a hub's revenue that goes to the platform (take rate); F§8.1 0-35 %
     carbon_weight: float = 0.0  # EUR per kg CO2e in the score: of making and delivering a unit
+    quality_weight: float = 0.0  # expected returns in the score: weight x the hub's record of refunds x price
 
 
 @dataclass(frozen=True)
@@ -281,6 +282,7 @@ class ScriptedEvent:
     day: int  # of the episode; day 0 is the first
     duration_d: int
     target: str | None = None  # the hub's town, town, depot, material or product it strikes; none: the network
+    factor: float | None = None  # x demand; of demand_surge, and only of it
     seen: bool = True  # False: it gives the agents no flags they would not have without it
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from fabmesh.envs.network.customer_market import bom_quantity, estimate_costs
-from fabmesh.envs.network.demand import adoption
+from fabmesh.envs.network.demand import adoption, draw_lives, write_surges_of_day
 from fabmesh.envs.network.disruptions import forget_disruptions
 from fabmesh.envs.network.goods import age_class, in_depot, on_hand
 from fabmesh.envs.network.kernel import kernel
@@ -80,8 +80,9 @@ def clear(s: State) -> None:
         for k in range(s.hub_tech.shape[1]):
             tech = s.hub_tech[h, k]
             tech.bid, tech.carry_h, tech.offered_h, tech.won_h = 0, 0.0, 0.0, 0.0
-            tech.wear_h, tech.seen_h = 0.0, 0.0
+            tech.wear_h, tech.seen_wear = 0.0, 0.0
             tech.bias, tech.bias_var, tech.scrap_share, tech.units, tech.scrapped = 0.0, 0.0, 0.0, 0.0, 0.0
+            tech.passed, tech.returned = 0.0, 0.0
             tech.made, tech.doublings, tech.learned, tech.scrap_learned = 0.0, 0.0, 1.0, 1.0
             for i in range(s.repair.shape[2]):
                 s.repair[h, k, i] = 0.0
@@ -121,6 +122,7 @@ def draw_start(w: Tables, s: State) -> None:
     key = day_key(clock.seed, STREAM_START, 0)
     clock.day = 0
     clock.season_start = season_start(w, clock.seed)
+    draw_lives(w, s)
     low, width = w.par[0].opening_low, w.par[0].opening_high - w.par[0].opening_low
     life_low, life_width = w.par[0].life_low, w.par[0].life_high - w.par[0].life_low
     hubs = s.hub.shape[0]
@@ -230,8 +232,9 @@ def need_on_tape(w: Tables, s: State, x: Scratch) -> None:
         units_key = day_key(clock.seed, STREAM_UNITS, day)
         price_key = day_key(clock.seed, STREAM_PRICE, day)
         tender_key = day_key(clock.seed, STREAM_TENDER, day)
+        write_surges_of_day(w, clock.seed, day, x.surge)
         for r in range(w.par[0].lot_rows):
-            level = lot_level(w, clock.seed, day, r, day_of_year)
+            level = lot_level(w, s, day, r, day_of_year, x.surge)
             for c in range(len(w.population)):
                 units = lot_units(w, units_key, c, r, level)
                 if units > 0:

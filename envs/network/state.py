@@ -132,12 +132,14 @@ HUB_TECH = np.dtype(
         ("offered_h", _f8),  # smoothed machine hours of lots offered in reach
         ("won_h", _f8),  # smoothed machine hours won
         ("wear_h", _f8),  # mean working hours of a machine since its service or repair
-        ("seen_h", _f8),  # of them, those whose risk of failure has been drawn
+        ("seen_wear", _f8),  # wear_h ** wear_shape up to which the risk of failure has been drawn
         ("bias", _f8),  # mean deviation of its parts / tolerance
         ("bias_var", _f8),  # variance of it as far as the hub can know: since its calibration
         ("scrap_share", _f8),  # smoothed share of units scrapped
         ("units", _f8),  # worked today
         ("scrapped", _f8),  # of them
+        ("passed", _f8),  # smoothed units that passed the hub's check
+        ("returned", _f8),  # of them, those that came back
         ("made", _f8),  # good units since day 0
         ("doublings", _f8),  # of experience since day 0
         ("learned", _f8),  # labour time / that of day 0
@@ -225,6 +227,13 @@ OUTSIDE = np.dtype(
     ],
     align=True,
 )
+LIFE = np.dtype(
+    [
+        ("days", _f8),  # life of a generation of the product's design
+        ("part", _f8),  # of it, over on day 0
+    ],
+    align=True,
+)
 ORDER = np.dtype(
     [
         ("row", _i2),
@@ -285,6 +294,7 @@ class State(NamedTuple):
     flow: NDArray[np.float64]  # [b, hubs + depots, m, flows, 2] cumulative
     day_income: NDArray[np.float64]  # [b, n] revenue and transfers of the day
     surge: NDArray[np.float64]  # [b, p] x demand by the surge under way, 1 = none
+    life: NDArray[np.void]  # [b, p] LIFE
     depot: NDArray[np.void]  # [b, d]
     source: NDArray[np.void]  # [b, m] the suppliers of a material
     outside: NDArray[np.void]  # [b] platform, port and sea route
@@ -302,7 +312,7 @@ class Scratch(NamedTuple):
     bidder: NDArray[np.int32]  # [t, h] offers for a lot
     score: NDArray[np.float64]  # [t, h]
     bid: NDArray[np.float64]  # [t, h]
-    record: NDArray[np.float64]  # [t, h] lateness to expect, share of price
+    record: NDArray[np.float64]  # [t, h, r] lateness and returns to expect, with their weights, share of price
     learned: NDArray[np.float64]  # [t, h, k] labour time / that of day 0
     rank: NDArray[np.int32]  # [t, o]
     rank_key: NDArray[np.float64]  # [t, o]
@@ -332,6 +342,7 @@ class Scratch(NamedTuple):
     bucket_end: NDArray[np.int32]  # [t, buckets]
     need: NDArray[np.float64]  # [t, m] of the tape after the end
     row_units: NDArray[np.float64]  # [t, r]
+    surge: NDArray[np.float64]  # [t, p] x demand on a day ahead
     winner: NDArray[np.int32]  # [t, h] hubs that won units of a lot
     terms: NDArray[np.float64]  # [t, h] their delivery and lateness to expect, EUR a unit
     tampered: NDArray[np.int8]  # [t, r] made by a wrong file today
@@ -376,6 +387,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         flow=np.zeros((b, hubs + depots, m, len(FLOW_NAMES), 2)),
         day_income=np.zeros((b, nodes)),
         surge=np.ones((b, p)),
+        life=np.zeros((b, p), LIFE),
         depot=np.zeros((b, depots), DEPOT),
         source=np.zeros((b, m), SOURCE),
         outside=np.zeros(b, OUTSIDE),
@@ -396,7 +408,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "bidder": ((hubs,), _i4),
         "score": ((hubs,), _f8),
         "bid": ((hubs,), _f8),
-        "record": ((hubs,), _f8),
+        "record": ((hubs, r), _f8),
         "learned": ((hubs, k), _f8),
         "rank": ((slots,), _i4),
         "rank_key": ((slots,), _f8),
@@ -426,6 +438,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "bucket_end": ((64,), _i4),
         "need": ((m,), _f8),
         "row_units": ((r,), _f8),
+        "surge": ((int(w.par[0]["products"]),), _f8),
         "winner": ((hubs,), _i4),
         "terms": ((hubs,), _f8),
         "tampered": ((r,), _i1),

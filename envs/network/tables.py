@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.geography import great_circle_km
-from fabmesh.envs.network.hazards import build_hazards
+from fabmesh.envs.network.hazards import DEMAND_SURGE, build_hazards, possible_kinds
 from fabmesh.envs.network.recorded import RECORDED, RecordedOrders
 from fabmesh.envs.network.rng import mix, name_key
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, BomLine, Scenario, Stage
@@ -138,6 +138,7 @@ PARAMETERS = np.dtype(
         ("qualification_h", _f8),
         ("qualification_kg", _f8),
         ("carbon_weight", _f8),  # EUR per kg CO2e in the landed score
+        ("quality_weight", _f8),  # of expected returns in the landed score
         ("co2e_truck_tkm", _f8),  # kg per chargeable tonne-km
         ("co2e_parcel", _f8),  # kg a parcel
         ("co2e_parcel_up_to_kg", _f8),  # chargeable kg of a parcel
@@ -206,7 +207,7 @@ ROW = np.dtype(
         ("litres0", _f8),
         ("litres1", _f8),
         ("price", _f8),  # list price (catalogue), mean price (custom), 0 (tenders)
-        ("price_sigma", _f8),  # custom: of one order's lognormal price
+        ("price_spread", _f8),  # custom: variance / mean ** 2 of one order's lognormal price
         ("per_stop", _f8),  # units per customer stop
         ("due_d", _i4),
         ("patience_d", _i4),
@@ -325,7 +326,8 @@ def is_shaped(scenario: Scenario) -> bool:
     """Whether anything but the season can change the mean of a stream from day to day."""
     demand = scenario.demand
     lives = [demand.life_year if p.life_year is None else p.life_year for p in scenario.products]
-    return surge_rate_d(scenario) > 0.0 or any(lives) or demand.adoption_from < 1.0
+    surges = possible_kinds(scenario)[DEMAND_SURGE]
+    return surges or any(lives) or demand.adoption_from < 1.0
 
 
 def build_tables(
@@ -548,11 +550,11 @@ def _rows(
         mean = custom.price_median_eur * math.exp(custom.price_sigma**2 / 2)
         for v in custom.variants:
             r = add(f"{custom.name}/{v.name}", CUSTOM, v.stages, v.bom)
-            r["kg1"], r["litres1"], r["price"], r["price_sigma"] = (
+            r["kg1"], r["litres1"], r["price"], r["price_spread"] = (
                 custom.kg_per_eur,
                 custom.litres_per_eur,
                 mean,
-                custom.price_sigma,
+                math.exp(custom.price_sigma**2) - 1.0,
             )
             r["due_d"], r["patience_d"], r["ceiling"] = custom.due_d, market.patience_custom_d, market.ceiling_custom
             r["lane"] = longest(r, mean)
@@ -748,6 +750,7 @@ def _parameters(scenario: Scenario, agents: int, products: int, lot_rows: int, r
         "qualification_h": s.experience.qualification_h,
         "qualification_kg": s.experience.qualification_kg,
         "carbon_weight": s.market.carbon_weight,
+        "quality_weight": s.market.quality_weight,
         "co2e_truck_tkm": s.carbon.truck_kg_tkm,
         "co2e_parcel": s.carbon.parcel_kg,
         "co2e_parcel_up_to_kg": s.carbon.parcel_up_to_kg,

@@ -27,7 +27,7 @@ def draw_wear(w: Tables, s: State, h: int) -> None:
     for k in range(len(w.tech)):
         lane = s.hub_tech[h, k]
         lane.wear_h = w.tech[k].mtbf_h * uniform(key, combine(combine(w.hub_key[h], w.tech[k].key), _WEAR))
-        lane.seen_h = lane.wear_h
+        lane.seen_wear = lane.wear_h ** w.par[0].wear_shape
 
 
 @kernel
@@ -35,17 +35,22 @@ def breakdowns(w: Tables, s: State, day: int) -> None:
     """Repairs go on; machines fail with the risk of the hours they worked since the last morning."""
     failure_key = day_key(s.clock[0].seed, STREAM_BREAKDOWN, day)
     repair_key = day_key(s.clock[0].seed, STREAM_REPAIR, day)
+    shape = w.par[0].wear_shape
     for h in range(len(w.hub_town)):
         for k in range(len(w.tech)):
             machines, tech, lane = w.hub_machines[h, k], w.tech[k], s.hub_tech[h, k]
-            shape = w.par[0].wear_shape
-            risk = max(tech.hazard * (lane.wear_h**shape - lane.seen_h**shape), 0.0)
+            if machines == 0:
+                continue
+            wear = lane.wear_h**shape
+            risk = max(tech.hazard * (wear - lane.seen_wear), 0.0)
+            lane.seen_wear = wear
             probability = -math.expm1(-risk)
             failed = 0
+            lane_key = combine(w.hub_key[h], tech.key)
             for i in range(machines):
                 left = max(s.repair[h, k, i] - tech.hours_d, 0.0)
-                name = combine(combine(w.hub_key[h], tech.key), np.uint64(i + 1))
-                if left == 0.0 and uniform(failure_key, name) < probability:
+                name = combine(lane_key, np.uint64(i + 1))
+                if left == 0.0 and probability > 0.0 and uniform(failure_key, name) < probability:
                     left = -tech.mttr_h * math.log(uniform(repair_key, name))
                     failed += 1
                     s.events[E_BREAKDOWNS] += 1.0
@@ -54,7 +59,7 @@ def breakdowns(w: Tables, s: State, day: int) -> None:
                 s.repair[h, k, i] = left
             if failed > 0:
                 lane.wear_h *= (machines - failed) / machines
-            lane.seen_h = lane.wear_h
+                lane.seen_wear = lane.wear_h**shape
 
 
 @kernel
@@ -105,7 +110,7 @@ def service(w: Tables, s: State, x: Scratch, h: int, action: np.ndarray) -> None
             s.events[E_SERVICES] += serviced
             post(s, h, UPKEEP, hours * w.par[0].wage + w.par[0].service_eur)
             s.hub_tech[h, k].wear_h *= (machines - serviced) / machines
-            s.hub_tech[h, k].seen_h = s.hub_tech[h, k].wear_h
+            s.hub_tech[h, k].seen_wear = s.hub_tech[h, k].wear_h ** w.par[0].wear_shape
             if w.par[0].quality == 1:
                 calibrate(w, s, h, k, serviced / machines)
     for k in range(people):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fabmesh.envs.network.demand import adoption, demand_shape, life_factor, surge_factor
+from fabmesh.envs.network.demand import adoption, demand_shape, life_factor, write_surges_of_day
 from fabmesh.envs.network.disruptions import close_hub, disrupt
 from fabmesh.envs.network.experience import learn
 from fabmesh.envs.network.kernel import kernel
@@ -67,11 +68,11 @@ def season_factor(w: Tables, row: int, day_of_year: int) -> float:
 
 
 @kernel
-def lot_level(w: Tables, seed: np.uint64, day: int, row: int, day_of_year: int) -> float:
+def lot_level(w: Tables, s: State, day: int, row: int, day_of_year: int, surge: NDArray[np.float64]) -> float:
     """What multiplies the mean of a lot row on a day: season, and where switched on life cycle, surges, adoption."""
     level = season_factor(w, row, day_of_year)
     if w.par[0].shaped == 1:
-        level *= demand_shape(w, seed, day, row)
+        level *= demand_shape(w, s, day, row, surge)
     return level
 
 
@@ -93,7 +94,7 @@ def lot_price(w: Tables, price_key: np.uint64, town: int, row: int, units: int) 
     r = w.row[row]
     if r.kind != CUSTOM:
         return r.price
-    sigma2 = math.log1p((math.exp(r.price_sigma * r.price_sigma) - 1.0) / units)
+    sigma2 = math.log1p(r.price_spread / units)
     z = normal(price_key, w.lot_key[town, row])
     return r.price * math.exp(math.sqrt(sigma2) * z - 0.5 * sigma2)
 
@@ -247,7 +248,7 @@ def post_lots(w: Tables, s: State, day: int, counted: bool) -> None:
     price_key = day_key(clock.seed, STREAM_PRICE, day)
     day_of_year = (clock.season_start + day) % WORKING_DAYS_PER_YEAR
     for r in range(w.par[0].lot_rows):
-        level = lot_level(w, clock.seed, day, r, day_of_year)
+        level = lot_level(w, s, day, r, day_of_year, s.surge)
         for c in range(len(w.population)):
             units = lot_units(w, units_key, c, r, level)
             if units > 0:
@@ -298,12 +299,12 @@ def post_recorded(w: Tables, s: State, day: int, counted: bool) -> None:
 @kernel
 def shape_demand(w: Tables, s: State, day: int, counted: bool) -> None:
     """What is public of the demand to come: which products are in a surge."""
-    for p in range(w.par[0].products):
-        s.surge[p] = surge_factor(w, s.clock[0].seed, day, p)
-        if counted:
+    write_surges_of_day(w, s.clock[0].seed, day, s.surge)
+    if counted:
+        for p in range(w.par[0].products):
             if s.surge[p] > 1.0:
                 s.events[E_SURGE_DAYS] += 1.0
-            s.events[E_LIFE_SHIFT] += abs(life_factor(w, s.clock[0].seed, day, p) - 1.0)
+            s.events[E_LIFE_SHIFT] += abs(life_factor(w, s, day, p) - 1.0)
 
 
 @kernel
