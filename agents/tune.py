@@ -30,7 +30,7 @@ from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.evaluation.statistics import compare
 from fabmesh.agents.heuristics import PRESETS
-from fabmesh.agents.heuristics.family import FAMILY, Choice, Choices, Parameter, Value, compose
+from fabmesh.agents.heuristics.family import FAMILY, Choice, Choices, Parameter, Value, compose, decisions_of
 from fabmesh.agents.heuristics.tuned import path_for, plain
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import announce_compilation
@@ -117,6 +117,7 @@ class Judge:
     def __init__(self, scenario: Scenario, threads: int) -> None:
         """Take the network."""
         self._scenario, self._threads = scenario, threads
+        self.decisions = decisions_of(scenario)
 
     def costs(self, candidate: Choices, first: int, count: int) -> Any:
         """Controllable cost on each of the training seeds first, first + 1, ..., EUR [count]."""
@@ -155,8 +156,8 @@ def search(config: TuneConfig, judge: Judge, number: int, done: Callable[[float]
         )
     study = optuna.create_study(sampler=sampler)
     for preset in PRESETS.values():
-        study.enqueue_trial(as_trial(preset))
-    study.optimize(lambda trial: play(suggest(trial)), n_trials=broad)
+        study.enqueue_trial(as_trial(preset, judge.decisions))
+    study.optimize(lambda trial: play(suggest(trial, judge.decisions)), n_trials=broad)
     refine(found.candidates[found.best(broad)], config.trials - broad, seed, play)
     return found
 
@@ -190,10 +191,11 @@ def _moved(start: Candidate, places: Sequence[tuple[str, str]], bounds: Sequence
     return {decision: Choice(choice.rule, numbers[decision]) for decision, choice in start.items()}
 
 
-def suggest(trial: Any) -> Candidate:
-    """Lets Optuna choose a member of the family."""
+def suggest(trial: Any, decisions: Sequence[str]) -> Candidate:
+    """Lets Optuna choose a member of the family, of the decisions that there are."""
     candidate: Candidate = {}
-    for decision, kinds in FAMILY.items():
+    for decision in decisions:
+        kinds = FAMILY[decision]
         rule = trial.suggest_categorical(decision, list(kinds))
         numbers: dict[str, Value] = {}
         for name, parameter in kinds[rule].parameters.items():
@@ -213,10 +215,11 @@ def rounded(parameter: Parameter, value: float) -> Value:
     return min(max(float(f"{value:.{_DIGITS}g}"), parameter.low), parameter.high)
 
 
-def as_trial(choices: Choices) -> dict[str, Any]:
+def as_trial(choices: Choices, decisions: Sequence[str]) -> dict[str, Any]:
     """A member of the family as the values of a trial, its textbook values where it has no others."""
     values: dict[str, Any] = {}
-    for decision, kinds in FAMILY.items():
+    for decision in decisions:
+        kinds = FAMILY[decision]
         choice = choices.get(decision) or Choice(next(iter(kinds)))
         values[decision] = choice.rule
         for name, parameter in kinds[choice.rule].parameters.items():

@@ -25,11 +25,16 @@ from fabmesh.envs.network.rng import (
     normal,
     uniform,
 )
+from fabmesh.envs.network.scenario import ScriptedEvent
 from fabmesh.envs.network.tables import is_shaped
 from fabmesh.envs.testing import check_scenario, random_actions
 from fabmesh.envs.vector import HubNetworkVector
 
 POCKET = load_scenario("pocket")
+SCRIPT = (  # the second outdoes the first while it lasts
+    ScriptedEvent("demand_surge", 5, 30, "P02", 4.0),
+    ScriptedEvent("demand_surge", 12, 6, "P02", 9.0),
+)
 SURGES = {"surges_year": 30.0, "surge_factor": (2.0, 8.0), "surge_d": (3, 12)}
 LIVES = {"life_year": 0.5}
 RAMP = {"adoption_from": 0.3, "adoption_ramp_d": 90}
@@ -91,6 +96,9 @@ def surge(seed, scenario, product, day):
             low, high = (math.log(x) for x in demand.surge_factor)
             if day < began + lasts:
                 factor = max(factor, math.exp(low + (high - low) * uniform(drawn, joined(name, key(3)))))
+    for event in scenario.disruptions.scripted:
+        if event.target == product and event.day <= day < event.day + event.duration_d:
+            factor = max(factor, event.factor)
     return factor
 
 
@@ -152,8 +160,10 @@ def reference_day(scenario, seed, day):
     ids=["season alone", "surges", "lives", "lives of one length", "ramp", "all"],
 )
 @pytest.mark.parametrize("seed", [3, 2**57 + 1])
-def test_the_days_orders_are_those_of_the_reference(demand, seed):
+@pytest.mark.parametrize("script", [(), SCRIPT], ids=["drawn", "scripted"])
+def test_the_days_orders_are_those_of_the_reference(demand, seed, script):
     scenario = vary(**demand, tender_level=6.0)
+    scenario = replace(scenario, disruptions=replace(scenario.disruptions, scripted=script))
     batch = HubNetworkVector(scenario)
     batch.reset(seed=[seed])
     nothing = {role: np.zeros(space.shape, int) for role, space in batch.action_space.items()}

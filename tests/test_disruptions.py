@@ -53,15 +53,14 @@ OFTEN = Disruptions(
 TROUBLED = replace(POCKET, disruptions=OFTEN)
 TARGETS = {"hub": "Dordrecht", "town": "Delft", "depot": "Ridderkerk", "material": "lamp_kit", "product": "P02"}
 # the smallest change of the calm scenario that lets each kind happen
-RATES = {
-    kind: "tampering_per_10k_orders" if kind == "tampering" else f"{kind}_year" for kind in KINDS if kind in STRIKES
-}
+DRAWN = tuple(kind for kind in KINDS if kind != "demand_surge")  # by this module; surges: tests/test_demand.py
+RATES = {kind: "tampering_per_10k_orders" if kind == "tampering" else f"{kind}_year" for kind in DRAWN}
 
 
 def scripted(*events, scenario=CALM):
     """The scenario with events (kind, day, duration) on their usual targets."""
     made = tuple(
-        ScriptedEvent(kind, day, duration, TARGETS[STRIKES[kind]] if STRIKES[kind] else None)
+        ScriptedEvent(kind, day, duration, TARGETS.get(STRIKES[kind]), 7.0 if kind == "demand_surge" else None)
         for kind, day, duration in events
     )
     return replace(scenario, disruptions=replace(scenario.disruptions, scripted=made))
@@ -106,7 +105,7 @@ def reference_tape(scenario, seed):
         for p in scenario.products
     }
     until = {("hub", name): 0 for name in places}
-    until |= {(kind, name): 0 for kind in KINDS[2:] for name in things.get(kind, [""])}
+    until |= {(kind, name): 0 for kind in DRAWN[2:] for name in things.get(kind, [""])}
     cell = d.regional_shock_radius_km / 2
     degrees = math.degrees(cell / 6371.0088)
     cells = []  # of the whole region, most of them near no hub
@@ -143,7 +142,7 @@ def reference_tape(scenario, seed):
             if begins("regional_shock", name, key, d.regional_shock_year / (4 * math.pi)):
                 for hub in near:
                     until["hub", hub] = max(until["hub", hub], day + length("regional_shock", name, key))
-        for kind in KINDS[2:]:
+        for kind in DRAWN[2:]:
             for name in things.get(kind, [""]):
                 if kind == "tampering":
                     per_year = d.tampering_per_10k_orders / 1e4 * demand[name] * scenario.demand.catalogue_level
@@ -255,6 +254,7 @@ def test_a_scripted_event_lasts_its_days_in_every_world(kind):
         "material_shortage": lambda: a.source["scarce_until"][:, 2],
         "platform_outage": lambda: a.outside["platform_until"], "ransomware": lambda: a.hub["locked_until"][:, 1],
         "platform_cyber": lambda: a.hub["locked_until"].max(axis=1), "tampering": lambda: a.tampered_until[:, 0],
+        "demand_surge": lambda: np.where(a.surge[:, 0] == 7.0, 99, 0),
     }  # fmt: skip
     for day in range(25):
         struck = things[kind]() > day
@@ -567,7 +567,7 @@ def test_threads_change_nothing():
 # --- on and off, and what each does to the network
 
 
-@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("kind", DRAWN[1:])
 def test_each_kind_is_off_by_default_and_moves_its_count_when_on(kind):
     """The measure of every mechanism is the days it has disturbed; see agents/evaluation/measures.py."""
     name = {
@@ -585,7 +585,7 @@ def test_the_shipped_catalogue_file_switches_everything_on_at_the_rates_of_the_f
     path.write_text(f"include: [{folder}/rotterdam.yaml, {folder}/catalogue/disruptions.yaml]\nname: troubled\n")
     scenario = load_scenario(path)
     batch = HubNetworkVector(scenario, num_envs=1)
-    assert batch._tables.possible.all()
+    assert batch._tables.possible[: len(DRAWN)].all()
     off = Disruptions()
     on = scenario.disruptions
     changed = {name for name in off.__dataclass_fields__ if getattr(on, name) != getattr(off, name)}
@@ -600,7 +600,7 @@ def test_flags_exist_only_where_they_can_be_raised():
     assert flag_blocks(POCKET, "hub") == flag_blocks(POCKET, "depot") == flag_blocks(POCKET, "state") == ()
     for kind in KINDS[2:]:
         for seen in (True, False):
-            event_ = ScriptedEvent(kind, 3, 4, TARGETS.get(STRIKES[kind]), seen)
+            event_ = replace(scripted((kind, 3, 4)).disruptions.scripted[0], seen=seen)
             scenario = replace(CALM, disruptions=replace(CALM.disruptions, scripted=(event_,)))
             spec = HubNetworkVector(scenario, num_envs=1).spec
             told = seen and kind != "tampering"
@@ -668,6 +668,9 @@ def test_documented_flags_are_those_of_the_code():
         (ScriptedEvent("depot_outage", 60, 4, "Ridderkerk"), "after the episode; its last day is 59"),
         (ScriptedEvent("meteor", 3, 4), "'meteor' is not known"),
         (ScriptedEvent("port_closure", 3, 0), "out of range"),
+        (ScriptedEvent("demand_surge", 3, 4, "P02"), r"scripted\[0\]\.factor: is missing"),
+        (ScriptedEvent("demand_surge", 3, 4, "P02", 0.5), "0.5 is out of range"),
+        (ScriptedEvent("port_closure", 3, 4, factor=2.0), "only a demand_surge has one"),
     ],
 )
 def test_a_script_that_makes_no_sense_is_refused(event_, message):

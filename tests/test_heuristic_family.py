@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 import itertools
+from dataclasses import replace
+from math import gamma
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from scipy.integrate import quad
+from scipy.optimize import minimize_scalar
 
 import fabmesh
 from fabmesh.agents.evaluation.protocol import evaluate
@@ -16,8 +20,9 @@ from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.evaluation.statistics import compare
 from fabmesh.agents.heuristics import NAMES, PRESETS, make, tuned
 from fabmesh.agents.heuristics.expectations import expect, season_ahead
-from fabmesh.agents.heuristics.family import FAMILY, Choice, choices_of, compose
+from fabmesh.agents.heuristics.family import FAMILY, Choice, choices_of, compose, decisions_of
 from fabmesh.agents.heuristics.routing import labour_share
+from fabmesh.agents.heuristics.upkeep import economic_interval
 from fabmesh.agents.registry import make_policy
 from fabmesh.agents.tune import TuneConfig, default_out, main, suggest
 from fabmesh.envs.errors import FabmeshError
@@ -27,6 +32,11 @@ from fabmesh.envs.vector import HubNetworkVector
 
 POCKET = load_scenario("pocket")
 ROTTERDAM = load_scenario("rotterdam")
+LIVING = replace(
+    POCKET,
+    upkeep=replace(POCKET.upkeep, enabled=True),
+    quality=replace(POCKET.quality, enabled=True),
+)
 RULES = [(decision, rule) for decision, kinds in FAMILY.items() for rule in kinds]
 
 
@@ -58,8 +68,8 @@ def test_every_rule_acts_legally_at_the_ends_of_its_bounds(decision, rule):
     kind = FAMILY[decision][rule]
     for end in ("low", "high"):
         numbers = {name: getattr(parameter, end) for name, parameter in kind.parameters.items()}
-        policy = compose("member", POCKET, {decision: Choice(rule, numbers)})
-        batch = HubNetworkVector(POCKET, num_envs=3)
+        policy = compose("member", LIVING, {decision: Choice(rule, numbers)})
+        batch = HubNetworkVector(LIVING, num_envs=3)
         obs, info = batch.reset(seed=5)
         policy.reset(3, 0)
         for _ in range(15):
@@ -95,7 +105,7 @@ def test_names_say_the_rules():
         policy = make_policy(name, POCKET)
         assert (policy.name, policy.sees) == (name, "local")
     longer = choices_of("nearest+s_S+base_stock+scarcity_quote+no_overtime+make_to_order")
-    assert [longer[d].rule for d in FAMILY] == [
+    assert [longer[d].rule for d in FAMILY if d in longer] == [
         "nearest", "s_S", "base_stock", "make_to_order", "no_overtime", "scarcity_quote",
     ]  # fmt: skip
 
@@ -265,6 +275,69 @@ def test_lots_to_stock_wait_for_room():
         assert (policy.act(seen, masks)["hub"][..., hub.component("make_to_stock")] > 0).any() == started
 
 
+# --- upkeep and sourcing: there with their mechanisms ----------------------------------------------------------------
+
+
+def test_the_economic_interval_minimises_the_cost_of_age_replacement():
+    """Barlow & Hunter's cost rate by quadrature; a service is in vain where machines do not age (shape 1)."""
+    worn = replace(POCKET, upkeep=replace(POCKET.upkeep, enabled=True))
+    cnc = next(t for t in worn.technologies if t.name == "CNC")
+    scale = cnc.mtbf_h / gamma(1.5)
+    service = worn.upkeep.service_h * (worn.labour.wage_eur_h + cnc.rate_eur_h) + worn.upkeep.service_eur
+    repair = cnc.mttr_h * (worn.upkeep.repair_eur_h + cnc.rate_eur_h)
+
+    def cost(age):
+        survives = np.exp(-((age / scale) ** 2))
+        return (service * survives + repair * (1 - survives)) / quad(lambda x: np.exp(-((x / scale) ** 2)), 0, age)[0]
+
+    found = economic_interval(worn, cnc, 1, 0.0)
+    best = minimize_scalar(cost, bounds=(10.0, 5_000.0), method="bounded").x
+    assert found == pytest.approx(best, rel=0.03)
+    ageless = replace(worn, upkeep=replace(worn.upkeep, wear_shape=1.0))
+    assert economic_interval(ageless, cnc, 1, 0.0) > 1e6
+    assert economic_interval(LIVING, cnc, 1, 50.0) < found  # scrap by a drifting calibration comes on top
+
+
+def test_the_technology_most_overdue_is_serviced_when_there_is_room():
+    policy, spec, seen, masks = first_day(LIVING, {"upkeep": Choice("service_by_age", {"room": 0.8})})
+    hub = spec["hub"]
+    for feature, value in (("calibration", 0.0), ("wear", 0.0), ("labour_load", 0.5)):
+        seen["hub"][..., hub.feature(feature)] = value
+
+    def served():
+        return policy.act(seen, masks)["hub"][..., hub.component("upkeep")][..., 0]
+
+    assert (served() == 0).all()
+    lanes = [t.name for t in LIVING.technologies]
+    seen["hub"][..., hub.feature("wear")] = [3.0 if name == "FDM" else 2.0 if name == "CNC" else 9.0 for name in lanes]
+    seen["hub"][..., hub.feature("has_lane")] = [name != "laser" for name in lanes]
+    assert (served() == 1 + lanes.index("CNC")).all()  # its interval is the shorter
+    seen["hub"][..., hub.feature("labour_load")] = 0.9
+    assert (served() == 0).all()
+
+
+def test_sources_follow_what_bad_material_spoils():
+    """A lot that can spoil nothing is bought where it is cheapest; dear damage calls for the qualified source."""
+    for damage, source in ((0.0, 1), (3.0, 0)):
+        policy, spec, seen, masks = first_day(LIVING, {"sourcing": Choice("least_expected_loss", {"damage": damage})})
+        depot = spec["depot"]
+        for feature in ("stock_cover", "inbound_cover"):
+            seen["depot"][..., depot.feature(feature)] = 0.0
+        levels = policy.act(seen, masks)["depot"]
+        assert (levels[..., depot.component("source")] == source).all()
+        if damage == 0.0:
+            assert (levels[..., depot.component("inspection")] == 0).all()
+
+
+def test_service_pays_where_machines_drift():
+    seeds = seed_set("train", 16).seeds
+    cost = {
+        rule: evaluate(compose(rule, LIVING, {"upkeep": Choice(rule)}), LIVING, seeds).measures["controllable_cost"]
+        for rule in ("service_by_age", "run_to_failure")
+    }
+    assert compare(cost["service_by_age"], cost["run_to_failure"]).difference.high < 0.0
+
+
 # --- tuned ------------------------------------------------------------------------------------------------------------
 
 
@@ -360,10 +433,12 @@ def test_candidates_come_from_the_whole_family():
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     seen = set()
     for _ in range(60):
-        candidate = suggest(study.ask())
-        compose("candidate", POCKET, candidate)
+        candidate = suggest(study.ask(), decisions_of(LIVING))
+        compose("candidate", LIVING, candidate)
         seen |= {(decision, choice.rule) for decision, choice in candidate.items()}
     assert seen == set(RULES)
+    assert set(decisions_of(LIVING)) == set(FAMILY)
+    assert set(decisions_of(POCKET)) == set(FAMILY) - {"upkeep", "sourcing"}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fabmesh.envs.network.hazards import KINDS
 from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.scenario import ScriptedEvent
 from fabmesh.envs.network.state import FLOW_NAMES
 from fabmesh.envs.network.tables import INBOUND_DAYS
 from fabmesh.envs.testing import check_laws, random_actions
@@ -41,7 +42,7 @@ def each(section, **values):
 
 def everything_on(scenario):
     """A scenario with every mechanism and every disruption switched on, all of it more often than in life."""
-    rates = {f"{kind}_year": 4.0 for kind in KINDS if kind not in ("tampering", "hub_outage")}
+    rates = {f"{kind}_year": 4.0 for kind in KINDS if kind not in ("tampering", "hub_outage", "demand_surge")}
     changes = {
         "people": {"enabled": True},
         "upkeep": {"enabled": True},
@@ -80,7 +81,8 @@ VARIATIONS = {
     ),
     "no lateness, no salvage": vary(market={"lateness_per_day": 0.0}, inventory={"salvage": 0.0}),
     "everything goes wrong": vary(
-        disruptions={f"{kind}_year": 8.0 for kind in KINDS if kind != "tampering"} | {"tampering_per_10k_orders": 8.0}
+        disruptions={f"{kind}_year": 8.0 for kind in KINDS if kind not in ("tampering", "demand_surge")}
+        | {"tampering_per_10k_orders": 8.0, "scripted": (ScriptedEvent("demand_surge", 10, 15, "P02", 10.0),)}
     ),
     "everything on": everything_on(POCKET),
 }

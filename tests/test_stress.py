@@ -16,7 +16,15 @@ from fabmesh.agents.evaluation.entries import parse_entries
 from fabmesh.agents.evaluation.measures import DISRUPTION_DAYS, measure_named
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.evaluation.seeds import seed_set
-from fabmesh.agents.evaluation.stress import AFTERMATH_D, COUNTED, Diary, days_to_recover, smoothed, stress_test
+from fabmesh.agents.evaluation.stress import (
+    AFTERMATH_D,
+    COUNTED,
+    Diary,
+    chosen_stresses,
+    days_to_recover,
+    smoothed,
+    stress_test,
+)
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.hazards import KINDS
@@ -82,6 +90,8 @@ def test_rules_choose_what_a_reader_would():
         ("events: [{kind: hub_outage, duration_d: 3, target: biggest}]", "'biggest' is no rule for hub_outage"),
         ("events: [{kind: hub_outage, duration_d: 3}]", "target: is missing; hub_outage needs a rule: largest_hub"),
         ("events: [{kind: port_closure, duration_d: 3, target: largest_hub}]", "strikes the whole network"),
+        ("events: [{kind: demand_surge, duration_d: 3, target: best_seller}]", r"events\[0\]\.factor: is missing"),
+        ("events: [{kind: hub_outage, duration_d: 3, target: largest_hub, factor: 2}]", "only a demand_surge has one"),
         ("events: [{kind: hub_outage, duration_d: 0, target: largest_hub}]", "out of range"),
         ("events: [{kind: meteor, duration_d: 3}]", "'meteor' is not known"),
         ("events: [{kind: long_route, duration_d: 3, at: 1.0}]", "out of range"),
@@ -176,10 +186,28 @@ def test_what_hurts_costs_money_and_service(suffered):
     for name in ("hub_down_30d", "regional_flood", "tampered_files", "depot_down"):
         assert rows[name].cost_added.mean() > 0, name
     assert rows["hub_down_30d"].units_lost.mean() > 50
+    spike = rows["demand_spike"]
+    assert spike.units_lost.mean() > 50
+    assert spike.cost_added.mean() > 0  # beyond the standard cost of what was asked for
     assert 5 < rows["regional_flood"].median_days() < 40
     assert rows["platform_outage_3d"].median_days() < rows["regional_flood"].median_days()
     assert all(result.window[1] <= min(result.ends + AFTERMATH_D, 60) for result in suffered.results)
     assert len({row.network_cost.tobytes() for row in rows.values()}) == 1  # one twin for all
+
+
+def test_a_spike_is_more_demand_for_one_product_and_recorded_orders_have_none():
+    struck = under_stress(POCKET, load_stress("demand_spike"))
+    policy = make_policy("idle", POCKET)
+    calm, spike = (evaluate(policy, scenario, SEEDS.seeds).measures for scenario in (POCKET, struck))
+    assert (spike["units_ordered"] > 1.5 * calm["units_ordered"]).all()
+    assert (spike["surge_product_days"] == 25).all()
+    assert (spike["surge_units_share"] > 0.3).all()
+    assert "surge_product_days" not in calm
+    with pytest.raises(ScenarioError, match="recorded orders are as they are"):
+        chosen_stresses("demand_spike", POCKET, recorded=True)
+    found, left_out = chosen_stresses("all", POCKET, recorded=True)
+    assert {stress.name for stress in found} == set(shipped_stresses()) - {"demand_spike"}
+    assert len(left_out) == 1
 
 
 def test_a_stress_without_effect_costs_exactly_nothing(tmp_path: Path):

@@ -274,6 +274,7 @@ DISRUPTION_DAYS = {
     "ransomware": ("files_locked_days", "locked design files", "hub days"),
     "platform_cyber": ("files_locked_days", "locked design files", "hub days"),
     "tampering": ("tampered_days", "wrong files of products", "product days"),
+    "demand_surge": ("surge_product_days", "surges of demand", "product days"),
 }
 DISRUPTION_MEASURES = {
     event: Measure(event, label, unit, event, "neither") for event, label, unit in DISRUPTION_DAYS.values()

@@ -79,7 +79,8 @@ class StressRow:
         policy: Name of the row.
         sees: What it may read.
         network_cost: Of the undisturbed twin, EUR an episode.
-        cost_added: Network cost less that of the twin, EUR an episode.
+        cost_added: Controllable cost less that of the twin, EUR an episode. Of network cost the difference is the
+            same, but where demand itself is disturbed: the standard cost of more units is not counted.
         units_lost: Lost or cancelled in the window, less the twin's.
         units_late: Delivered late in the window, less the twin's.
         resilience: Units delivered on time in the window / the twin's.
@@ -146,24 +147,31 @@ class StressReport:
     left_out: tuple[str, ...] = ()
 
 
-def chosen_stresses(asked: str, scenario: Scenario) -> tuple[list[Stress], tuple[str, ...]]:
+def chosen_stresses(asked: str, scenario: Scenario, recorded: bool = False) -> tuple[list[Stress], tuple[str, ...]]:
     """The stress tests asked for, and why tests of `all` do not apply.
 
     Args:
         asked: Name of a shipped test, path of a file, or `all`.
         scenario: The network they are to act on.
+        recorded: Whether demand is recorded, so that no surge can change it.
 
     Raises:
         FabmeshError: If there is no such test, or the one asked for has nothing to act on.
     """
+
+    def check(stress: Stress) -> None:
+        under_stress(scenario, stress)
+        if recorded and any(event.kind == "demand_surge" for event in stress.events):
+            raise ScenarioError(f"stress {stress.name}: recorded orders are as they are; leave --orders out")
+
     if asked != ALL:
         stress = load_stress(asked)
-        under_stress(scenario, stress)
+        check(stress)
         return [stress], ()
     found, left_out = [], []
     for stress in map(load_stress, shipped_stresses()):
         try:
-            under_stress(scenario, stress)
+            check(stress)
         except ScenarioError as error:
             left_out.append(str(error))
         else:
@@ -194,7 +202,7 @@ def stress_test(
     Raises:
         FabmeshError: If a policy or a test cannot be made; nothing has been stepped then.
     """
-    stresses, left_out = chosen_stresses(asked, scenario)
+    stresses, left_out = chosen_stresses(asked, scenario, recorded=orders is not None)
     if not stresses:
         raise FabmeshError(f"--stress {asked}: nothing applies to {scenario.name}: {'; '.join(left_out)}")
     named = named_policies(entries, scenario)
@@ -248,7 +256,7 @@ def _row(
         lost = [sum((d.within(n, window) for n in COUNTED[:2]), np.zeros(1)) for d in (diary, calm_diary)]
         on_time = [d.within("units_on_time", window) for d in (diary, calm_diary)]
         found["network_cost"].append(calm.measures["network_cost"])
-        found["cost_added"].append(struck.measures["network_cost"] - calm.measures["network_cost"])
+        found["cost_added"].append(struck.measures["controllable_cost"] - calm.measures["controllable_cost"])
         found["units_lost"].append(lost[0] - lost[1])
         found["units_late"].append(diary.within("late_units", window) - calm_diary.within("late_units", window))
         found["resilience"].append(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fabmesh.envs.network.actions import component_blocks
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.tables import build_tables
+from fabmesh.envs.scenarios.work import Job, jobs
 
 SeasonPath: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 """Calendar features, [copies, agents, 4], to use relative to today's, [copies, agents, materials, days]."""
@@ -45,6 +46,55 @@ def expect(scenario: Scenario) -> Expectation:
         hub_sales=tables.hub_rate[:, :products],
         unit_cost=row["standard0"] + row["standard1"] * row["price"],
     )
+
+
+def spoiled_per_hour(scenario: Scenario) -> NDArray[np.float64]:
+    """What scrap costs: production cost of the mean day's work over its machine hours, EUR/h, [technologies].
+
+    A part that is scrapped at a stage takes the whole unit's material and hours with it.
+    """
+    cost, hours = np.zeros(len(scenario.technologies)), np.zeros(len(scenario.technologies))
+    names = [technology.name for technology in scenario.technologies]
+    for job in jobs(scenario):
+        machine, production, _ = _of_a_day(scenario, job)
+        for name in {stage.technology for stage in job.stages}:
+            hours[names.index(name)] += machine[name]
+            cost[names.index(name)] += production
+    return np.asarray(cost / np.maximum(hours, 1e-9))
+
+
+def spoiled_per_eur(scenario: Scenario) -> NDArray[np.float64]:
+    """What bad material costs: production cost of the units made with it over its own value, EUR/EUR, [materials]."""
+    cost, value = np.zeros(len(scenario.materials)), np.zeros(len(scenario.materials))
+    names = [material.name for material in scenario.materials]
+    for job in jobs(scenario):
+        _, production, material = _of_a_day(scenario, job)
+        for name, eur in material.items():
+            cost[names.index(name)] += production
+            value[names.index(name)] += eur
+    return np.asarray(np.where(value > 0.0, cost / np.maximum(value, 1e-9), 1.0))
+
+
+def _of_a_day(scenario: Scenario, job: Job) -> tuple[dict[str, float], float, dict[str, float]]:
+    """Of a kind of work in the network: machine hours by technology, production cost, material by name; a day."""
+    technologies = {technology.name: technology for technology in scenario.technologies}
+    bulk = {material.name: material.bulk_eur for material in scenario.materials}
+    units, eur = float(job.units_day.sum()), float(job.eur_day.sum())
+    hours = dict.fromkeys(technologies, 0.0)
+    material: dict[str, float] = {}
+    cost = 0.0
+    for stage in job.stages:
+        technology = technologies[stage.technology]
+        machine = units * stage.machine_h + eur * stage.machine_h_per_eur
+        labour = units * stage.labour_h + eur * stage.labour_h_per_eur + machine / technology.machines_per_technician
+        hours[stage.technology] += machine
+        energy = technology.power_kw * scenario.labour.energy_eur_kwh
+        cost += machine * (technology.rate_eur_h + energy) + labour * scenario.labour.wage_eur_h
+    for line in job.bom:
+        spent = (units * line.quantity + eur * line.quantity_per_eur) * bulk[line.material]
+        material[line.material] = material.get(line.material, 0.0) + spent
+        cost += spent
+    return hours, cost, material
 
 
 def base_rate(expected: NDArray[np.float64], deviation: NDArray[np.float32], floor: float) -> NDArray[np.float64]:

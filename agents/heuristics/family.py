@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from fabmesh.agents.heuristics import depot_stock, hub_stock, quoting, routing, workshop
+from fabmesh.agents.heuristics import depot_stock, hub_stock, quoting, routing, sourcing, upkeep, workshop
 from fabmesh.agents.heuristics.composed import ComposedPolicy, Rule
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.spec import role_specs
 
 Value: TypeAlias = float | int
 SEPARATOR = "+"
@@ -131,6 +132,16 @@ FAMILY: Mapping[str, Mapping[str, Kind]] = {
         ),
         "no_overtime": Kind(workshop.NoOvertime),
     },
+    "upkeep": {
+        "service_by_age": Kind(
+            upkeep.ServiceByAge,
+            {
+                "interval": Parameter(0.2, 5.0, 1.0, "times the economic interval"),
+                "room": Parameter(0.2, 2.0, 1.0, "most load of the technicians with which a service is made"),
+            },
+        ),
+        "run_to_failure": Kind(upkeep.RunToFailure),
+    },
     "quoting": {
         "fixed_quote": Kind(quoting.FixedQuote, {"markup": Parameter(0.0, 0.08, 0.02, "mark-up on landed cost")}),
         "scarcity_quote": Kind(
@@ -141,10 +152,24 @@ FAMILY: Mapping[str, Mapping[str, Kind]] = {
             },
         ),
     },
+    "sourcing": {
+        "least_expected_loss": Kind(
+            sourcing.LeastExpectedLoss,
+            {"damage": Parameter(0.0, 3.0, 1.0, "times the cost of what bad and unqualified material spoils")},
+        ),
+        "fixed_source": Kind(
+            sourcing.FixedSource,
+            {
+                "spot": Parameter(0, 1, 0, "0 = qualified source, 1 = spot", whole=True),
+                "inspection": Parameter(0, 2, 0, "0 = none, 1 = sample, 2 = full", whole=True),
+            },
+        ),
+    },
 }
 """Decision -> name of a rule -> the rule; the first of each decision is taken where none is named."""
 
-OF_DEPOTS = ("depot_stock", "quoting")
+OF_DEPOTS = ("depot_stock", "quoting", "sourcing")
+_SWITCHED = {"upkeep": ("upkeep",), "sourcing": ("source", "inspection")}  # decisions that come with a mechanism
 NAMED_FIRST = ("routing", "hub_stock", "depot_stock")  # the order of a member's name
 
 
@@ -159,6 +184,12 @@ class Choice:
 
     rule: str
     parameters: Mapping[str, Value] = field(default_factory=dict)
+
+
+def decisions_of(scenario: Scenario) -> tuple[str, ...]:
+    """The decisions of the family that a scenario leaves to its agents; the others come with mechanisms it has off."""
+    there = {block.name for spec in role_specs(scenario).values() for block in spec.components}
+    return tuple(d for d in FAMILY if d not in _SWITCHED or there.intersection(_SWITCHED[d]))
 
 
 Choices: TypeAlias = Mapping[str, Choice]

@@ -28,6 +28,14 @@ class Desk:
         """Return a feature block, [copies, agents, items]."""
         return self._obs[..., self._spec.feature(feature)]
 
+    def sees(self, feature: str) -> bool:
+        """Say whether the scenario shows this feature block."""
+        return any(block.name == feature for block in self._spec.features)
+
+    def chosen(self, component: str) -> NDArray[np.int64]:
+        """Return the levels chosen so far for a component's items, [copies, agents, items]."""
+        return self.levels[..., self._spec.component(component)]
+
     def decides(self, component: str) -> bool:
         """Say whether the scenario leaves this component to the agents."""
         return self._spec.has_component(component)

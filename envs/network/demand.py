@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from fabmesh.envs.network.hazards import DEMAND_SURGE
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.rng import STREAM_LIFE_CYCLE, STREAM_SURGE, combine, day_key, normal, uniform
 from fabmesh.envs.network.state import State
@@ -62,11 +63,15 @@ def write_surges_of_day(w: Tables, seed: np.uint64, day: int, surge: NDArray[np.
     """Demand for every product on a day, x what it would be without surges: of several under way the largest.
 
     A surge begins with the product's rate on any day, also before the episode; its length is uniform, its factor
-    log-uniform. `surge` is float64[p].
+    log-uniform. Scripted ones come on top. `surge` is float64[p].
     """
     par = w.par[0]
     for p in range(par.products):
         surge[p] = 1.0
+    for i in range(len(w.script)):
+        event = w.script[i]
+        if event.kind == DEMAND_SURGE and event.day <= day < event.day + event.duration_d:
+            surge[event.target] = max(surge[event.target], event.factor)
     if par.surge_rate_d == 0.0:
         return
     for ago in range(par.surge_long_d):

@@ -80,7 +80,10 @@ def drawn_duration(w: Tables, key: np.uint64, i: int) -> int:
 
 @kernel
 def begin(w: Tables, s: State, kind: int, target: int, day: int, duration: int) -> None:
-    """A disruption begins. One that comes while the same thing is disturbed prolongs that, and never shortens it."""
+    """A disruption begins. One that comes while the same thing is disturbed prolongs that, and never shortens it.
+
+    Of a surge of demand nothing is to be done here: `demand` reads it off the script.
+    """
     until = day + duration
     outside = s.outside[0]
     if kind == HUB_OUTAGE:

@@ -22,11 +22,11 @@ _i1, _i4, _f8, _u8 = np.int8, np.int32, np.float64, np.uint64
 # Kinds in the order of the table of model §8. A new kind is appended.
 KINDS = (
     "hub_outage", "regional_shock", "depot_outage", "supplier_stop", "port_closure", "long_route",
-    "material_shortage", "platform_outage", "ransomware", "platform_cyber", "tampering",
+    "material_shortage", "platform_outage", "ransomware", "platform_cyber", "tampering", "demand_surge",
 )  # fmt: skip
 (
     HUB_OUTAGE, REGIONAL_SHOCK, DEPOT_OUTAGE, SUPPLIER_STOP, PORT_CLOSURE, LONG_ROUTE, MATERIAL_SHORTAGE,
-    PLATFORM_OUTAGE, RANSOMWARE, PLATFORM_CYBER, TAMPERING,
+    PLATFORM_OUTAGE, RANSOMWARE, PLATFORM_CYBER, TAMPERING, DEMAND_SURGE,
 ) = range(len(KINDS))  # fmt: skip
 # What a kind strikes; "" is the whole network.
 STRIKES = {
@@ -41,6 +41,7 @@ STRIKES = {
     "ransomware": "hub",
     "platform_cyber": "",
     "tampering": "product",
+    "demand_surge": "product",
 }
 CELLS_PER_RADIUS = 2  # epicentres of regional shocks: the side of a cell of their grid is a half of the radius
 _KM_PER_DEGREE = EARTH_KM * math.pi / 180.0
@@ -56,13 +57,22 @@ HAZARD = np.dtype(
     ],
     align=True,
 )
-SCRIPT = np.dtype([("kind", _i4), ("target", _i4), ("day", _i4), ("duration_d", _i4)], align=True)
+SCRIPT = np.dtype(
+    [
+        ("kind", _i4),
+        ("target", _i4),
+        ("day", _i4),
+        ("duration_d", _i4),
+        ("factor", _f8),  # x demand, of a surge of demand
+    ],
+    align=True,
+)
 
 
 class HazardTables(NamedTuple):
     """The part of `Tables` that is about disruptions. m material, h hub."""
 
-    hazard: NDArray[np.void]  # [n] HAZARD, those with a rate above 0; hub outages are drawn by `world`
+    hazard: NDArray[np.void]  # [n] HAZARD, those with a rate above 0; `world` draws hub outages, `demand` surges
     script: NDArray[np.void]  # [n] SCRIPT
     region_hub: NDArray[np.int8]  # [regions, h] a shock in the region closes the hub
     overseas: NDArray[np.int8]  # [m] comes through the port
@@ -81,7 +91,7 @@ def possible_kinds(scenario: Scenario, told: bool = False) -> tuple[bool, ...]:
     rates = (
         d.hub_outage_year, d.regional_shock_year, d.depot_outage_year, d.supplier_stop_year, d.port_closure_year,
         d.long_route_year, d.material_shortage_year, d.platform_outage_year, d.ransomware_year,
-        d.platform_cyber_year, d.tampering_per_10k_orders,
+        d.platform_cyber_year, d.tampering_per_10k_orders, scenario.demand.surges_year,
     )  # fmt: skip
     scripted = {event.kind for event in d.scripted if event.seen or not told}
     return tuple(rate * d.scale > 0 or kind in scripted for kind, rate in zip(KINDS, rates, strict=True))
@@ -162,7 +172,7 @@ def build_hazards(
             target = len(regions)
             centre = next((t.latitude, t.longitude) for t in scenario.towns if t.name == event.target)
             regions.append(hubs_within(centre, hub_places, d.regional_shock_radius_km))
-        script[i] = (KINDS.index(event.kind), target, event.day, event.duration_d)
+        script[i] = (KINDS.index(event.kind), target, event.day, event.duration_d, event.factor or 1.0)
     region_hub = np.zeros((len(regions), len(hubs)), _i1)
     for i, hit in enumerate(regions):
         region_hub[i, hit] = 1

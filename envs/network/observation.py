@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fabmesh.envs.network.disruptions import price_factor, write_depot_flags, write_hub_flags, write_state_flags
 from fabmesh.envs.network.goods import in_depot, oldest_class, on_hand
-from fabmesh.envs.network.hazards import flag_blocks
+from fabmesh.envs.network.hazards import DEMAND_SURGE, flag_blocks, possible_kinds
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.last_mile import delivery_cost, delivery_days
 from fabmesh.envs.network.material_market import base_rate, inbound
@@ -24,7 +24,7 @@ from fabmesh.envs.network.offers import ceiling_of, lot_terms, own_cost
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.state import Scratch, State
 from fabmesh.envs.network.supply import depot_base_rate, discounted_price
-from fabmesh.envs.network.tables import Tables, surge_rate_d
+from fabmesh.envs.network.tables import Tables
 from fabmesh.envs.network.upkeep import hours_lost
 from fabmesh.envs.network.work_content import bom_quantity, labour_h, machine_h, machine_h_longest
 
@@ -117,7 +117,7 @@ def feature_blocks(scenario: Scenario, role: str) -> tuple[FeatureBlock, ...]:
             ("unqualified", materials, "share", "share of the stock from unqualified lots"),
         ) if scenario.quality.enabled else ()),
     )  # fmt: skip
-    surge = (("surge", products, "0/1", SURGE_DOC),) if surge_rate_d(scenario) > 0.0 else ()
+    surge = (("surge", products, "0/1", SURGE_DOC),) if possible_kinds(scenario, told=True)[DEMAND_SURGE] else ()
     extra = (*surge, *flag_blocks(scenario, role))
     blocks = []
     start = 0
@@ -167,7 +167,7 @@ def state_blocks(scenario: Scenario) -> tuple[FeatureBlock, ...]:
         add(f"{depot.name}: landed_cost", materials, "share", "average landed cost / bulk price - 1")
         if scenario.quality.enabled:
             add(f"{depot.name}: bad", materials, "share", "share of the stock from bad lots")
-    if surge_rate_d(scenario) > 0.0:
+    if possible_kinds(scenario, told=True)[DEMAND_SURGE]:
         add("surge", products, "0/1", SURGE_DOC)
     for name, items, unit, doc in flag_blocks(scenario, "state"):
         add(name, items, unit, doc)
@@ -390,7 +390,7 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
         for p in range(products):
             out[i + p] = 1.0 if s.hub_prod[h, p].qualifies > 0 else 0.0
         i += products
-    if w.par[0].surge_rate_d > 0.0:
+    if w.shown[DEMAND_SURGE] == 1:
         write_surges(s, out[i : i + products])
         i += products
     write_hub_flags(w, s, h, out[i:])
@@ -482,7 +482,7 @@ def observe_depot(w: Tables, s: State, d: int, out: NDArray[np.float32]) -> None
         if w.par[0].quality == 1:
             out[i + 9 * materials + m] = share_of(depot.unqualified, stock)
     i += 10 * materials if w.par[0].quality == 1 else 9 * materials
-    if w.par[0].surge_rate_d > 0.0:
+    if w.shown[DEMAND_SURGE] == 1:
         write_surges(s, out[i : i + w.par[0].products])
         i += w.par[0].products
     write_depot_flags(w, s, d, out[i:])
@@ -554,7 +554,7 @@ def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> No
             if w.par[0].quality == 1:
                 out[i + 3 * materials + m] = share_of(depot.bad, in_depot(depot))
         i += 4 * materials if w.par[0].quality == 1 else 3 * materials
-    if w.par[0].surge_rate_d > 0.0:
+    if w.shown[DEMAND_SURGE] == 1:
         write_surges(s, out[i : i + products])
         i += products
     write_state_flags(w, s, out[i:])

@@ -282,6 +282,7 @@ class ScriptedEvent:
     day: int  # of the episode; day 0 is the first
     duration_d: int
     target: str | None = None  # the hub's town, town, depot, material or product it strikes; none: the network
+    factor: float | None = None  # x demand; of demand_surge, and only of it
     seen: bool = True  # False: it gives the agents no flags they would not have without it
 
 

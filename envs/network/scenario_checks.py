@@ -333,6 +333,9 @@ def _check_script(scenario: Scenario, refuse: Refuse) -> None:
         if event.day >= scenario.episode_d:
             text = f"day {event.day} is after the episode; its last day is {scenario.episode_d - 1}"
             raise refuse(f"{path}.day", text)
+        if (event.factor is None) == (event.kind == "demand_surge"):
+            text = "is missing; a demand_surge needs one" if event.factor is None else "only a demand_surge has one"
+            raise refuse(f"{path}.factor", text)
         what = STRIKES[event.kind]
         if not what:
             if event.target is not None:

@@ -200,8 +200,13 @@ RANGES: dict[str, dict[str, str]] = {
         "tampering_scrap": "[0, 1)",
     },
     "Reward": {"scale_eur": _POSITIVE, "team_weight": _SHARE},
-    "ScriptedEvent": {"day": "[0, 5000)", "duration_d": "[1, 5000]"},
-    "StressEvent": {"at": "[0, 1)", "day": "[0, 5000)", "duration_d": "[1, 5000]"},  # of `envs.scenarios.stress`
+    "ScriptedEvent": {"day": "[0, 5000)", "duration_d": "[1, 5000]", "factor": _AT_LEAST_ONE},
+    "StressEvent": {  # of `envs.scenarios.stress`
+        "at": "[0, 1)",
+        "day": "[0, 5000)",
+        "duration_d": "[1, 5000]",
+        "factor": _AT_LEAST_ONE,
+    },
     "Actions": {
         "bid_markups": "(-1, inf)",
         "cover_d": _POSITIVE,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.geography import great_circle_km
-from fabmesh.envs.network.hazards import build_hazards
+from fabmesh.envs.network.hazards import DEMAND_SURGE, build_hazards, possible_kinds
 from fabmesh.envs.network.recorded import RECORDED, RecordedOrders
 from fabmesh.envs.network.rng import mix, name_key
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, BomLine, Scenario, Stage
@@ -326,7 +326,8 @@ def is_shaped(scenario: Scenario) -> bool:
     """Whether anything but the season can change the mean of a stream from day to day."""
     demand = scenario.demand
     lives = [demand.life_year if p.life_year is None else p.life_year for p in scenario.products]
-    return surge_rate_d(scenario) > 0.0 or any(lives) or demand.adoption_from < 1.0
+    surges = possible_kinds(scenario)[DEMAND_SURGE]
+    return surges or any(lives) or demand.adoption_from < 1.0
 
 
 def build_tables(

@@ -31,6 +31,7 @@ class StressEvent:
     kind: str  # as of a scenario's `ScriptedEvent`
     duration_d: int
     target: str | None = None  # a rule of `RULES` for what the kind strikes; none: the network
+    factor: float | None = None  # x demand, of demand_surge
     at: float = A_THIRD  # share of the episode after which it begins
     day: int | None = None  # or the day itself
 
@@ -67,6 +68,9 @@ def load_stress(name_or_path: str) -> Stress:
         raise ScenarioError(f"{path}: events: is empty; a stress test needs at least one")
     for i, event in enumerate(stress.events):
         _check_target(event, f"{path}: events[{i}].target")
+        if (event.factor is None) == (event.kind == "demand_surge"):
+            text = "is missing; a demand_surge needs one" if event.factor is None else "only a demand_surge has one"
+            raise ScenarioError(f"{path}: events[{i}].factor: {text}")
     return stress
 
 
@@ -101,7 +105,7 @@ def script_of(scenario: Scenario, stress: Stress) -> tuple[ScriptedEvent, ...]:
             )
         day = int(event.at * scenario.episode_d) if event.day is None else event.day
         target = None if event.target is None else RULES[STRIKES[event.kind]][event.target](scenario)
-        made.append(ScriptedEvent(event.kind, day, event.duration_d, target, seen=False))
+        made.append(ScriptedEvent(event.kind, day, event.duration_d, target, event.factor, seen=False))
     return tuple(made)
 
 
