@@ -45,6 +45,7 @@ def line(batch, hub, name):
 # --- Wright's law
 
 
+@pytest.mark.textbook
 @pytest.mark.parametrize("ratio", [0.8, 0.92, 1.0])
 def test_every_doubling_multiplies_labour_time_by_the_progress_ratio(ratio):
     """The slope of log time on log cumulative units is log2(r), the textbook's learning curve (Wright 1936)."""
