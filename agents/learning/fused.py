@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.kernel import entry
 
 JOINT = True
 PER_COMPONENT = False
@@ -26,7 +26,7 @@ MASKED = np.float32(-200.0)
 STATISTICS = ("policy_loss", "kl", "clip_fraction")
 
 
-@kernel
+@entry
 def _sample_levels(
     logits: NDArray[np.float32],
     mask: NDArray[np.bool_],
@@ -79,7 +79,7 @@ def sample_levels(
     _sample_levels(logits, mask, uniforms, actions, log_probs, np.empty(logits.shape[2], np.float32))
 
 
-@kernel
+@entry
 def most_likely_levels(logits: NDArray[np.float32], mask: NDArray[np.bool_], actions: NDArray[np.int64]) -> None:
     """The mode: the legal level with the largest logit, the lowest of equals."""
     count, components, levels = logits.shape
@@ -92,7 +92,7 @@ def most_likely_levels(logits: NDArray[np.float32], mask: NDArray[np.bool_], act
             actions[n, c] = best
 
 
-@kernel
+@entry
 def _clipped_loss(
     logits: NDArray[np.float32],
     mask: NDArray[np.bool_],
@@ -185,7 +185,7 @@ def _clipped_loss(
             gradient[n, c, chosen] += pull
 
 
-@kernel
+@entry
 def _imitation_loss(
     logits: NDArray[np.float32],
     mask: NDArray[np.bool_],

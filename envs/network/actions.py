@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.errors import ScenarioError
-from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.kernel import entry, kernel
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.state import E_MASKED, State
 from fabmesh.envs.network.tables import Tables
@@ -112,7 +112,7 @@ def levels_of(blocks: tuple[ComponentBlock, ...]) -> NDArray[np.int64]:
     return np.concatenate([np.full(b.count, len(b.labels), np.int64) for b in blocks])
 
 
-@kernel
+@entry
 def first_illegal(action: NDArray[np.int32], levels: NDArray[np.int64]) -> int:
     """Flat index of the first value outside 0 <= value < levels in action[b, agents, components], or -1."""
     copies, agents, components = action.shape

@@ -20,6 +20,11 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 from numba.core import config
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import register_pass
+from numba.core.registry import CPUDispatcher
+from numba.core.typed_passes import NativeLowering
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,8 +56,78 @@ def announce_compilation() -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """The code of a function that is linked into its callers: neither optimised nor emitted on its own."""
+
+    def finalize(self) -> None:
+        """Joins the code with that of what it calls."""
+        self._raise_if_finalized()
+        for library in dict.fromkeys(self._linking_libraries):
+            self._reload_init.update(library._reload_init)
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalized = True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _PartLowering(NativeLowering):  # type: ignore[misc]
+    """Translates a part to LLVM and makes it known to its callers; there is no machine code to call."""
+
+    _name = "part_lowering"
+
+    def run_pass(self, state: Any) -> bool:
+        """Numba's own lowering into a library of ours."""
+        state.library = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        super().run_pass(state)
+        lowered = state["cr"]._replace(cfunc=object())  # the name under which callers look it up
+        state.targetctx.insert_user_function(lowered.cfunc, lowered.fndesc, [state.library])
+        state["cr"] = lowered
+        return True
+
+
+class _PartCompiler(CompilerBase):  # type: ignore[misc]
+    """Numba's pipeline up to the point where a function would become machine code."""
+
+    def define_pipelines(self) -> list[Any]:
+        """One pipeline; Numba asks for a list."""
+        self.state.flags.no_compile = True
+        pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        pipeline.passes = [
+            (_PartLowering, why) if step is NativeLowering else (step, why) for step, why in pipeline.passes
+        ]
+        pipeline.finalize()
+        return [pipeline]
+
+
+class _Part(CPUDispatcher):  # type: ignore[misc]
+    """A function of the compiled day: compiled code gets its code, a call from Python compiles an entry of its own."""
+
+    def add_overload(self, cres: Any) -> None:
+        """Keeps a specialisation for compiled callers only."""
+        self.overloads[tuple(cres.signature.args)] = cres
+
+    def _compile_for_args(self, *args: Any) -> Any:
+        if not hasattr(self, "_entry"):
+            self._entry = entry(self.py_func)
+        return self._entry
+
+
+_OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+_NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
 def kernel(function: F) -> F:
     """Decorates a function as part of the compiled day.
+
+    Numba would optimise, emit and store every function by itself before it does so again inside each of its callers;
+    of three hundred functions that takes a minute. Only what Python calls (`entry`) is compiled to the end, with all
+    its parts inside.
+    """
+    part: F = _Part(function, targetoptions=_OPTIONS | _NO_WRAPPERS, pipeline_class=_PartCompiler)
+    return part
+
+
+def entry(function: F) -> F:
+    """Decorates a compiled function that Python calls, with a signature or two; kept on disk.
 
     `nogil`: threads of one process step their shares of a batch side by side. Without reference counting (`_nrt`)
     nothing in a kernel can allocate. The cache directory is set only while the decorator runs: other packages'
