@@ -18,6 +18,7 @@ from fabmesh.agents.evaluation.gate import (
     report_tables,
     sweep_plan,
 )
+from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.spec import role_specs
