@@ -86,6 +86,8 @@ def draw(w: Tables, s: State, h: int, m: int, quantity: float, flow: int) -> flo
             a = (oldest + i) % AGES
             if short <= 0.0:
                 break
+            if material.sealed[a] == 0.0:
+                continue
             packs = np.ceil(short / w.mat[m].pack - 1e-9) * w.mat[m].pack
             taken = min(packs, material.sealed[a])
             material.sealed[a] -= taken

@@ -86,18 +86,22 @@ def road_freight(w: Tables, km: float, kg: float, litres: float) -> float:
 @kernel
 def write_quotes(w: Tables, s: State) -> None:
     """What each hub reads of the depots' quotes: the least landed price of a unit, and whether it could be had."""
-    for h in range(s.hub.shape[0]):
-        for m in range(len(w.mat)):
-            best = retail_price(w, m)
-            available = 0.0
-            for d in range(s.depot_mat.shape[0]):
-                if s.depot_mat[d, m].quote == 0:
-                    continue
-                price = depot_price(w, s, d, m) + road_freight(w, w.depot_km[d, h], w.mat[m].kg, w.mat[m].litres)
-                best = min(best, price)
-                if in_depot(s.depot_mat[d, m]) >= w.mat[m].pack:
-                    available = 1.0
+    hubs = s.hub.shape[0]
+    for m in range(len(w.mat)):
+        best = retail_price(w, m)
+        available = 0.0
+        for h in range(hubs):
             s.hub_mat[h, m].quote = best
+        for d in range(s.depot_mat.shape[0]):
+            if s.depot_mat[d, m].quote == 0:
+                continue
+            if in_depot(s.depot_mat[d, m]) >= w.mat[m].pack:
+                available = 1.0
+            price = depot_price(w, s, d, m)
+            for h in range(hubs):
+                landed = price + road_freight(w, w.depot_km[d, h], w.mat[m].kg, w.mat[m].litres)
+                s.hub_mat[h, m].quote = min(s.hub_mat[h, m].quote, landed)
+        for h in range(hubs):
             s.hub_mat[h, m].in_stock = available
 
 

@@ -147,21 +147,21 @@ HUB_TECH = np.dtype(
     ],
     align=True,
 )
-HUB_MATERIAL = np.dtype(
+HUB_MATERIAL = np.dtype(  # what every stage reads first: three cache lines of seven
     [
         ("sealed", _f8, (AGES,)),  # by age class: (day of expiry // class width) % AGES
         ("opened", _f8),
-        ("opened_until", _i4),  # last day the opened pack may be used
         ("value", _f8),  # book value of sealed and opened
-        ("inbound", _f8, (INBOUND_DAYS, AGES)),  # by (day of arrival) % INBOUND_DAYS
-        ("inbound_value", _f8, (INBOUND_DAYS,)),
-        ("use_rate", _f8),  # smoothed use a day
         ("used", _f8),  # today
         ("need", _f8),  # of the open orders
-        ("quote", _f8),  # best landed price of today, EUR a unit
-        ("in_stock", _f8),  # 1: a depot that quoted could supply
         ("unqualified", _f8),  # of what is on hand, from unqualified lots
         ("bad", _f8),  # of what is on hand, from bad lots
+        ("quote", _f8),  # best landed price of today, EUR a unit
+        ("use_rate", _f8),  # smoothed use a day
+        ("inbound_value", _f8, (INBOUND_DAYS,)),
+        ("in_stock", _f8),  # 1: a depot that quoted could supply
+        ("opened_until", _i4),  # last day the opened pack may be used
+        ("inbound", _f8, (INBOUND_DAYS, AGES)),  # by (day of arrival) % INBOUND_DAYS
         ("inbound_unqualified", _f8, (INBOUND_DAYS,)),
         ("inbound_bad", _f8, (INBOUND_DAYS,)),
     ],
