@@ -113,15 +113,21 @@ def levels_of(blocks: tuple[ComponentBlock, ...]) -> NDArray[np.int64]:
 
 
 @entry
-def first_illegal(action: NDArray[np.int32], levels: NDArray[np.int64]) -> int:
-    """Flat index of the first value outside 0 <= value < levels in action[b, agents, components], or -1."""
-    copies, agents, components = action.shape
+def take_levels(given: NDArray[np.int64], levels: NDArray[np.int64], action: NDArray[np.int32]) -> int:
+    """Copies given[b, agents, components] to `action`; returns the flat index of the first value that is no level.
+
+    That is one outside 0 <= value < levels[component]; -1 = there is none.
+    """
+    copies, agents, components = given.shape
+    illegal = -1
     for b in range(copies):
         for i in range(agents):
             for j in range(components):
-                if action[b, i, j] < 0 or action[b, i, j] >= levels[j]:
-                    return (b * agents + i) * components + j
-    return -1
+                value = given[b, i, j]
+                if illegal < 0 and (value < 0 or value >= levels[j]):
+                    illegal = (b * agents + i) * components + j
+                action[b, i, j] = value
+    return illegal
 
 
 @kernel
