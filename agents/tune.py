@@ -31,7 +31,7 @@ from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.evaluation.statistics import compare
 from fabmesh.agents.heuristics import PRESETS
 from fabmesh.agents.heuristics.family import FAMILY, Choice, Choices, Parameter, Value, compose, decisions_of
-from fabmesh.agents.heuristics.tuned import path_for, plain
+from fabmesh.agents.heuristics.tuned import path_for, plain, read_rules
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.loading import load_scenario
@@ -66,6 +66,8 @@ class TuneConfig:
     """Further training worlds, on which the best of each restart are compared."""
     seed: int = 1
     """Seed of the search."""
+    start: tuple[Path, ...] = ()
+    """YAML files of rules that every restart tries first, beside the named heuristics: of a network like this one."""
     threads: int = 1
     """Threads that step the worlds; results do not depend on it."""
     out: Path | None = None
@@ -155,7 +157,7 @@ def search(config: TuneConfig, judge: Judge, number: int, done: Callable[[float]
             seed=seed, multivariate=True, group=True, n_startup_trials=min(STARTUP_TRIALS, broad // 3 + 1)
         )
     study = optuna.create_study(sampler=sampler)
-    for preset in PRESETS.values():
+    for preset in (*PRESETS.values(), *(read_rules(path) for path in config.start)):
         study.enqueue_trial(as_trial(preset, judge.decisions))
     study.optimize(lambda trial: play(suggest(trial, judge.decisions)), n_trials=broad)
     refine(found.candidates[found.best(broad)], config.trials - broad, seed, play)
@@ -256,7 +258,7 @@ def result(config: TuneConfig, scenario: Scenario, judge: Judge, restarts: Seque
     options = " ".join(
         f"--{name.replace('_', '-')} {getattr(config, name)}"
         for name in ("restarts", "trials", "episodes", "check_episodes", "seed")
-    )
+    ) + "".join(f" --start {path}" for path in config.start)
     return {
         "scenario": scenario.name,
         "scenario_sha256": fingerprint(scenario),

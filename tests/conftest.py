@@ -14,6 +14,22 @@ settings.register_profile("fabmesh", deadline=None)
 settings.load_profile("fabmesh")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what the textbook checks found: each formula beside the simulated value and its interval."""
+    reports = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if report.when == "call" and "textbook" in report.keywords and report.capstdout
+    ]
+    if reports:
+        terminalreporter.section("textbook checks")
+        for report in reports:
+            terminalreporter.write_line(f"{report.nodeid}: {report.outcome}")
+            terminalreporter.write_line(report.capstdout.strip("\n"))
+            terminalreporter.write_line("")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick tests first, so that what is broken shows early; otherwise in the order of the files."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

@@ -2,18 +2,24 @@
 
 import dataclasses
 import math
+import random
 
 import numpy as np
 import pytest
+from test_stages import CALM, Reference, first_network, fresh, put_order, road_km
 
 from fabmesh.agents.evaluation.measures import CARBON_EVENTS
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.registry import make_policy
-from fabmesh.envs.network.carbon import by_van, parcel_co2e, stop_co2e
+from fabmesh.envs.network.carbon import by_van, count_co2e, parcel_co2e, stop_co2e
+from fabmesh.envs.network.goods import ship_orders
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.scenario import Carbon
+from fabmesh.envs.network.material_market import material_market
+from fabmesh.envs.network.production import hubs_work
+from fabmesh.envs.network.scenario import Carbon, Quality
 from fabmesh.envs.network.state import F_EXPIRED, F_SCRAPPED, F_USED
+from fabmesh.envs.network.supply import depots_buy
 from fabmesh.envs.network.tables import great_circle_km
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
@@ -123,6 +129,113 @@ def test_a_stop_counts_for_the_mode_it_is_charged_for():
                 assert stop_co2e(w, h, c, parcel_eur, kg) == pytest.approx(expected)
     assert modes == {True, False}
     assert parcel_co2e(w, 60.0) == pytest.approx(1.6)
+
+
+# --- stage by stage on random states, against plain Python that reads the scenario
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_stops_of_random_books_emit_what_the_reference_says(seed):
+    pick = random.Random(seed)
+    mile = dataclasses.replace(CALM.last_mile, van_radius_km=pick.choice([0.0, 25.0]), van_eur_km=2.0)
+    scenario = dataclasses.replace(CALM, last_mile=mile, carbon=dataclasses.replace(FACTORS, parcel_up_to_kg=5.0))
+    reference, batch = Reference(scenario), fresh(scenario, seed)
+    expected = {"van": 0.0, "parcel": 0.0}
+    for _ in range(pick.randrange(1, 12)):
+        hub, town, row = (pick.randrange(n) for n in (len(scenario.hubs), len(scenario.towns), len(reference.rows)))
+        units, price = pick.randrange(1, 30), pick.uniform(15, 900)
+        ready = pick.randrange(units + 1)
+        put_order(batch, hub, row, town, units, 9, price, ready=ready)
+        kind = reference.rows[row]
+        mode, kg = reference.stop_co2e(hub, town, kind, price, min(kind.stop, units))
+        expected[mode] += ready / min(kind.stop, units) * kg
+    w, state, _ = first_network(batch)
+    ship_orders(w, state)
+    for mode, kg in expected.items():
+        assert events(batch)[f"co2e_kg_{mode}"][0] == pytest.approx(kg, rel=1e-12)
+
+
+def truck_kg(scenario, km, kg, litres):
+    """Groupage: factor x km x chargeable tonnes."""
+    return scenario.carbon.truck_kg_tkm * km * max(kg, scenario.freight.kg_per_litre * litres) / 1000
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_material_on_the_way_from_random_states_emits_what_the_reference_says(seed):
+    """Suppliers' orders, consignments from the depot, and parcels from retail: whatever the stages decide to send."""
+    pick = random.Random(seed)
+    carbon = dataclasses.replace(FACTORS, parcel_up_to_kg=2.0)
+    scenario = dataclasses.replace(CALM, carbon=carbon, quality=Quality(enabled=pick.random() < 0.5))
+    batch = fresh(scenario, seed)
+    a, depot = batch.arrays, scenario.depots[0]
+    rng = np.random.default_rng(seed)
+    a.hub_mat["sealed"], a.hub_mat["opened"], a.hub_mat["inbound"], a.hub_mat["inbound_value"] = 0.0, 0.0, 0.0, 0.0
+    a.depot_mat["stock"] = 0.0
+    a.depot_mat["stock"][0, 0, :, 1] = rng.uniform(0, 60, len(scenario.materials)) * rng.integers(0, 2)
+    a.depot_mat["value"], a.depot_mat["orders"], a.depot_mat["on_order"] = 10.0, 0, 0.0
+    w, state, x = first_network(batch)
+    actions = {role: rng.integers(0, space.nvec, space.shape)[0] for role, space in batch.action_space.items()}
+    material_market(w, state, x, actions["hub"], actions["depot"])
+    depots_buy(w, state, actions["depot"])
+
+    retail = to_hub = to_depot = 0.0
+    for h, hub in enumerate(scenario.hubs):
+        arrives = a.hub_mat["inbound"][0, h].sum(axis=-1)  # [material, day]
+        days = {scenario.supply.retail_lead_d: "retail", 1: "depot", 2: "depot"}
+        for source in ("retail", "depot"):
+            rings = [day for day, from_ in days.items() if from_ == source]
+            kg = sum(m.kg * arrives[i, rings].sum() for i, m in enumerate(scenario.materials))
+            litres = sum(m.litres * arrives[i, rings].sum() for i, m in enumerate(scenario.materials))
+            if source == "retail":
+                weight = max(kg, litres / scenario.last_mile.parcel_litres_per_kg)
+                retail += carbon.parcel_kg * max(1, weight / carbon.parcel_up_to_kg) if kg else 0.0
+            else:
+                town = next(t for t in scenario.towns if t.name == hub.town)
+                to_hub += truck_kg(scenario, road_km(scenario, town, depot), kg, litres)
+    for m, material in enumerate(scenario.materials):
+        for order in a.supplier_order[0, 0, m, : a.depot_mat["orders"][0, 0, m]]:
+            km = scenario.quality.spot_km if order["spot"] else scenario.supply.distance_km
+            kg, litres = order["quantity"] * material.kg, order["quantity"] * material.litres
+            to_depot += truck_kg(scenario, km, kg, litres)
+    for name, kg in (("retail_parcel", retail), ("truck_to_hub", to_hub), ("truck_to_depot", to_depot)):
+        # the reference's arc cosine of neighbouring places is good to ten digits
+        assert events(batch)[f"co2e_kg_{name}"][0] == pytest.approx(kg, rel=1e-9)
+    assert retail + to_hub + to_depot > 0.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_work_on_random_books_emits_its_hours_and_its_material(seed):
+    pick = random.Random(seed)
+    machines = {t.name: 40 for t in CALM.technologies}
+    scenario = dataclasses.replace(
+        CALM,
+        carbon=FACTORS,
+        technologies=tuple(dataclasses.replace(t, scrap=pick.choice([0.0, 0.3])) for t in CALM.technologies),
+        hubs=tuple(dataclasses.replace(h, machines=machines, technicians=90) for h in CALM.hubs),
+    )
+    reference, batch = Reference(scenario), fresh(scenario, seed)
+    batch.arrays.hub_mat["sealed"][0, :, :, 0], batch.arrays.hub_mat["value"][0] = 1e5, 1e5
+    hours, used, touched = dict.fromkeys(machines, 0.0), 0.0, set()
+    for _ in range(pick.randrange(1, 5)):
+        row, units, price = pick.randrange(len(reference.rows)), pick.randrange(1, 20), pick.uniform(20, 200)
+        put_order(batch, 0, row, 0, units, 5, price)
+        stage = reference.rows[row].stages[0]  # on the first day
+        hours[stage.technology] += units * reference.machine_h(stage, price)
+        touched.add((row, stage.technology))
+        for b in reference.rows[row].bom:
+            if b.stage == 0:
+                co2e = scenario.materials[reference.material[b.material]].co2e_kg
+                used += units * (b.quantity + b.quantity_per_eur * price) * co2e
+    for _, technology in touched:
+        hours[technology] += reference.technologies[technology].setup_h
+    w, state, x = first_network(batch)
+    hubs_work(w, state, x, np.zeros(batch.action_space["hub"].shape, np.int32)[0])
+    count_co2e(w, state)
+    count = events(batch)
+    energy = sum(h * reference.technologies[k].power_kw * FACTORS.grid_kg_kwh for k, h in hours.items())
+    assert count["co2e_kg_energy"][0] == pytest.approx(energy, rel=1e-12)
+    assert count["co2e_kg_material"][0] + count["co2e_kg_scrap"][0] == pytest.approx(used, rel=1e-9)
+    assert (count["co2e_kg_scrap"][0] > 0) == (count["units_scrapped"][0] > 0)
 
 
 def test_a_unit_emits_its_hours_and_its_bill():

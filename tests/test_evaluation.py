@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import fabmesh
 from fabmesh.agents.evaluation import curves, export, figures, plots, plots_time, report
-from fabmesh.agents.evaluation.comparison import Comparison, Row, compare_entries
+from fabmesh.agents.evaluation.comparison import ALL_PAIRS_IN_FILES, Comparison, Row, compare_entries
 from fabmesh.agents.evaluation.entries import Entry, parse_entries
 from fabmesh.agents.evaluation.files import check_writable, write_whole
 from fabmesh.agents.evaluation.seeds import NAMED, seed_set
@@ -197,10 +197,12 @@ def test_markdown_holds_the_same_tables_and_the_command(judged):
 
 def test_many_policies_are_compared_with_one(judged):
     many = renamed(judged, "one", "two", "base_stock", "three", "four", against="base_stock")
-    assert [(a.name, b.name) for a, b in many.shown_pairs()] == [
+    assert [(a.name, b.name) for a, b in many.pairs(4)] == [
         ("base_stock", name) for name in ("one", "two", "three", "four")
     ]
-    assert len(judged.shown_pairs()) == 3
+    assert len(judged.pairs(4)) == 3
+    crowd = renamed(judged, *(f"row {i}" for i in range(ALL_PAIRS_IN_FILES + 1)), against="row 3")
+    assert len(crowd.pairs(ALL_PAIRS_IN_FILES)) == ALL_PAIRS_IN_FILES
 
 
 def test_a_loss_is_not_called_a_saving():

@@ -15,11 +15,12 @@ from test_stages import Reference, put_order
 from fabmesh.agents.evaluation.measures import measure_mechanisms
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.registry import make_policy
-from fabmesh.envs.network.customer_market import available_to_promise, build_room, estimate_costs
 from fabmesh.envs.network.experience import learn
 from fabmesh.envs.network.goods import revise_designs
 from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.offers import estimate_costs
 from fabmesh.envs.network.production import hubs_work
+from fabmesh.envs.network.promises import available_to_promise, build_room
 from fabmesh.envs.network.scenario import Experience, People, Quality, Upkeep
 from fabmesh.envs.testing import check_scenario
 from fabmesh.envs.vector import HubNetworkVector
@@ -44,6 +45,7 @@ def line(batch, hub, name):
 # --- Wright's law
 
 
+@pytest.mark.textbook
 @pytest.mark.parametrize("ratio", [0.8, 0.92, 1.0])
 def test_every_doubling_multiplies_labour_time_by_the_progress_ratio(ratio):
     """The slope of log time on log cumulative units is log2(r), the textbook's learning curve (Wright 1936)."""

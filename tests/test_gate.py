@@ -18,6 +18,7 @@ from fabmesh.agents.evaluation.gate import (
     report_tables,
     sweep_plan,
 )
+from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.spec import role_specs
@@ -90,7 +91,7 @@ def test_command_line_refuses_in_one_line(capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.slow
 def test_rotterdam_has_something_to_decide() -> None:
-    report = gate(load_scenario("rotterdam"), seeds=list(range(64)), sweep=True)
+    report = gate(load_scenario("rotterdam"), seed_set("validation", 64).seeds, sweep=True)
     missed = [f"{item.name} = {item.value:.3f}" for item in report.findings if not item.passed]
     missed += [f"{effect.component}: {effect.worst:+.2%}" for effect in report.effects if not effect.passed]
     assert report.passed, missed
@@ -99,7 +100,7 @@ def test_rotterdam_has_something_to_decide() -> None:
 @pytest.mark.slow
 def test_benelux_lies_in_every_range() -> None:
     """Without the sweep of components, which takes minutes; docs/scenarios.md has what it found."""
-    report = gate(load_scenario("benelux"), seeds=list(range(64)), sweep=False)
+    report = gate(load_scenario("benelux"), seed_set("validation", 64).seeds, sweep=False)
     assert report.passed, [f"{item.name} = {item.value:.3f}" for item in report.findings if not item.passed]
 
 

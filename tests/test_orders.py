@@ -469,7 +469,7 @@ def test_the_exporter_as_a_user_types_it(tmp_path, capsys):
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_evaluation_on_recorded_orders_and_its_manifest(tmp_path, capsys):
+def test_evaluation_on_recorded_orders_and_its_manifest(tmp_path, capsys, monkeypatch):
     path, out = tmp_path / "orders.csv", tmp_path / "out"
     write_orders(POCKET, 7, path)
     job = ["--scenario", "pocket", "--policies", "nearest", "idle", "--episodes", "3", "--quiet"]
@@ -480,7 +480,8 @@ def test_evaluation_on_recorded_orders_and_its_manifest(tmp_path, capsys):
     assert "note:" not in shown.err
     made, results = json.loads((out / "manifest.json").read_text()), json.loads((out / "results.json").read_text())
     book = read_orders(path, POCKET)
-    assert made["orders"] == {"given": str(path), "sha256": book.sha256}
+    assert made["orders"] == {"given": str(path), "file": "orders.csv", "sha256": book.sha256}
+    assert (out / "orders.csv").read_bytes() == path.read_bytes()
     assert results["orders"] == {"file": str(path), "sha256": book.sha256}
     units = {policy["name"]: policy["units_ordered"] for policy in results["policies"]}
     inside = int(book.lines["units"][book.lines["day"] < POCKET.episode_d].sum())
@@ -490,9 +491,14 @@ def test_evaluation_on_recorded_orders_and_its_manifest(tmp_path, capsys):
     assert "the same numbers as in the manifest, bit for bit" in capsys.readouterr().out
     assert evaluate_main(["--from", str(out / "manifest.json"), "--orders", str(path), "--quiet"]) == 2
     assert "leave out --orders" in capsys.readouterr().err
-    put(tmp_path, path.read_text() + order(date="2026-06-01") + "\n")
+    put(tmp_path, path.read_text() + order(date="2026-06-01") + "\n")  # the manifest has a copy of its own
+    out = out.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "moved")
+    assert evaluate_main(["--from", "manifest.json", "--quiet"]) == 0
+    assert "the same numbers as in the manifest, bit for bit" in capsys.readouterr().out
+    put(out, path.read_text())
     assert evaluate_main(["--from", str(out / "manifest.json"), "--quiet"]) == 2
-    assert f"orders '{path}' have changed since" in capsys.readouterr().err
+    assert f"orders '{out / 'orders.csv'}' have changed since" in capsys.readouterr().err
 
     put(tmp_path, GOOD)
     assert evaluate_main([*job, "--orders", str(path)]) == 0

@@ -191,6 +191,7 @@ def profits(scenario, level, seeds):
     return income - sum(books.values())
 
 
+@pytest.mark.textbook
 def test_vickrey_no_hub_gains_by_bidding_off_its_true_cost():
     """Vickrey 1961: the truth is a best answer to whatever the others bid; under first price it earns nothing."""
     seeds = list(range(300, 306))

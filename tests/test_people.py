@@ -13,8 +13,8 @@ from test_laws import Player, event, play_and_check, players, vary
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.errors import ScenarioError
-from fabmesh.envs.network.customer_market import build_room
 from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.promises import build_room
 from fabmesh.envs.network.rng import (
     STREAM_ABSENCE,
     STREAM_START,

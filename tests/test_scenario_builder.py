@@ -152,6 +152,7 @@ def test_bad_options_are_refused(
         ("235691", "235,691", "towns.csv:5: has 5 values for 4 columns"),
         ("235691", "0", "towns.csv:5: population: '0' is not a whole number from 1 up"),
         ("235691", "9" * 5000, "towns.csv:5: population: "),
+        ("Gent,51.0500,3.7167", "Gent,51.2205,4.4003", "towns.csv:10: 'Gent' stands where 'Antwerp' does"),
         ("Gent", "Antwerp", "towns.csv:10: name: 'Antwerp' is used twice, first in line 9"),
         ("Gent", "", "towns.csv:10: name: '' is not a name"),
         ("Gent", "Gent\t", "towns.csv:10: name: 'Gent\\t' is not a name"),

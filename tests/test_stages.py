@@ -116,22 +116,24 @@ class Reference:
 
     def co2e_kg(self, hub, town, row, price, units):
         """Energy and material of a unit, and its share of the stop's mode, the one that is charged."""
-        carbon, mile = self.scenario.carbon, self.scenario.last_mile
         kg = 0.0
         for stage in row.stages:
             kw = self.technologies[stage.technology].power_kw
-            kg += self.machine_h(stage, price) * kw * carbon.grid_kg_kwh
+            kg += self.machine_h(stage, price) * kw * self.scenario.carbon.grid_kg_kwh
         for b in row.bom:
             co2e = self.scenario.materials[self.material[b.material]].co2e_kg
             kg += co2e * (b.quantity + b.quantity_per_eur * price)
         a_stop = min(row.stop, units)
+        return kg + self.stop_co2e(hub, town, row, price, a_stop)[1] / a_stop
+
+    def stop_co2e(self, hub, town, row, price, units):
+        """Mode and kg CO2e of a customer stop of so many units."""
+        carbon, mile = self.scenario.carbon, self.scenario.last_mile
         extra = 2 * max(self.km[hub][town] - mile.van_radius_km, 0) / mile.van_stops_per_round
-        weight = self.parcel_kg(row, price, a_stop)
+        weight = self.parcel_kg(row, price, units)
         if mile.van_stop_eur + mile.van_eur_km * extra <= mile.parcel_eur + mile.parcel_eur_kg * weight:
-            stop = carbon.van_kg_km * (carbon.van_km_stop + extra)
-        else:
-            stop = carbon.parcel_kg * max(1, weight / carbon.parcel_up_to_kg)
-        return kg + stop / a_stop
+            return "van", carbon.van_kg_km * (carbon.van_km_stop + extra)
+        return "parcel", carbon.parcel_kg * max(1, weight / carbon.parcel_up_to_kg)
 
     def parcel_kg(self, row, price, units):
         """Chargeable weight of so many units in one parcel."""

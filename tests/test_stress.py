@@ -108,6 +108,13 @@ def test_a_file_that_is_wrong_is_refused_in_one_line(tmp_path: Path, text, messa
     assert "\n" not in str(caught.value)
 
 
+def test_a_scenario_is_no_stress_test_whatever_it_includes(tmp_path: Path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("include: [fabmesh:rotterdam.yaml]\nname: mine\n")
+    with pytest.raises(ScenarioError, match=r"mine\.yaml: is a scenario, not a stress test"):
+        load_stress(str(path))
+
+
 def test_what_has_nothing_to_act_on_is_refused_and_left_out_of_all():
     inland = replace(POCKET, materials=tuple(replace(m, overseas=False) for m in POCKET.materials), episode_d=12)
     with pytest.raises(ScenarioError, match="nothing of scenario pocket comes by sea"):

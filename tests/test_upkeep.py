@@ -16,8 +16,8 @@ from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.actions import UPKEEP_LEVEL
-from fabmesh.envs.network.customer_market import build_room
 from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.promises import build_room
 from fabmesh.envs.network.rng import STREAM_BREAKDOWN, STREAM_REPAIR, combine, day_key, name_key, uniform
 from fabmesh.envs.network.scenario import Upkeep
 from fabmesh.envs.network.tables import HORIZON

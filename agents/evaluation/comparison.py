@@ -26,7 +26,8 @@ from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.recorded import RecordedOrders
 from fabmesh.envs.network.scenario import Scenario, fingerprint
 
-ALL_PAIRS = 4  # of more policies each is compared with one
+ALL_PAIRS = 4  # of more policies tables and figures compare each with one
+ALL_PAIRS_IN_FILES = 16  # the same of files: pairs are worked out by the bootstrap, and grow with the square
 
 
 @dataclass(frozen=True)
@@ -117,14 +118,10 @@ class Comparison:
         """The row that others are compared with."""
         return next(row for row in self.rows if row.name == self.against)
 
-    def pairs(self) -> list[tuple[Row, Row]]:
-        """Every policy with every later one."""
-        return list(itertools.combinations(self.rows, 2))
-
-    def shown_pairs(self) -> list[tuple[Row, Row]]:
-        """The pairs that tables and figures have room for: all of a few policies, of many the reference with each."""
-        if len(self.rows) <= ALL_PAIRS:
-            return self.pairs()
+    def pairs(self, most: int) -> list[tuple[Row, Row]]:
+        """Every policy with every later one; of more than `most` policies the reference with each."""
+        if len(self.rows) <= most:
+            return list(itertools.combinations(self.rows, 2))
         return [(self.reference, row) for row in self.rows if row is not self.reference]
 
     def paired(self, a: Row, b: Row, measure: str) -> Paired:

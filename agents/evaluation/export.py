@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fabmesh import __version__
-from fabmesh.agents.evaluation.comparison import Comparison
+from fabmesh.agents.evaluation.comparison import ALL_PAIRS_IN_FILES, Comparison
 from fabmesh.agents.evaluation.curves import steps_of_run
 from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.evaluation.measures import measure_named
@@ -53,7 +53,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         entry["runs"] = len(row.runs)
         policies.append(entry)
     paired = []
-    for a, b in comparison.pairs():
+    for a, b in comparison.pairs(ALL_PAIRS_IN_FILES):
         for name in PAIRED_MEASURES:
             result = comparison.paired(a, b, name)
             paired.append(

@@ -29,6 +29,7 @@ from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Scenario, fingerprint
 
 FORMAT = 1
+ORDERS_FILE = "orders.csv"  # copy of the recorded demand, beside the manifest
 REMEDY = "give the manifest.json that fabmesh-evaluate --out wrote"
 _PACKAGES = ("numpy", "scipy", "numba", "torch", "matplotlib", "stable-baselines3")
 _SHOWN = 12  # hexadecimal digits of a hash in a message
@@ -48,7 +49,7 @@ class Plan:
         digest: Of all numbers.
         network_cost: Row -> mean network cost, EUR.
         versions: Of what the numbers were made with.
-        orders: File of recorded demand, as typed then; None: drawn demand.
+        orders: File of recorded demand, the copy beside the manifest; None: drawn demand.
         orders_hash: Of its bytes.
     """
 
@@ -108,7 +109,7 @@ def make_manifest(
             "name": comparison.scenario.name,
             "sha256": fingerprint(comparison.scenario),
         },
-        **({} if recorded is None else {"orders": {"given": orders, "sha256": recorded.sha256}}),
+        **({} if recorded is None else {"orders": {"given": orders, "file": ORDERS_FILE, "sha256": recorded.sha256}}),
         "policies": rows,
         "seeds": {
             "space": comparison.seeds.space,
@@ -144,13 +145,13 @@ def read_manifest(path: Path) -> Plan:
     try:
         if content["format"] != FORMAT:
             raise FabmeshError(f"--from {path}: a manifest of format {content['format']}, not {FORMAT}; {REMEDY}")
-        return _plan(content)
+        return _plan(content, path.parent)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise FabmeshError(f"--from {path}: is no manifest, or is damaged ({what}); {REMEDY}") from None
 
 
-def _plan(content: Mapping[str, Any]) -> Plan:
+def _plan(content: Mapping[str, Any], folder: Path) -> Plan:
     entries: list[Entry] = []
     files: dict[str, str] = {}
     costs: dict[str, float] = {}
@@ -174,7 +175,7 @@ def _plan(content: Mapping[str, Any]) -> Plan:
         digest=_text(content["numbers_sha256"]),
         network_cost=costs,
         versions=dict(content["versions"]),
-        orders=None if orders is None else _text(orders["given"]),
+        orders=None if orders is None else str(folder / _text(orders["file"])),
         orders_hash=None if orders is None else _text(orders["sha256"]),
     )
 

@@ -111,4 +111,7 @@ def write_outputs(outputs: Outputs, comparison: Comparison, manifest: Mapping[st
 
             log_tensorboard(comparison, outputs.tensorboard, figures)
     if outputs.manifest is not None:
+        if "orders" in manifest:
+            orders = Path(manifest["orders"]["given"]).read_bytes()
+            write_whole(outputs.manifest.parent / manifest["orders"]["file"], lambda draft: draft.write_bytes(orders))
         export.write_json(manifest, outputs.manifest)

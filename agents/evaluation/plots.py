@@ -83,7 +83,7 @@ def paired_differences(comparison: Comparison, measure: str = "network_cost") ->
     Of a few policies every pair is shown; of many, each against the comparison's reference.
     """
     item = measure_named(measure)
-    pairs = comparison.shown_pairs()
+    pairs = comparison.pairs(ALL_PAIRS)
     many = len(comparison.rows) > ALL_PAIRS
     results = [comparison.paired(a, b, measure).difference for a, b in pairs]
     largest = max((abs(result.mean) for result in results), default=0.0)

@@ -258,7 +258,7 @@ def _runs(comparison: Comparison) -> Sheet:
 def _seed_by_seed(comparison: Comparison) -> Sheet:
     rows = []
     many = len(comparison.rows) > ALL_PAIRS
-    for a, b in comparison.shown_pairs():
+    for a, b in comparison.pairs(ALL_PAIRS):
         result = comparison.paired(a, b, "network_cost")
         found = result.difference
         base = b.summaries["controllable_cost"].mean.mean

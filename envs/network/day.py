@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from fabmesh.envs.network.actions import OVERTIME_LEVEL, level, screen, write_depot_mask, write_hub_mask
 from fabmesh.envs.network.carbon import count_co2e
-from fabmesh.envs.network.customer_market import customer_market, estimate_costs
+from fabmesh.envs.network.customer_market import customer_market
 from fabmesh.envs.network.goods import goods_move
 from fabmesh.envs.network.hazards import DEPOT_OUTAGE
 from fabmesh.envs.network.kernel import entry, kernel
 from fabmesh.envs.network.ledger import network_cost_of_day
 from fabmesh.envs.network.material_market import book_needs, material_market
 from fabmesh.envs.network.observation import fill_slots, observe
+from fabmesh.envs.network.offers import estimate_costs
 from fabmesh.envs.network.production import hubs_work
 from fabmesh.envs.network.reward import write_rewards
 from fabmesh.envs.network.rng import next_seed

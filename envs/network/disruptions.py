@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.customer_market import announce_again
+from fabmesh.envs.network.awards import announce_again
 from fabmesh.envs.network.hazards import (
     DEPOT_OUTAGE,
     HUB_OUTAGE,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 
-from fabmesh.envs.network.customer_market import labour_h
 from fabmesh.envs.network.goods import draw
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
@@ -25,6 +24,7 @@ from fabmesh.envs.network.state import (
     State,
 )
 from fabmesh.envs.network.tables import Tables
+from fabmesh.envs.network.work_content import labour_h
 
 _NEW, _MADE = 1, 2  # states of a hub that is not qualified for a product's design
 

@@ -5,17 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from fabmesh.envs.network.carbon import emit_stops
-from fabmesh.envs.network.customer_market import (
-    delivery_cost,
-    delivery_days,
-    lateness_rate,
-    parcel_cost,
-    parcel_weight,
-    units_per_stop,
-)
 from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.last_mile import delivery_cost, delivery_days, parcel_cost, parcel_weight, units_per_stop
 from fabmesh.envs.network.ledger import earn, post, tender_event, write_off
 from fabmesh.envs.network.payment import pay_platform
+from fabmesh.envs.network.promises import lateness_rate
 from fabmesh.envs.network.quality import sent_back, thin, unpack
 from fabmesh.envs.network.rng import STREAM_LIFE, combine, day_key, uniform
 from fabmesh.envs.network.state import (

@@ -14,27 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.customer_market import (
-    bom_quantity,
-    ceiling_of,
-    delivery_cost,
-    delivery_days,
-    labour_h,
-    lot_terms,
-    machine_h,
-    machine_h_longest,
-    own_cost,
-)
 from fabmesh.envs.network.disruptions import price_factor, write_depot_flags, write_hub_flags, write_state_flags
 from fabmesh.envs.network.goods import in_depot, oldest_class, on_hand
 from fabmesh.envs.network.hazards import DEMAND_SURGE, flag_blocks, possible_kinds
 from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.last_mile import delivery_cost, delivery_days
 from fabmesh.envs.network.material_market import base_rate, inbound
+from fabmesh.envs.network.offers import ceiling_of, lot_terms, own_cost
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.state import Scratch, State
 from fabmesh.envs.network.supply import depot_base_rate, discounted_price
 from fabmesh.envs.network.tables import Tables
 from fabmesh.envs.network.upkeep import hours_lost
+from fabmesh.envs.network.work_content import bom_quantity, labour_h, machine_h, machine_h_longest
 
 CLIP = 10.0
 SURGE_DOC = "1 = a surge of demand for it is under way"

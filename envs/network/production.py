@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from fabmesh.envs.network.actions import MAKE_TO_STOCK, level
-from fabmesh.envs.network.customer_market import bom_quantity, labour_h, machine_h, rank_by_bucket, rank_by_key
 from fabmesh.envs.network.experience import practise, qualify
 from fabmesh.envs.network.goods import draw, on_hand, units_in_progress
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.quality import MOST_SCRAP, out_of_tolerance
+from fabmesh.envs.network.ranking import rank_by_bucket, rank_by_key
 from fabmesh.envs.network.rng import STREAM_SCRAP, binomial_quantile, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     BATCH_BEGINS,
@@ -41,6 +41,7 @@ from fabmesh.envs.network.state import (
 )
 from fabmesh.envs.network.tables import MAX_STAGES, Tables
 from fabmesh.envs.network.upkeep import service, take_repairs, wear
+from fabmesh.envs.network.work_content import bom_quantity, labour_h, machine_h
 
 _EDD, _FIFO, _SPT, _ATC = 0, 1, 2, 3
 _ATC_LOOKAHEAD = 2.0  # k of the apparent tardiness cost rule (Vepsalainen and Morton 1987)

@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from fabmesh.envs.network.customer_market import bom_quantity, estimate_costs
 from fabmesh.envs.network.demand import adoption, draw_lives, write_surges_of_day
 from fabmesh.envs.network.disruptions import forget_disruptions
 from fabmesh.envs.network.goods import age_class, in_depot, on_hand
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.material_market import inbound, write_quotes
+from fabmesh.envs.network.offers import estimate_costs
 from fabmesh.envs.network.people import draw_posts
 from fabmesh.envs.network.quality import draw_bias
 from fabmesh.envs.network.rng import (
@@ -30,6 +30,7 @@ from fabmesh.envs.network.state import E_OPEN, F_OPENING, SETTLEMENT, Scratch, S
 from fabmesh.envs.network.supply import discounted_price, lead_time
 from fabmesh.envs.network.tables import AGES, INBOUND_DAYS, Tables
 from fabmesh.envs.network.upkeep import draw_wear
+from fabmesh.envs.network.work_content import bom_quantity
 from fabmesh.envs.network.world import (
     lot_level,
     lot_price,

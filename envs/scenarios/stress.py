@@ -18,7 +18,7 @@ from fabmesh.envs.network.geography import great_circle_km
 from fabmesh.envs.network.hazards import STRIKES
 from fabmesh.envs.network.loading import load_as, validate
 from fabmesh.envs.network.scenario import Hub, Scenario, ScriptedEvent, Town
-from fabmesh.envs.network.yaml_tree import nearest
+from fabmesh.envs.network.yaml_tree import nearest, read_tree
 from fabmesh.envs.scenarios.work import depot_of_hub, hub_of_town, jobs
 
 A_THIRD = 1.0 / 3.0  # of the episode is over when a stress begins: the network has settled, and has time to recover
@@ -63,6 +63,8 @@ def load_stress(name_or_path: str) -> Stress:
             hint = f"{nearest(name_or_path, names)}, or the path of a .yaml file"
             raise ScenarioError(f"no stress test is called {name_or_path!r}; {hint}")
         path = _folder() / f"{name_or_path}.yaml"
+    if not {"towns", "hubs", "episode_d"}.isdisjoint(read_tree(path).entries):
+        raise ScenarioError(f"{path}: is a scenario, not a stress test; --scenario takes it")
     stress = load_as(Stress, path)
     if not stress.events:
         raise ScenarioError(f"{path}: events: is empty; a stress test needs at least one")

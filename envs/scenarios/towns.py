@@ -48,6 +48,7 @@ def read_towns(path: Path) -> tuple[Town, ...]:
         raise FabmeshError(f"{path}: has no towns below its header; at least one is needed")
     towns: list[Town] = []
     seen: dict[str, int] = {}
+    spots: dict[tuple[float, float], str] = {}
     for line, row in body:
         town = _town(header, row, f"{path}:{line}")
         if town.name in seen:
@@ -55,7 +56,13 @@ def read_towns(path: Path) -> tuple[Town, ...]:
                 f"{path}:{line}: name: {town.name!r} is used twice, first in line {seen[town.name]}; "
                 "towns need names of their own"
             )
-        seen[town.name] = line
+        spot = town.latitude, town.longitude
+        if spot in spots:
+            raise FabmeshError(
+                f"{path}:{line}: {town.name!r} stands where {spots[spot]!r} does, at {spot[0]:g}, {spot[1]:g}; "
+                "join the two or correct one"
+            )
+        seen[town.name], spots[spot] = line, town.name
         towns.append(town)
     return tuple(towns)
 
