@@ -1,0 +1,91 @@
+"""What makes the batch fast, counted instead of timed: a count says the same on a busy machine."""
+
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from fabmesh.envs import hub_network_v0
+from fabmesh.envs.network.actions import take_levels
+from fabmesh.envs.network.day import run_copies
+from fabmesh.envs.testing import random_actions
+from fabmesh.envs.vector import HubNetworkVector
+
+
+def warm_batch(scenario, copies):
+    """A batch that has been stepped, and legal actions for its next day."""
+    batch = HubNetworkVector(scenario, num_envs=copies)
+    rng = np.random.default_rng(0)
+    _, info = batch.reset(seed=0)
+    for _ in range(3):
+        _, _, _, _, info = batch.step(random_actions(batch, info["action_mask"], rng))
+    return batch, random_actions(batch, info["action_mask"], rng)
+
+
+def calls_of(function):
+    """How many functions, Python's and C's, run until it returns."""
+    count = 0
+
+    def counted(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_step_calls_python_as_often_whatever_the_agents_and_copies():
+    counts = []
+    for scenario, copies in (("pocket", 1), ("pocket", 16), ("benelux", 16)):
+        batch, actions = warm_batch(scenario, copies)
+        counts.append(calls_of(lambda: batch.step(actions)))  # noqa: B023 called at once
+    assert len(set(counts)) == 1
+    assert counts[0] < 100
+
+
+def test_a_step_allocates_nothing_that_grows_with_the_batch():
+    """What a step returns in new dictionaries and views is a few KiB; the arrays are the batch's own."""
+    batch, actions = warm_batch("benelux", 32)
+    smallest = batch.num_envs * batch.num_agents * 8  # bytes of an array of one number an agent
+    tracemalloc.start()
+    try:
+        batch.step(actions)
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(10):
+            batch.step(actions)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert batch.bytes_per_copy > 10 * smallest
+    assert peak - before < 2 * smallest
+
+
+def test_one_compiled_day_serves_every_scenario():
+    for scenario in ("pocket", "rotterdam", "benelux"):
+        warm_batch(scenario, 2)
+    assert len(run_copies.signatures) == 1
+    assert len(take_levels.signatures) == 1
+
+
+@pytest.mark.parametrize("make", [hub_network_v0.raw_env, hub_network_v0.parallel_env])
+def test_the_view_calls_little_python_for_an_agent(make):
+    """A day of all agents: at most this many calls an agent, the batch's own included."""
+    env = make(scenario="benelux")
+    env.reset(seed=0)
+    actions = {agent: np.zeros(env.action_space(agent).shape, np.int64) for agent in env.possible_agents}
+
+    def day():
+        if isinstance(env, hub_network_v0.raw_env):
+            for agent in env.possible_agents:
+                env.last()
+                env.step(actions[agent])
+        else:
+            env.step(actions)
+
+    day()
+    assert calls_of(day) / len(actions) < 20
