@@ -147,7 +147,7 @@ def _rate(simulator: Simulator, seconds: float) -> float:
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.against_peers", description=__doc__.splitlines()[0])
-    parser.add_argument("--scenario", default="rotterdam", help="fabmesh's, shipped name or YAML file (rotterdam)")
+    parser.add_argument("--scenario", default="benelux", help="fabmesh's, shipped name or YAML file (benelux)")
     parser.add_argument("--copies", type=int, nargs="+", default=[256, 1024], help="copies of batched ones (256 1024)")
     parser.add_argument("--seconds", type=float, default=1.0, help="seconds of stepping per turn (1)")
     parser.add_argument("--turns", type=int, default=5, help="turns of each (5)")

@@ -3,13 +3,16 @@
 Measured are `step` calls alone, with random legal actions drawn outside the timed part; what a run of episodes costs
 in resets is included, as copies go on to their next world by themselves. The ways to step are measured in turn and
 the turns repeated (A B A B ...), so that a machine that slows down slows all of them down; given are the median and
-the range over the repetitions.
+the range over the repetitions. A network of 100 hubs and 10 depots, made by the scenario builder from towns drawn in
+a region of the density of Benelux, takes its turns with the others: an agent-step there should cost about what it costs
+in a small network.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -25,6 +28,9 @@ import numpy as np
 
 from benchmarks.machine import machine, print_machine, write_report
 from fabmesh.envs import hub_network_v0
+from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.scenario import Scenario, Town
+from fabmesh.envs.scenarios.builder import plan_region, region_yaml, write_region
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
 
@@ -47,14 +53,30 @@ class Throughput:
 class _Batch:
     """The batch with a number of threads."""
 
-    def __init__(self, scenario: str, copies: int, threads: int) -> None:
-        self.way = f"batch, {threads} thread{'s' * (threads > 1)}"
+    def __init__(self, scenario: str | Scenario, copies: int, threads: int, where: str = "") -> None:
+        self.way = f"batch, {threads} thread{'s' * (threads > 1)}{where}"
         self.copies, self.threads = copies, threads
         self._batch = HubNetworkVector(scenario, num_envs=copies, threads=threads)
         self.agents = sum(len(names) for names in self._batch.agents.values())
         self._rng = np.random.default_rng(0)
         _, info = self._batch.reset(seed=0)
         self._masks = info["action_mask"]
+
+    def reset_share(self, days: int = 40) -> float:
+        """Seconds of a reset over seconds of an episode, medians of some resets and days."""
+        resets, steps = [], []
+        for _ in range(days):
+            before = time.perf_counter()
+            _, info = self._batch.reset()
+            resets.append(time.perf_counter() - before)
+        for _ in range(days):
+            actions = random_actions(self._batch, info["action_mask"], self._rng)
+            before = time.perf_counter()
+            _, _, _, _, info = self._batch.step(actions)
+            steps.append(time.perf_counter() - before)
+        self._masks = info["action_mask"]
+        episode = self._batch.scenario.episode_d * statistics.median(steps)
+        return statistics.median(resets) / (episode + statistics.median(resets))
 
     def run(self, seconds: float) -> float:
         """Environment steps per second."""
@@ -94,12 +116,13 @@ class _Parallel:
 
 
 class _TurnBased:
-    """PettingZoo's turn-based (AEC) API of one network, with its checks."""
+    """PettingZoo's turn-based (AEC) API of one network."""
 
-    way, copies, threads = "PettingZoo AEC", 1, 1
+    copies, threads = 1, 1
 
-    def __init__(self, scenario: str) -> None:
-        self._env = hub_network_v0.env(scenario=scenario)
+    def __init__(self, scenario: str, way: str, make: Callable[..., Any]) -> None:
+        self.way = way
+        self._env = make(scenario=scenario)
         self.agents = len(self._env.possible_agents)
         self._env.reset(seed=0)
 
@@ -122,11 +145,46 @@ class _TurnBased:
         return turns / self.agents / spent
 
 
+def large_network(hubs: int = 100, depots: int = 10) -> Scenario:
+    """A network with towns drawn at the density and of the sizes of Benelux, the same at every call."""
+    rng = np.random.default_rng(0)
+    known = load_scenario("benelux").towns
+    side = math.sqrt(hubs / len(known))  # of the region, x that of Benelux
+    latitudes, longitudes = [t.latitude for t in known], [t.longitude for t in known]
+    people = rng.choice([t.population for t in known], hubs)
+    towns = [
+        Town(
+            f"Town {i}",
+            float(rng.uniform(min(latitudes), min(latitudes) + side * (max(latitudes) - min(latitudes)))),
+            float(rng.uniform(min(longitudes), min(longitudes) + side * (max(longitudes) - min(longitudes)))),
+            int(people[i]),
+        )
+        for i in range(hubs)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        text = region_yaml(plan_region(towns, depots), "large", "drawn for the benchmark")
+        return write_region(text, Path(folder) / "large.yaml")
+
+
 def measure(
-    scenario: str, copies: int, threads: list[int], seconds: float, repetitions: int, progress: Callable[[str], None]
-) -> list[Throughput]:
-    """Every way to step, in turn, `repetitions` times."""
-    ways = [*(_Batch(scenario, copies, count) for count in threads), _Parallel(scenario), _TurnBased(scenario)]
+    scenario: str,
+    copies: int,
+    threads: list[int],
+    seconds: float,
+    repetitions: int,
+    progress: Callable[[str], None],
+    large: bool = True,
+) -> tuple[list[Throughput], float]:
+    """Every way to step, in turn, `repetitions` times; and the share of resets in an episode of the batch."""
+    ways: list[Any] = [
+        *(_Batch(scenario, copies, count) for count in threads),
+        _Parallel(scenario),
+        _TurnBased(scenario, "PettingZoo raw_env", hub_network_v0.raw_env),
+        _TurnBased(scenario, "PettingZoo env", hub_network_v0.env),
+    ]
+    if large:
+        progress("a network of 100 hubs and 10 depots is made")
+        ways.append(_Batch(large_network(), max(copies // 8, 1), 1, ", 100 hubs"))
     for way in ways:
         way.run(min(0.3, seconds))  # compiled, and past the quiet first days
     rates: dict[str, list[float]] = {way.way: [] for way in ways}
@@ -134,7 +192,7 @@ def measure(
         for way in ways:
             progress(f"{way.way}, {repetition + 1} of {repetitions}")
             rates[way.way].append(way.run(seconds))
-    return [
+    found = [
         Throughput(
             way=way.way,
             copies=way.copies,
@@ -146,6 +204,16 @@ def measure(
         )
         for way in ways
     ]
+    return found, ways[0].reset_share()
+
+
+def memory(scenario: str) -> dict[str, int]:
+    """Bytes a copy: of the largest arrays by name, of the rest, of all."""
+    batch = HubNetworkVector(scenario)
+    sizes = {name.removeprefix("state."): array.nbytes for name, array in batch.save_state().items()}
+    largest = dict(sorted(sizes.items(), key=lambda item: -item[1])[:8])
+    total = batch.bytes_per_copy
+    return largest | {"rest": total - sum(largest.values()), "all": total}
 
 
 def first_steps(scenario: str) -> dict[str, dict[str, float]]:
@@ -167,12 +235,13 @@ def first_steps(scenario: str) -> dict[str, dict[str, float]]:
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.env_throughput", description=__doc__.splitlines()[0])
-    parser.add_argument("--scenario", default="rotterdam", help="shipped name or path to a YAML file (rotterdam)")
+    parser.add_argument("--scenario", default="benelux", help="shipped name or path to a YAML file (benelux)")
     parser.add_argument("--num-envs", type=int, default=256, help="copies in the batch (256)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads of the batch (1 2)")
     parser.add_argument("--seconds", type=float, default=2.0, help="seconds of stepping per measurement (2)")
     parser.add_argument("--repetitions", type=int, default=5, help="measurements of each way (5)")
     parser.add_argument("--no-start", action="store_true", help="leave out the start in a fresh process (a minute)")
+    parser.add_argument("--no-large", action="store_true", help="leave out the network of 100 hubs and 10 depots")
     parser.add_argument("--json", type=Path, help="file to write the results to")
     options = parser.parse_args(arguments)
 
@@ -188,18 +257,25 @@ def main(arguments: list[str] | None = None) -> int:
         for name, seconds in report["first_step"].items():
             parts = ", ".join(f"{part.removesuffix('_s').replace('_', ' ')} {s:.1f} s" for part, s in seconds.items())
             print(f"{name} start: {parts}")
-    report["bytes_per_copy"] = HubNetworkVector(options.scenario).bytes_per_copy
-    print(f"memory: {report['bytes_per_copy']:,} bytes per copy")
-    results = measure(
-        options.scenario, options.num_envs, options.threads, options.seconds, options.repetitions, progress
+    report["bytes_per_copy"] = memory(options.scenario)
+    print("bytes per copy: " + ", ".join(f"{name} {size:,}" for name, size in report["bytes_per_copy"].items()))
+    results, report["reset_share"] = measure(
+        options.scenario,
+        options.num_envs,
+        options.threads,
+        options.seconds,
+        options.repetitions,
+        progress,
+        not options.no_large,
     )
     progress("")
     report["throughput"] = [asdict(result) for result in results]
-    print(f"{'':<22}{'copies':>8}{'env-steps/s':>14}{'range':>24}{'agent-steps/s':>16}")
+    print(f"resets: {report['reset_share']:.1%} of the time of an episode")
+    print(f"{'':<26}{'copies':>8}{'env-steps/s':>14}{'range':>24}{'agent-steps/s':>16}")
     for r in results:
         low, high = r.env_steps_per_s_range
         print(
-            f"{r.way:<22}{r.copies:>8}{r.env_steps_per_s:>14,.0f}{f'{low:,.0f} to {high:,.0f}':>24}"
+            f"{r.way:<26}{r.copies:>8}{r.env_steps_per_s:>14,.0f}{f'{low:,.0f} to {high:,.0f}':>24}"
             f"{r.agent_steps_per_s:>16,.0f}"
         )
     write_report(options.json, report)

@@ -101,7 +101,7 @@ def _config(options: argparse.Namespace, algo: Algorithm) -> TrainConfig:
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train_throughput", description=__doc__.splitlines()[0])
-    parser.add_argument("--scenario", default="rotterdam", help="shipped name or path to a YAML file (rotterdam)")
+    parser.add_argument("--scenario", default="benelux", help="shipped name or path to a YAML file (benelux)")
     parser.add_argument("--copies", type=int, default=256, help="copies stepped together (256)")
     parser.add_argument("--days", type=int, default=32, help="days of a rollout (32)")
     parser.add_argument("--epochs", type=int, default=4, help="passes over a rollout (4)")

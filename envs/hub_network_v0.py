@@ -9,14 +9,13 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 from pettingzoo import AECEnv, ParallelEnv
-from pettingzoo.utils.conversions import parallel_to_aec
 from pettingzoo.utils.wrappers import AssertOutOfBoundsWrapper, OrderEnforcingWrapper
 
 from fabmesh.envs.network.loading import load_scenario
@@ -363,9 +362,94 @@ class _RoleBoard:
         return [len(agent) - int(np.count_nonzero(agent)) for agent in allowed]
 
 
-def raw_env(**kwargs: Any) -> AECEnv[str, Observation, NDArray[Any] | None]:
-    """The environment with agents taking turns within the day (AEC); arguments as `parallel_env`."""
-    return parallel_to_aec(parallel_env(**kwargs))
+class raw_env(AECEnv[str, Observation, NDArray[Any] | None]):  # noqa: N801 PettingZoo's name for it
+    """The environment with agents taking turns within the day (AEC); arguments as `parallel_env`.
+
+    What an agent does is kept until the last has acted; then the day passes for all, and all get their rewards.
+
+    Attributes:
+        parallel: The `parallel_env` behind it.
+    """
+
+    metadata = parallel_env.metadata
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__()
+        self.parallel = parallel = parallel_env(**kwargs)
+        self.render_mode = parallel.render_mode
+        self.possible_agents = parallel.possible_agents
+        self.observation_spaces = parallel.observation_spaces
+        self.action_spaces = parallel.action_spaces
+        self.state_space = parallel.state_space
+        self.agents: list[str] = []
+        self.agent_selection = ""
+        self._next = dict(zip(self.possible_agents[:-1], self.possible_agents[1:], strict=True))
+        self._actions: Actions = {}
+        self._observed: Observations = {}
+
+    def observation_space(self, agent: str) -> Box[Any] | Dict:
+        """As of `parallel_env`."""
+        return self.parallel.observation_space(agent)
+
+    def action_space(self, agent: str) -> MaskedMultiDiscrete | MaskedBox:
+        """As of `parallel_env`."""
+        return self.parallel.action_space(agent)
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Starts an episode, as `parallel_env`; the first agent has the turn."""
+        self._observed, self.infos = self.parallel.reset(seed=seed, options=options)
+        self.agents = self.possible_agents[:]
+        self.rewards = dict.fromkeys(self.agents, 0.0)
+        self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
+        self.terminations = dict.fromkeys(self.agents, False)
+        self.truncations = dict.fromkeys(self.agents, False)
+        self._begin_day()
+
+    def step(self, action: NDArray[Any] | None) -> None:
+        """Takes the action of the agent whose turn it is; after the end it must be None, and the agent leaves.
+
+        Raises:
+            ValueError: With the last turn of a day, if an agent's value stands for no level of its component.
+            RuntimeError: If no episode is under way.
+        """
+        if not self.agents:
+            raise RuntimeError("step() with no episode under way: call reset() first")
+        agent = self.agent_selection
+        if self.terminations[agent] or self.truncations[agent]:
+            self._was_dead_step(action)
+            return
+        if not self._actions:
+            self.rewards = dict.fromkeys(self.agents, 0.0)
+        self._actions[agent] = cast(NDArray[Any], action)
+        self._cumulative_rewards[agent] = 0.0
+        if agent in self._next:
+            self.agent_selection = self._next[agent]
+            return
+        self._observed, self.rewards, self.terminations, self.truncations, self.infos = self.parallel.step(
+            self._actions
+        )
+        self._cumulative_rewards = self.rewards.copy()
+        self._begin_day()
+
+    def observe(self, agent: str) -> Observation:
+        """What an agent saw this morning."""
+        return self._observed[agent]
+
+    def state(self) -> NDArray[np.float32]:
+        """As of `parallel_env`."""
+        return self.parallel.state()
+
+    def render(self) -> str | NDArray[np.uint8] | None:
+        """As of `parallel_env`."""
+        return self.parallel.render()
+
+    def close(self) -> None:
+        """As of `parallel_env`."""
+        self.parallel.close()
+
+    def _begin_day(self) -> None:
+        self._actions = {}
+        self.agent_selection = self.possible_agents[0]
 
 
 def env(**kwargs: Any) -> AECEnv[str, Observation, NDArray[Any] | None]:

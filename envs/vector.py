@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from gymnasium.spaces import Box, Dict, MultiDiscrete
 from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
-from fabmesh.envs.network.actions import component_blocks, first_illegal
+from fabmesh.envs.network.actions import component_blocks, take_levels
 from fabmesh.envs.network.block import Block, Blocks
-from fabmesh.envs.network.day import Buffers, reset_copies, step_copies
-from fabmesh.envs.network.kernel import announce_compilation
+from fabmesh.envs.network.day import Buffers, run_copies
+from fabmesh.envs.network.kernel import announce_compilation, bind
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.observation import CLIP, state_blocks
 from fabmesh.envs.network.recorded import RecordedOrders, read_orders
@@ -31,6 +32,8 @@ from fabmesh.envs.network.tables import build_tables
 from fabmesh.envs.spaces import MaskedBox, MaskedMultiDiscrete, levels_of_bins
 
 Info = dict[str, Any]
+
+_NO_SEEDS = np.zeros(0, np.uint64)
 
 
 class HubNetworkVector:
@@ -99,6 +102,7 @@ class HubNetworkVector:
         self._scratch = make_scratch(self.scenario, self._tables, self.threads)
         self._buffers = self._make_buffers()
         self._handles = (Block(self._tables), *(Blocks(a) for a in (self._state, self._scratch, self._buffers)))
+        self._run: Callable[..., None] | None = None  # compiled at the first reset
         self._bounds = [int(n) for n in np.linspace(0, num_envs, self.threads + 1)]
         self._pool = ThreadPoolExecutor(self.threads - 1, "fabmesh") if self.threads > 1 else None
         self._started = False
@@ -196,7 +200,7 @@ class HubNetworkVector:
             Observations {role: float32[B, agents, features]} (see `mask_in_obs`) and info with the action masks.
         """
         seeds = self._seeds_for(seed)
-        self._share_out(reset_copies, seeds)
+        self._share_out(seeds)
         self._buffers.truncated[:] = False
         self._started = True
         return self._obs, {"action_mask": self._masks, "cost": np.zeros(self.num_envs), "_final": self._never}
@@ -236,7 +240,7 @@ class HubNetworkVector:
         for role in ROLES:
             self._take(role, actions)
         io = self._buffers
-        self._share_out(step_copies, self.autoreset)
+        self._share_out(_NO_SEEDS)
         info: Info = {"action_mask": self._masks, "cost": io.cost, "_final": io.truncated}
         if io.truncated.any():
             info["final_obs"] = self._final_obs
@@ -321,15 +325,18 @@ class HubNetworkVector:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _share_out(self, kernel: Callable[..., None], argument: Any) -> None:
-        """Runs a kernel on every thread's share of the copies; the first share on the calling thread."""
+    def _share_out(self, seeds: NDArray[np.uint64]) -> None:
+        """Starts or steps every thread's share of the copies; the first share on the calling thread."""
         bounds = self._bounds
+        if self._run is None:
+            self._run = bind(run_copies, *self._handles, 0, 0, 0, seeds, self.autoreset)
+        run = partial(self._run, *self._handles)
         shares = [
-            self._pool.submit(kernel, *self._handles, bounds[t], bounds[t + 1], t, argument)
+            self._pool.submit(run, bounds[t], bounds[t + 1], t, seeds, self.autoreset)
             for t in range(1, self.threads)
             if self._pool is not None
         ]
-        kernel(*self._handles, bounds[0], bounds[1], 0, argument)
+        run(bounds[0], bounds[1], 0, seeds, self.autoreset)
         for share in shares:
             share.result()
 
@@ -367,9 +374,8 @@ class HubNetworkVector:
             bad = int(outside.argmax()) if outside.any() else -1
             target[...] = levels_of_bins(given, self._levels[role])
         else:
-            # clipped, so that a value too large for int32 stays illegal instead of wrapping round to a level
-            np.clip(given, -1, np.iinfo(np.int32).max, out=target, casting="unsafe")
-            bad = first_illegal(target, self._levels[role])
+            # an unsigned value too large for int64 becomes negative, and stays no level
+            bad = int(take_levels(np.ascontiguousarray(given, np.int64), self._levels[role], target))
         if bad >= 0:
             b, agent, column = (int(i) for i in np.unravel_index(bad, target.shape))
             block = next(c for c in self.spec[role].components if c.start <= column < c.start + c.count)

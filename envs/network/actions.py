@@ -113,15 +113,21 @@ def levels_of(blocks: tuple[ComponentBlock, ...]) -> NDArray[np.int64]:
 
 
 @entry
-def first_illegal(action: NDArray[np.int32], levels: NDArray[np.int64]) -> int:
-    """Flat index of the first value outside 0 <= value < levels in action[b, agents, components], or -1."""
-    copies, agents, components = action.shape
+def take_levels(given: NDArray[np.int64], levels: NDArray[np.int64], action: NDArray[np.int32]) -> int:
+    """Copies given[b, agents, components] to `action`; returns the flat index of the first value that is no level.
+
+    That is one outside 0 <= value < levels[component]; -1 = there is none.
+    """
+    copies, agents, components = given.shape
+    illegal = -1
     for b in range(copies):
         for i in range(agents):
             for j in range(components):
-                if action[b, i, j] < 0 or action[b, i, j] >= levels[j]:
-                    return (b * agents + i) * components + j
-    return -1
+                value = given[b, i, j]
+                if illegal < 0 and (value < 0 or value >= levels[j]):
+                    illegal = (b * agents + i) * components + j
+                action[b, i, j] = value
+    return illegal
 
 
 @kernel
@@ -158,6 +164,8 @@ def write_hub_mask(w: Tables, s: State, mask: NDArray[np.int8]) -> None:
     slots = s.slot.shape[1]
     for h in range(len(w.hub_town)):
         up = s.hub[h].down_until <= day
+        for n in range(mask.shape[1]):
+            mask[h, n] = 1
         offset = 0
         column = 0
         for block in range(len(w.hub_slot)):
@@ -182,12 +190,12 @@ def write_hub_mask(w: Tables, s: State, mask: NDArray[np.int8]) -> None:
                     useful = up and w.hub_uses[h, i] == 1
                 elif block == MAKE_TO_STOCK:
                     useful = up and w.hub_can[h, i] == 1
-                mask[h, offset] = 1
-                for n in range(1, w.hub_levels[column]):
-                    mask[h, offset + n] = 1 if useful else 0
-                if block == UPKEEP_LEVEL:
+                if not useful:
+                    for n in range(1, w.hub_levels[column]):
+                        mask[h, offset + n] = 0
+                elif block == UPKEEP_LEVEL:
                     for k in range(lanes):
-                        mask[h, offset + 1 + k] = 1 if up and w.hub_machines[h, k] > 0 else 0
+                        mask[h, offset + 1 + k] = 1 if w.hub_machines[h, k] > 0 else 0
                 offset += w.hub_levels[column]
                 column += 1
 
@@ -197,9 +205,9 @@ def write_depot_mask(w: Tables, s: State, mask: NDArray[np.int8]) -> None:
     """A closed depot has only level 0 of everything; an open one chooses freely."""
     for d in range(mask.shape[0]):
         up = 1 if s.depot[d].down_until <= s.clock[0].day else 0
+        for n in range(mask.shape[1]):
+            mask[d, n] = up
         offset = 0
         for j in range(len(w.depot_levels)):
             mask[d, offset] = 1
-            for n in range(1, w.depot_levels[j]):
-                mask[d, offset + n] = up
             offset += w.depot_levels[j]

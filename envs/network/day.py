@@ -131,23 +131,7 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> 
 
 
 @entry
-def step_copies(
-    w: Tables,
-    copies: Sequence[State],
-    scratch: Sequence[Scratch],
-    buffers: Sequence[Buffers],
-    first: int,
-    last: int,
-    thread: int,
-    autoreset: bool,
-) -> None:
-    """One day of the copies from first to last - 1: a thread's share of a batch."""
-    for b in range(first, last):
-        step_copy(w, copies[b], scratch[thread], buffers[b], autoreset)
-
-
-@entry
-def reset_copies(
+def run_copies(
     w: Tables,
     copies: Sequence[State],
     scratch: Sequence[Scratch],
@@ -156,7 +140,15 @@ def reset_copies(
     last: int,
     thread: int,
     seeds: NDArray[np.uint64],
+    autoreset: bool,
 ) -> None:
-    """Starts the worlds of the seeds in the copies from first to last - 1."""
+    """A thread's share of a batch, the copies from first to last - 1.
+
+    Starts their worlds where seeds are given, one for every copy of the batch; steps them by a day where none are. One
+    function for both: the compiler sees the morning of a day once.
+    """
     for b in range(first, last):
-        reset_copy(w, copies[b], scratch[thread], buffers[b], seeds[b])
+        if len(seeds) > 0:
+            reset_copy(w, copies[b], scratch[thread], buffers[b], seeds[b])
+        else:
+            step_copy(w, copies[b], scratch[thread], buffers[b], autoreset)

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -51,7 +51,7 @@ CACHE_DIRECTORY = _cache_directory()
 @cache
 def announce_compilation() -> None:
     """Say on stderr, once, that the first day will take long, if the compiled day is not in this machine's cache."""
-    if not any(CACHE_DIRECTORY.rglob("day.step_*.nbc")):
+    if not any(CACHE_DIRECTORY.rglob("day.run_copies*.nbc")):
         text = "compiling the simulation: once per machine and version, a minute or two ..."
         print(text, file=sys.stderr, flush=True)
 
@@ -105,10 +105,20 @@ class _Part(CPUDispatcher):  # type: ignore[misc]
         """Keeps a specialisation for compiled callers only."""
         self.overloads[tuple(cres.signature.args)] = cres
 
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """What a compiled caller calls: a row is a row, whether it comes as int16, as int32 or as the number 3."""
+        return super().get_call_template([_wide(a) for a in args], {name: _wide(a) for name, a in kws.items()})
+
     def _compile_for_args(self, *args: Any) -> Any:
         if not hasattr(self, "_entry"):
             self._entry = entry(self.py_func)
         return self._entry
+
+
+def _wide(kind: Any) -> Any:
+    """The type that a part takes an argument as: one for all integers with a sign, one for all truth values."""
+    kind = numba.types.unliteral(kind)
+    return numba.types.int64 if isinstance(kind, numba.types.Integer) and kind.signed else kind
 
 
 _OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "_nrt": False}
@@ -140,3 +150,13 @@ def entry(function: F) -> F:
         return compiled
     finally:
         config.CACHE_DIR = before
+
+
+def bind(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """The machine code of an entry for arguments of these types, compiled or loaded if need be.
+
+    Numba asks Python for the type of every block at every call, 15 us in all; whoever calls with the same types day
+    after day need not.
+    """
+    entry_types = tuple(function.typeof_pyval(a) for a in arguments)  # type: ignore[attr-defined]
+    return cast(Callable[..., Any], function.compile(entry_types))  # type: ignore[attr-defined]

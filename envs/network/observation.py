@@ -20,7 +20,7 @@ from fabmesh.envs.network.hazards import DEMAND_SURGE, flag_blocks, possible_kin
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.last_mile import delivery_cost, delivery_days
 from fabmesh.envs.network.material_market import base_rate, inbound
-from fabmesh.envs.network.offers import ceiling_of, lot_terms, own_cost
+from fabmesh.envs.network.offers import ceiling_of, lot_terms
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.state import Scratch, State
 from fabmesh.envs.network.supply import depot_base_rate, discounted_price
@@ -247,11 +247,13 @@ def comes_before(w: Tables, s: State, h: int, one: int, other: int) -> bool:
 
 
 @kernel
-def own_margin(w: Tables, s: State, h: int, lot: np.void, terms: tuple[float, float, float]) -> float:
+def own_margin(
+    w: Tables, s: State, h: int, row: int, town: int, price: float, ceiling: float, terms: tuple[float, float, float]
+) -> float:
     """(Ceiling - delivery) / own production cost - 1: the mark-up at which a lot just breaks its ceiling."""
     setup_share, a_stop, parcel = terms
-    room = ceiling_of(w, lot) - delivery_cost(w, h, lot.town, parcel) / a_stop
-    return ratio(room, own_cost(s, h, lot, setup_share)) - 1.0
+    room = ceiling - delivery_cost(w, h, town, parcel) / a_stop
+    return ratio(room, s.unit_cost[h, row, 0] + s.unit_cost[h, row, 1] * price + setup_share) - 1.0
 
 
 @kernel
@@ -293,20 +295,22 @@ def write_offers(w: Tables, s: State, x: Scratch) -> None:
         x.lane_h[k] = 0.0
     for i in range(s.clock[0].lots):
         lot = s.lot[i]
-        hours = lot.units * machine_h_longest(w, lot.row, lot.price)
-        k = w.row[lot.row].lane
+        row, town, price = lot.row, lot.town, lot.price  # read once: for all the compiler knows, a sum changes them
+        hours = lot.units * machine_h_longest(w, row, price)
+        k = w.row[row].lane
         x.lane_h[k] += hours
-        terms = lot_terms(w, lot)
+        terms, ceiling = lot_terms(w, lot), ceiling_of(w, lot)
         for n in range(w.reach.shape[1]):
-            h = w.reach[lot.town, n]
+            h = w.reach[town, n]
             if h < 0:
                 break
-            if w.hub_can[h, lot.row] == 0:
+            if w.hub_can[h, row] == 0:
                 continue
+            margin = own_margin(w, s, h, row, town, price, ceiling, terms)
             x.room[h, k, 2] += hours
-            if w.hub_town[h] == lot.town:
+            if w.hub_town[h] == town:
                 x.room[h, k, 3] += hours
-            x.room[h, k, 4] += hours * own_margin(w, s, h, lot, terms)
+            x.room[h, k, 4] += hours * margin
 
 
 @kernel
@@ -447,7 +451,9 @@ def observe_tenders(w: Tables, s: State, h: int, out: NDArray[np.float32]) -> No
         out[i] = 1.0
         out[slots + i] = ratio(hours, days * w.hub_hours[h, row.lane])
         out[2 * slots + i] = clip((tender.due - day) / 15.0)
-        out[3 * slots + i] = clip(own_margin(w, s, h, tender, lot_terms(w, tender)))
+        out[3 * slots + i] = clip(
+            own_margin(w, s, h, tender.row, tender.town, tender.price, ceiling_of(w, tender), lot_terms(w, tender))
+        )
         out[4 * slots + i] = clip(w.town_km[h, tender.town] / 100.0)
         there = 1.0
         for line in range(row.bom):

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.kernel import entry, kernel
 
 _M1 = np.uint64(0xBF58476D1CE4E5B9)
 _M2 = np.uint64(0x94D049BB133111EB)
@@ -68,7 +68,7 @@ def name_key(*names: str) -> int:
     return int.from_bytes(hashlib.blake2b("\x1f".join(names).encode(), digest_size=8).digest(), "little")
 
 
-@kernel
+@entry
 def mix(x: np.uint64) -> np.uint64:
     """SplitMix64's finaliser: a bijection of 64 bits with full avalanche."""
     x = np.uint64(x)
@@ -77,7 +77,7 @@ def mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> _S31)
 
 
-@kernel
+@entry
 def next_seed(seed: np.uint64) -> np.uint64:
     """The world after this one in a stream of episodes; stays in the seed's space (its top byte)."""
     space = seed & np.uint64(0xFF00000000000000)
