@@ -104,13 +104,15 @@ def test_stock_is_charged_when_it_comes_and_given_back_when_it_goes():
 def test_draws_last_and_are_shared_as_asked():
     made = training(persistence=1e9, correlation=1.0)
     made.collector._act(0)
+    made.collector.begins[1] = False
     buffer = made.collector.roles["hub"]
     own, common = buffer.own.clone(), buffer.common.clone()
     made.collector._act(1)
     assert torch.equal(buffer.own, own)
     assert torch.equal(buffer.common, common)
-    assert common.shape == (8, 1, 2)  # one per block of components, for all agents of the copy
+    assert common.shape == (8, 1, 2, 1)  # one per block of components, for all agents of the copy
     renewed = training(persistence=1.0)
     before = renewed.collector.roles["hub"].own.clone()
+    renewed.collector.begins[0] = False
     renewed.collector._act(0)
     assert (renewed.collector.roles["hub"].own != before).all()

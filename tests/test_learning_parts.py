@@ -188,7 +188,7 @@ def test_compiled_imitation_loss_equals_the_tensor_form(padded):
     log_probs = masked_log_probs(reference, mask)
     loss = -(smoothed_targets(labels, mask, 0.2) * log_probs).sum(dim=(-1, -2)).mean()
     loss.backward()
-    found, right, choices = fused.ImitationLoss.apply(compiled, mask, labels, 0.2)
+    found, right, choices = fused.ImitationLoss.apply(compiled, mask, labels, 0.2, mask[0] | True, 0.0)
     found.backward()
     torch.testing.assert_close(found, loss)
     torch.testing.assert_close(compiled.grad, reference.grad, rtol=1e-4, atol=1e-7)

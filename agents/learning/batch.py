@@ -34,6 +34,10 @@ class Block(Protocol):
     def items(self) -> Sequence[str]:
         """What each entry is of: names of lanes, materials, ..."""
 
+    @property
+    def values(self) -> Sequence[float]:
+        """Of components: what each level stands for, nan where it is not a number in order."""
+
 
 class RoleSpec(Protocol):
     """Layout of what an agent of one role sees and sets."""

@@ -41,6 +41,8 @@ class RolloutConfig:
     """mean days a random draw of exploration is kept: an order level that is tried for one day shows no effect"""
     correlation: float = 0.0
     """share of a draw of exploration that all agents of a role have in common for all components of a block"""
+    antithetic: bool = False
+    """the second half of each group explores with the first half's draws, negated"""
     branch: bool = False
     """before each collection, put all copies of a group into the state of one of them"""
 
@@ -55,6 +57,11 @@ class PpoConfig:
     """minibatches of a pass"""
     learning_rate: float = 3e-4
     """step size of Adam for the policies, at the start"""
+    residual_learning_rate: float = 0.0
+    """step size of Adam for the residual, levels; above 0 only the residual is trained and the network stays"""
+    share: float = 1.0
+    """share of the days collected that each pass learns from, drawn at random: with lasting exploration one day of an
+    episode tells much of what the others do"""
     critic_learning_rate: float = 1e-3
     """step size of Adam for the critics"""
     schedule: Literal["constant", "linear", "adaptive"] = "linear"
@@ -97,6 +104,13 @@ class NetworkConfig:
     """width of the encoders shared by all lanes, tender slots, materials or products"""
     critic_hidden: tuple[int, ...] = (128, 128)
     """widths of the hidden layers of a critic"""
+    spread: float = 0.0
+    """levels that are numbers follow a discrete bell of this deviation (levels) around a mean level; 0 = a free logit
+    for each level"""
+    residual: bool = False
+    """a correction of the mean levels, linear in features; needs spread"""
+    residual_features: float = 0.5
+    """share of the exploration's variance that follows those features; the rest is constant"""
     agent_embedding: bool = False
     """give each agent a learned offset; such a policy cannot be moved to a network of another size"""
 
@@ -201,13 +215,23 @@ _AT_LEAST: dict[str, float] = {
     "seed": 0, "total_steps": 1, "copies": 1, "group": 1, "days": 0, "persistence": 1, "epochs": 1, "minibatches": 1,
     "target_kl": 0, "entropy": 0, "entropy_end": 0, "item_width": 1, "imitation_copies": 1, "imitation_days": 1,
     "imitation_rounds": 1, "imitation_epochs": 1, "critic_iterations": 0, "validation_seeds": 2,
-    "validation_every": 1, "torch_threads": 1, "env_threads": 1,
+    "validation_every": 1, "torch_threads": 1, "env_threads": 1, "spread": 0,
+    "residual_learning_rate": 0,
 }  # fmt: skip
 _ABOVE: dict[str, float] = {
-    "max_minutes": 0, "learning_rate": 0, "critic_learning_rate": 0, "clip": 0, "max_grad_norm": 0,
+    "max_minutes": 0, "share": 0, "learning_rate": 0, "critic_learning_rate": 0, "clip": 0, "max_grad_norm": 0,
     "imitation_learning_rate": 0,
 }  # fmt: skip
-_SHARES = ("correlation", "gamma", "stock_charge", "gae_lambda", "imitation_noise", "smoothing")
+_SHARES = (
+    "residual_features",
+    "share",
+    "correlation",
+    "gamma",
+    "stock_charge",
+    "gae_lambda",
+    "imitation_noise",
+    "smoothing",
+)
 
 
 def setting_names() -> dict[str, str]:
@@ -244,6 +268,11 @@ def validate(config: TrainConfig) -> None:
         _require(len(widths) > 0 and min(widths) > 0, key, list(widths), "one or more positive widths")
     copies, group = config.rollout.copies, config.rollout.group
     _require(copies % group == 0, "group", group, f"a divisor of copies ({copies})")
+    halves = not config.rollout.antithetic or group % 2 == 0
+    _require(halves, "antithetic", True, f"off, or an even group, not {group}")
+    network, rate = config.network, config.ppo.residual_learning_rate
+    _require(not network.residual or network.spread > 0.0, "residual", True, "off, or a spread above 0")
+    _require(network.residual or rate == 0.0, "residual_learning_rate", rate, "0, or a network with a residual")
     alone = config.ppo.baseline == "group" and group == 1
     _require(not alone, "baseline", "group", "critic, or a group of more than 1 copy")
     _require(config.rollout.days != 1, "days", 1, "0 (an episode), or at least 2")

@@ -80,6 +80,56 @@ def sample_levels(
 
 
 @entry
+def shift_and_noise(
+    seen: NDArray[np.float32],
+    columns: NDArray[np.int64],
+    weight: NDArray[np.float32],
+    constant: float,
+    weights: NDArray[np.float32],
+    own: NDArray[np.float32],
+    common: NDArray[np.float32],
+    block: NDArray[np.int64],
+    correlation: float,
+    shift: NDArray[np.float32],
+    noise: NDArray[np.float32],
+) -> None:
+    """The correction of each component's level and the standard normal its level is drawn with, linear in features.
+
+    The features of a component are `constant` and `weight` times its columns of `seen`: `residual.Residual.features`.
+
+    Args:
+        seen: [B, A, F], standardised observations.
+        columns: [C, k], columns of a component's features; F where it has fewer.
+        weight: [C, k], scale of each.
+        constant: Scale of the constant feature.
+        weights: [A or 1, C, 1 + k], of the correction.
+        own: [B, A, C, 1 + k], standard normal.
+        common: [B, 1, blocks, 1 + k], standard normal.
+        block: [C], block of each component.
+        correlation: Share of the noise's variance that is common.
+        shift: [B, A, C], written.
+        noise: [B, A, C], written.
+    """
+    copies, agents, width = seen.shape
+    alone, shared = math.sqrt(1.0 - correlation), math.sqrt(correlation)
+    for b in range(copies):
+        for a in range(agents):
+            row = min(a, weights.shape[0] - 1)
+            for c in range(columns.shape[0]):
+                mean = constant * weights[row, c, 0]
+                drawn = constant * (alone * own[b, a, c, 0] + shared * common[b, 0, block[c], 0])
+                square = constant * constant
+                for k in range(columns.shape[1]):
+                    if columns[c, k] < width:
+                        x = weight[c, k] * seen[b, a, columns[c, k]]
+                        mean += x * weights[row, c, 1 + k]
+                        drawn += x * (alone * own[b, a, c, 1 + k] + shared * common[b, 0, block[c], 1 + k])
+                        square += x * x
+                shift[b, a, c] = mean
+                noise[b, a, c] = drawn / math.sqrt(square) if square > 0.0 else 0.0
+
+
+@entry
 def most_likely_levels(logits: NDArray[np.float32], mask: NDArray[np.bool_], actions: NDArray[np.int64]) -> None:
     """The mode: the legal level with the largest logit, the lowest of equals."""
     count, components, levels = logits.shape
@@ -191,10 +241,16 @@ def _imitation_loss(
     mask: NDArray[np.bool_],
     labels: NDArray[np.int64],
     smoothing: float,
+    numeric: NDArray[np.bool_],
+    inverse: float,
     gradient: NDArray[np.float32],
     found: NDArray[np.float64],
+    target: NDArray[np.float64],
 ) -> None:
-    """Loss of `ImitationLoss`: writes d loss / d logits; `found` gets loss, agreements and choices."""
+    """Loss of `ImitationLoss`: writes d loss / d logits; `found` gets loss, agreements and choices; `target` [L] scratch.
+
+    `inverse` above 0: targets are bells over `numeric` levels, see `imitation.smoothed_targets`.
+    """
     count, components, levels = logits.shape
     for n in range(count):
         for c in range(components):
@@ -213,29 +269,36 @@ def _imitation_loss(
             below = label > 0 and mask[n, c, label - 1]
             above = label + 1 < levels and mask[n, c, label + 1]
             neighbours = int(below) + int(above)
-            spread = smoothing / neighbours if neighbours > 0 else 0.0
-            kept = 1.0 - spread * neighbours
+            target[:] = 0.0
+            if inverse > 0.0 and numeric[c, label]:
+                weight = 0.0
+                for level in range(levels):
+                    if mask[n, c, level] and numeric[c, level]:
+                        target[level] = math.exp(-inverse * (level - label) ** 2)
+                        weight += target[level]
+                target /= weight
+            elif inverse > 0.0 or neighbours == 0:
+                target[label] = 1.0
+            else:
+                target[label] = 1.0 - smoothing
+                if below:
+                    target[label - 1] = smoothing / neighbours
+                if above:
+                    target[label + 1] = smoothing / neighbours
             total = 0.0
             for level in range(levels):
                 if mask[n, c, level]:
                     gradient[n, c, level] = np.exp(logits[n, c, level] - top)
                     total += gradient[n, c, level]
             log_total = math.log(total) + top
-            loss = kept * (log_total - logits[n, c, label])
-            if below:
-                loss += spread * (log_total - logits[n, c, label - 1])
-            if above:
-                loss += spread * (log_total - logits[n, c, label + 1])
+            loss = 0.0
+            for level in range(levels):  # d loss / d logit = p - target
+                if mask[n, c, level]:
+                    loss += target[level] * (log_total - logits[n, c, level])
+                    gradient[n, c, level] = (gradient[n, c, level] / total - target[level]) / count
             found[0] += loss / count
             found[1] += best == label
             found[2] += 1.0
-            for level in range(levels):  # d loss / d logit = p - target
-                gradient[n, c, level] /= np.float32(total * count)
-            gradient[n, c, label] -= np.float32(kept / count)
-            if below:
-                gradient[n, c, label - 1] -= np.float32(spread / count)
-            if above:
-                gradient[n, c, label + 1] -= np.float32(spread / count)
 
 
 class ImitationLoss(torch.autograd.Function):
@@ -243,7 +306,13 @@ class ImitationLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: torch.autograd.function.FunctionCtx, logits: Tensor, mask: Tensor, labels: Tensor, smoothing: float
+        ctx: torch.autograd.function.FunctionCtx,
+        logits: Tensor,
+        mask: Tensor,
+        labels: Tensor,
+        smoothing: float,
+        numeric: Tensor,
+        spread: float,
     ) -> tuple[Tensor, float, float]:
         """Loss [], number of components whose label is the most likely level, number of components with a choice.
 
@@ -253,9 +322,14 @@ class ImitationLoss(torch.autograd.Function):
             mask: bool [N, C, L].
             labels: int64 [N, C].
             smoothing: Probability put on the legal neighbours of the label.
+            numeric: bool [C, L], the levels that are in order.
+            spread: Deviation of the bell that targets are, levels; 0 = `smoothing` instead.
         """
         gradient, found = torch.empty_like(logits), np.zeros(3)
-        _imitation_loss(logits.detach().numpy(), mask.numpy(), labels.numpy(), smoothing, gradient.numpy(), found)
+        inverse = 0.5 / spread**2 if spread > 0.0 else 0.0
+        shown = (logits.detach().numpy(), mask.numpy(), labels.numpy())
+        target = np.empty(logits.shape[-1])
+        _imitation_loss(*shown, smoothing, numeric.numpy(), inverse, gradient.numpy(), found, target)
         ctx.save_for_backward(gradient)
         return torch.tensor(found[0], dtype=logits.dtype), float(found[1]), float(found[2])
 
@@ -263,7 +337,7 @@ class ImitationLoss(torch.autograd.Function):
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """The stored gradient, scaled."""
         (gradient,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return gradient.mul_(grads[0]), None, None, None
+        return gradient.mul_(grads[0]), None, None, None, None, None
 
 
 class ClippedPolicyLoss(torch.autograd.Function):

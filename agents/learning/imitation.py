@@ -106,6 +106,9 @@ def imitate(
     for round_number in range(config.imitation_rounds):
         progress(f"round {round_number + 1} of {config.imitation_rounds}: {config.imitation_days} days are shown")
         _watch(batch, teacher, policies, config, seeds, round_number, shown, rng, generator)
+        for role, policy in policies.items():
+            if policy.residual is not None:
+                policy.residual.calibrate(shown[role].tensors()[0])
         for epoch in range(config.imitation_epochs):
             done = (round_number * config.imitation_epochs + epoch) / steps
             for role, policy in policies.items():
@@ -142,7 +145,8 @@ def _watch(
             if round_number == 0:
                 actions[role] = move_to_neighbours(wanted[role], mask, config.imitation_noise, rng)
             else:
-                actions[role] = choose_levels(policy, seen, mask, generator)
+                # a wide bell is there for exploration: states are seen where the policy, as it is judged, leads
+                actions[role] = choose_levels(policy, seen, mask, None if policy.spread > 0.0 else generator)
         obs, _, _, _, info = batch.step(actions)
 
 
@@ -155,7 +159,9 @@ def _learn(
     agreed = decided = 0.0
     for index in torch.split(torch.randperm(len(obs), generator=generator), MINIBATCH):
         logits = policy.rows(obs[index], index % agents)
-        loss, right, choices = fused.ImitationLoss.apply(logits, mask[index], labels[index], smoothing)  # type: ignore[no-untyped-call]  # torch's apply
+        loss, right, choices = fused.ImitationLoss.apply(
+            logits, mask[index], labels[index], smoothing, policy.numeric, policy.spread
+        )  # type: ignore[no-untyped-call]  # torch's apply
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fabmesh.agents.learning import fused
-from fabmesh.agents.learning.batch import RoleSpec
+from fabmesh.agents.learning.batch import Block, RoleSpec
 from fabmesh.agents.learning.config import NetworkConfig
 from fabmesh.agents.learning.distribution import ActionLayout
+from fabmesh.agents.learning.residual import Residual
 from fabmesh.agents.learning.returns import PopArt
 
 SLOT = "slot"
@@ -85,6 +86,70 @@ def item_columns(spec: RoleSpec, items: Sequence[str]) -> Tensor:
     return torch.tensor(columns, dtype=torch.int64).reshape(len(items), -1)
 
 
+def outputs(block: Block, levels: int) -> int:
+    """Numbers an ordinal head gives for a component: a mean level, if levels are in order, and a logit for the others."""
+    special = sum(math.isnan(value) for value in block.values)
+    return special + (special < levels)
+
+
+class OrdinalLevels(nn.Module):
+    """Logits of levels that are numbers in order, from a mean level: log P(l) = -(l - mean)^2 / (2 spread^2) + const.
+
+    Neighbouring levels do nearly the same, so what is learned of one holds for the next, exploration is local, and the
+    policy moves by shifting one number. Levels that are no number (withdraw, decline, the next price break) keep a
+    logit of their own.
+
+    Args:
+        spec: Layout of the role.
+        spread: Standard deviation of a level under the policy, levels.
+    """
+
+    numeric: Tensor
+    source: Tensor
+    first: Tensor
+    steps: Tensor
+
+    def __init__(self, spec: RoleSpec, spread: float) -> None:
+        super().__init__()
+        most = int(max(spec.nvec))
+        numeric, source, first, steps = [], [], [], []
+        for block in spec.components:
+            special = [math.isnan(value) for value in block.values]
+            levels = [level for level, other in enumerate(special) if not other]
+            taken = iter(range(bool(levels), len(special)))
+            row = [next(taken) if other else 0 for other in special]
+            for _ in range(block.count):
+                numeric.append([not other for other in special] + [False] * (most - len(special)))
+                source.append(row + [0] * (most - len(special)))
+                first.append(float(levels[0]) if levels else 0.0)
+                steps.append(float(len(levels) - 1) if levels else 0.0)
+        self.register_buffer("numeric", torch.tensor(numeric), persistent=False)
+        self.register_buffer("source", torch.tensor(source), persistent=False)
+        self.register_buffer("first", torch.tensor(first), persistent=False)
+        self.register_buffer("steps", torch.tensor(steps), persistent=False)
+        self.register_buffer("level", torch.arange(most, dtype=torch.float32), persistent=False)
+        self.inverse = 0.5 / spread**2
+
+    def forward(self, scores: Tensor, shift: Tensor | float) -> Tensor:
+        """Logits [..., C, L] of scores [..., C, outputs]; `shift` [..., C] is added to the mean levels."""
+        mean = self.first + self.steps * (0.5 + scores[..., 0]) + shift
+        ordered = -self.inverse * (cast(Tensor, self.level) - mean.unsqueeze(-1)).square()
+        others = scores.gather(-1, self.source.expand(*scores.shape[:-1], -1))
+        return torch.where(self.numeric, ordered, others)
+
+
+def _residual(spec: RoleSpec, config: NetworkConfig) -> Residual:
+    """The correction of a role; what is about no kind of item is for every component to read."""
+    columns: list[list[int]] = []
+    taken: set[int] = set()
+    for block in spec.components:
+        own = item_columns(spec, block.items).tolist() if block.count > 1 else [[]]
+        columns += own
+        taken.update(column for row in own for column in row)
+    general = [column for column in range(spec.num_features) if column not in taken]
+    return Residual(spec, columns, general, config.residual_features, config.agent_embedding)
+
+
 class RolePolicy(nn.Module):
     """Policy of one role: an agent's observation [..., A, F] to padded logits [..., A, C, L].
 
@@ -103,6 +168,7 @@ class RolePolicy(nn.Module):
         super().__init__()
         hidden = config.hidden
         self.layout = ActionLayout(spec.nvec)
+        self.block = torch.repeat_interleave(torch.tensor([block.count for block in spec.components]))
         self.first = nn.Linear(spec.num_features, hidden[0])
         nn.init.orthogonal_(self.first.weight, math.sqrt(2.0))
         nn.init.zeros_(self.first.bias)
@@ -110,10 +176,14 @@ class RolePolicy(nn.Module):
         self.trunk = _trunk(hidden[0], hidden[1:])
         self.heads = nn.ModuleDict()
         self._parts: list[tuple[str, int, int]] = []  # per block of components: head, first level in it, levels
+        self.spread = config.spread
+        self.ordinal = OrdinalLevels(spec, config.spread) if config.spread > 0.0 else None
+        self.residual = _residual(spec, config) if config.residual else None
         kinds: dict[tuple[str, ...], list[tuple[int, int]]] = {}
         for number, block in enumerate(spec.components):
             items = tuple(block.items) if block.count > 1 else (block.name,)
-            kinds.setdefault(items, []).append((number, int(spec.nvec[block.start])))
+            levels = int(spec.nvec[block.start])
+            kinds.setdefault(items, []).append((number, levels if self.ordinal is None else outputs(block, levels)))
         where: dict[int, tuple[str, int, int]] = {}
         for items, members in kinds.items():
             name = "_".join(spec.components[number].name for number, _ in members)
@@ -134,13 +204,44 @@ class RolePolicy(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Logits of every level of every component, [..., A, C, L]; levels that do not exist are not masked yet."""
-        return self._logits(obs, self.embedding)
+        return self._logits(obs, self.embedding, None)
 
     def rows(self, obs: Tensor, agents: Tensor) -> Tensor:
         """Logits [N, C, L] of single observations [N, F]; `agents` [N] says whose each is."""
-        return self._logits(obs, None if self.embedding is None else self.embedding[agents])
+        return self._logits(obs, None if self.embedding is None else self.embedding[agents], agents)
 
-    def _logits(self, obs: Tensor, offset: Tensor | None) -> Tensor:
+    @property
+    def numeric(self) -> Tensor:
+        """Levels that are in order, bool [C, L]."""
+        return torch.from_numpy(self.layout.exists) if self.ordinal is None else self.ordinal.numeric
+
+    @torch.no_grad()
+    def explore(self, obs: Tensor, own: Tensor, common: Tensor, correlation: float) -> tuple[Tensor, Tensor]:
+        """Logits [B, A, C, L] and the standard normals [B, A, C] that levels are to be drawn with, from lasting noise.
+
+        Args:
+            obs: [B, A, F].
+            own: [B, A, C, K], standard normal: of each component.
+            common: [B, 1, blocks, K], the same for all agents and items of a block.
+            correlation: Share of the variance that is common.
+        """
+        scores = self._scores(obs, self.embedding)
+        if self.ordinal is not None and self.residual is not None:
+            shift, noise = self.residual.explore(obs, own, common, correlation)
+            return self.ordinal(scores, shift), noise
+        logits = scores if self.ordinal is None else self.ordinal(scores, 0.0)
+        noise = correlation**0.5 * common[:, :, self.block] + (1.0 - correlation) ** 0.5 * own
+        return logits, noise.squeeze(-1)
+
+    def _logits(self, obs: Tensor, offset: Tensor | None, agents: Tensor | None) -> Tensor:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.first.weight.requires_grad):
+            scored = self._scores(obs, offset)
+        if self.ordinal is None:
+            return scored
+        shift = 0.0 if self.residual is None else self.residual(obs, agents)
+        return cast(Tensor, self.ordinal(scored, shift))
+
+    def _scores(self, obs: Tensor, offset: Tensor | None) -> Tensor:
         hidden = self.first(obs)
         if offset is not None:
             hidden = hidden + offset
@@ -149,7 +250,7 @@ class RolePolicy(nn.Module):
             name: head(obs, hidden) if isinstance(head, ItemHead) else head(hidden).unsqueeze(-2)
             for name, head in self.heads.items()
         }
-        most = self.layout.levels
+        most = max(levels for _, _, levels in self._parts)
         parts = [
             nn.functional.pad(scored[name][..., start : start + levels], (0, most - levels))
             for name, start, levels in self._parts

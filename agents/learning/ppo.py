@@ -7,6 +7,7 @@ observation with one critic per role.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -58,13 +59,22 @@ class Learner:
     ) -> None:
         self.policies, self.critics, self.config, self.group = dict(policies), dict(critics), config, group
         self.policy_optimisers = {
-            role: torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=1e-5)
-            for role, policy in policies.items()
+            role: torch.optim.Adam(self._trained(policy), lr=self._rate, eps=1e-8) for role, policy in policies.items()
         }
         self.critic_optimisers = {
             name: torch.optim.Adam(critic.parameters(), lr=config.critic_learning_rate, eps=1e-5)
             for name, critic in critics.items()
         }
+
+    @property
+    def _rate(self) -> float:
+        return self.config.residual_learning_rate or self.config.learning_rate
+
+    def _trained(self, policy: RolePolicy) -> list[nn.Parameter]:
+        """The parameters that updates move: the residual's alone, or all."""
+        if self.config.residual_learning_rate == 0.0:
+            return list(policy.parameters())
+        return list(cast(nn.Module, policy.residual).parameters())
 
     @property
     def central(self) -> bool:
@@ -90,12 +100,12 @@ class Learner:
         entropy_weight = self.config.entropy + progress * (self.config.entropy_end - self.config.entropy)
         if self.config.schedule == "linear":
             for optimiser in self.policy_optimisers.values():
-                optimiser.param_groups[0]["lr"] = self.config.learning_rate * (1.0 - 0.9 * progress)
+                optimiser.param_groups[0]["lr"] = self._rate * (1.0 - 0.9 * progress)
         moving = set(self.policies) if move_policies else set()
         records: dict[str, list[float]] = {}
         for epoch in range(self.config.epochs):
             divergence: dict[str, list[float]] = {role: [] for role in moving}
-            order = torch.randperm(days * copies, generator=generator)
+            order = torch.randperm(days * copies, generator=generator)[: math.ceil(self.config.share * days * copies)]
             for index in order.chunk(self.config.minibatches):
                 for name in self.critics if self.config.baseline == "critic" else ():
                     loss = self._critic_step(name, rollout, targets[name], index)
@@ -130,9 +140,12 @@ class Learner:
                 rewards = rollout.all_rewards() if self.central else rollout.roles[name].rewards
                 rewards = rewards + charges.unsqueeze(-1)
                 ended = rollout.ended.unsqueeze(-1).expand_as(rewards)
-            values, following = rollout.central_values(critic) if self.central else rollout.local_values(name, critic)
             if self.config.baseline == "group":
-                values, following = torch.zeros_like(values), torch.zeros_like(following)
+                values, following = torch.zeros_like(rewards), torch.zeros_like(rewards)
+            elif self.central:
+                values, following = rollout.central_values(critic)
+            else:
+                values, following = rollout.local_values(name, critic)
             if self.config.settlement:
                 following = rollout.settle(following)
             advantage, target = gae(rewards, values, following, ended, gamma, lam)
@@ -172,6 +185,9 @@ class Learner:
     ) -> Metrics:
         """One step of a policy; returns its statistics."""
         buffer, policy = rollout.roles[role], self.policies[role]
+        policy.requires_grad_(self.config.residual_learning_rate == 0.0)
+        for parameter in self._trained(policy):
+            parameter.requires_grad_(True)
         logits = policy(buffer.obs[:-1].flatten(0, 1)[index])
         loss, statistics, entropies = fused.ClippedPolicyLoss.apply(  # type: ignore[no-untyped-call]  # torch's apply
             logits.flatten(0, 1),
@@ -240,7 +256,7 @@ def _require_whole_episodes(ended: Tensor) -> None:
 
 def _descend(loss: Tensor, module: nn.Module, optimiser: torch.optim.Optimizer, max_norm: float) -> float:
     """One optimiser step with clipped gradient; returns the norm before clipping."""
-    optimiser.zero_grad()
+    module.zero_grad()  # what is not trained too: imitation has left gradients there
     cast(Any, loss).backward()
     norm = nn.utils.clip_grad_norm_(module.parameters(), max_norm)
     optimiser.step()

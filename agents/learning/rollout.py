@@ -22,6 +22,10 @@ INVENTORY = "inventory_eur_days"
 """Event that counts the value of stock, day by day."""
 
 
+FOR_GOOD = 1000.0
+"""Mean days from which on a draw of exploration counts as kept for the whole episode."""
+
+
 class RoleBuffer:
     """One role's part of a rollout; slot T of `obs` and `mask` is where the next rollout starts.
 
@@ -31,21 +35,21 @@ class RoleBuffer:
         actions: int64 [T, B, A, C].
         log_probs: float32 [T, B, A, C], of the chosen levels when they were chosen.
         rewards: float32 [T, B, A].
-        own: float32 [B, A, C], the standard normal each component's last action was drawn with.
-        common: float32 [B, 1, blocks], the one that its block of components has in common with all agents of the role.
-        block: int64 [C], block of each component.
+        own: float32 [B, A, C, K], standard normal weights of the features that each component's noise is linear in.
+        common: float32 [B, 1, blocks, K], those its block of components has in common with all agents of the role.
     """
 
-    def __init__(self, days: int, copies: int, spec: RoleSpec, components: int, levels: int) -> None:
+    def __init__(self, days: int, copies: int, spec: RoleSpec, policy: RolePolicy) -> None:
+        components, levels = policy.layout.components, policy.layout.levels
+        width = 1 if policy.residual is None else policy.residual.width
         agents, features = len(spec.agents), spec.num_features
         self.obs = torch.zeros(days + 1, copies, agents, features)
         self.mask = torch.zeros(days + 1, copies, agents, components, levels, dtype=torch.bool)
         self.actions = torch.zeros(days, copies, agents, components, dtype=torch.int64)
         self.log_probs = torch.zeros(days, copies, agents, components)
         self.rewards = torch.zeros(days, copies, agents)
-        self.own = torch.zeros(copies, agents, components)
-        self.common = torch.zeros(copies, 1, len(spec.components))
-        self.block = torch.repeat_interleave(torch.tensor([block.count for block in spec.components]))
+        self.own = torch.zeros(copies, agents, components, width)
+        self.common = torch.zeros(copies, 1, len(spec.components), width)
 
 
 class Collector:
@@ -75,12 +79,7 @@ class Collector:
     ) -> None:
         self.batch, self.policies, self.config, self.generator = batch, policies, config, generator
         days, copies = config.days, batch.num_envs
-        self.roles = {
-            role: RoleBuffer(
-                days, copies, batch.spec[role], policies[role].layout.components, policies[role].layout.levels
-            )
-            for role in batch.roles
-        }
+        self.roles = {role: RoleBuffer(days, copies, batch.spec[role], policies[role]) for role in batch.roles}
         self.states = torch.zeros(days + 1, copies, batch.state_space.shape[0])
         self.ended = torch.zeros(days, copies, dtype=torch.bool)
         self.stock = torch.zeros(days + 1, copies, dtype=torch.float64)
@@ -98,9 +97,6 @@ class Collector:
         obs, info = self.batch.reset(seed=seeds)
         self._store(self.config.days, obs, info)
         self.begins[self.config.days] = True
-        for buffer in self.roles.values():
-            buffer.own.normal_(generator=self.generator)
-            buffer.common.normal_(generator=self.generator)
 
     @torch.no_grad()
     def collect(self) -> None:
@@ -143,16 +139,13 @@ class Collector:
         """
         chosen = {}
         for role, buffer in self.roles.items():
-            logits = self.policies[role](buffer.obs[day])
             actions = buffer.actions[day]
             for noise in (buffer.own, buffer.common):
-                fresh = torch.randn(noise.shape, generator=self.generator)
-                changed = torch.rand(noise.shape, generator=self.generator) * self.config.persistence < 1.0
-                torch.where(changed, fresh, noise, out=noise)
-            share = self.config.correlation
-            uniforms = torch.special.ndtr(
-                share**0.5 * buffer.common[:, :, buffer.block] + (1.0 - share) ** 0.5 * buffer.own
+                self._renew(noise, self.begins[day])
+            logits, normal = self.policies[role].explore(
+                buffer.obs[day], buffer.own, buffer.common, self.config.correlation
             )
+            uniforms = torch.special.ndtr(normal)
             fused.sample_levels(
                 logits.flatten(0, 1).numpy(),
                 buffer.mask[day].flatten(0, 1).numpy(),
@@ -162,6 +155,20 @@ class Collector:
             )
             chosen[role] = actions.numpy()
         return chosen
+
+    def _renew(self, noise: Tensor, begins: Tensor) -> None:
+        """Draw noise [B, ...] again: all of it where an episode begins, else each number with its chance."""
+        shape, group = noise.shape, self.config.group
+        drawn = (shape[0] // group, group // 2, *shape[1:]) if self.config.antithetic else shape
+        lasts = self.config.persistence
+        if not bool(begins.any()) and lasts >= FOR_GOOD:
+            return
+        fresh = torch.randn(drawn, generator=self.generator)
+        changed = torch.rand(drawn, generator=self.generator) * lasts < 1.0
+        if self.config.antithetic:
+            fresh, changed = torch.cat((fresh, -fresh), dim=1), torch.cat((changed, changed), dim=1)
+        changed = changed.reshape(shape) | begins.reshape(-1, *[1] * (len(shape) - 1))
+        torch.where(changed, fresh.reshape(shape), noise, out=noise)
 
     def _store(self, slot: int, obs: Mapping[str, NDArray[np.float32]], info: Mapping[str, Any]) -> None:
         """Copy what the batch shows into a slot: its arrays are overwritten by the next step."""

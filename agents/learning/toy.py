@@ -27,6 +27,7 @@ class ToyBlock:
     start: int
     count: int
     items: tuple[str, ...]
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class ToyRole:
     @property
     def components(self) -> tuple[ToyBlock, ...]:
         """One block per component."""
-        return tuple(ToyBlock(f"level_{c}", c, 1, (f"level_{c}",)) for c in range(len(self.nvec)))
+        return tuple(
+            ToyBlock(f"level_{c}", c, 1, (f"level_{c}",), tuple(range(levels))) for c, levels in enumerate(self.nvec)
+        )
 
 
 class IdentityBatch:
