@@ -171,6 +171,14 @@ def kernel(function: F) -> F:
     return part
 
 
+def inlined(function: F) -> F:
+    """Decorates a part that goes into every caller: small, and called so often that the call itself would count."""
+    part: F = _Part(
+        function, targetoptions=_OPTIONS | _NO_WRAPPERS | {"forceinline": True}, pipeline_class=_PartCompiler
+    )
+    return part
+
+
 def entry(function: F) -> F:
     """Decorates a compiled function that Python calls, with a signature or two; kept on disk.
 

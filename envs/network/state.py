@@ -270,6 +270,20 @@ LOT = np.dtype(
     align=True,
 )
 
+JOB = np.dtype(
+    [
+        ("setup", _i4),  # 1: the machine has been set up for it today
+        ("worked", _i4),  # units worked today
+        ("scrapped", _i4),  # of them
+        ("escaped", _i4),  # of them, those that will come back
+        ("scrap_rate", _f8),  # today
+        ("escape_rate", _f8),  # parts out of tolerance among those that pass the hub's check
+        ("eur", _f8),  # what they cost without set-up (with `audit`)
+        ("standard_eur", _f8),  # and should have
+    ],
+    align=True,
+)
+
 
 class State(NamedTuple):
     """Everything that changes. Shapes in the index letters of the module's docstring."""
@@ -327,13 +341,7 @@ class Scratch(NamedTuple):
     hold: NDArray[np.float64]  # [t, k + 1] hours already put into such a unit
     opening: NDArray[np.float64]  # [t, k] machine hours at the beginning of the day's work
     any_blocked: NDArray[np.bool_]  # [t] since the last look
-    setup: NDArray[np.int8]  # [t, r, stages] set up today
-    worked: NDArray[np.int32]  # [t, r, stages] units worked today
-    batch_eur: NDArray[np.float64]  # [t, r, stages, 2] what they cost without set-up, and should have (with `audit`)
-    scrapped: NDArray[np.int32]  # [t, r, stages] of them
-    scrap_rate: NDArray[np.float64]  # [t, r, stages] today
-    escape_rate: NDArray[np.float64]  # [t, r, stages] parts out of tolerance among those that pass the hub's check
-    escaped: NDArray[np.int32]  # [t, r, stages] units of today that will come back
+    job: NDArray[np.void]  # [t, r, stages] JOB: what a hub works today
     scrap_key: NDArray[np.uint64]  # [t] of the day and hub
     lane_h: NDArray[np.float64]  # [t, k] machine hours of the open lots
     stock: NDArray[np.float64]  # [t, h, m] on hand
@@ -423,13 +431,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "hold": ((k + 1,), _f8),
         "opening": ((k,), _f8),
         "any_blocked": ((), np.bool_),
-        "setup": ((r, MAX_STAGES), _i1),
-        "worked": ((r, MAX_STAGES), _i4),
-        "batch_eur": ((r, MAX_STAGES, 2), _f8),
-        "scrapped": ((r, MAX_STAGES), _i4),
-        "scrap_rate": ((r, MAX_STAGES), _f8),
-        "escape_rate": ((r, MAX_STAGES), _f8),
-        "escaped": ((r, MAX_STAGES), _i4),
+        "job": ((r, MAX_STAGES), JOB),
         "scrap_key": ((), _u8),
         "lane_h": ((k,), _f8),
         "stock": ((hubs, m), _f8),
