@@ -200,12 +200,12 @@ SUPPLIER_ORDER = np.dtype(
     [
         ("placed", _i4),
         ("arrives", _i4),
+        ("due", _i4),  # day it would arrive if no port were closed
+        ("spot", _i2),  # 1 = from the spot source
+        ("inspection", _i2),  # level: none, sample, full
         ("quantity", _f8),
         ("price", _f8),
         ("landed", _f8),
-        ("due", _i4),  # day it would arrive if no port were closed
-        ("spot", _i4),  # 1 = from the spot source
-        ("inspection", _i4),  # level: none, sample, full
     ],
     align=True,
 )
@@ -244,7 +244,6 @@ ORDER = np.dtype(
         ("todo", _i2, (MAX_STAGES,)),  # units waiting for a stage
         ("ready", _i2),  # finished, to be shipped
         ("open", _i2),  # not yet shipped
-        ("accrued", _i2),  # days of lateness charged
         ("inherited", _i2),  # days of lateness that a former owner is to blame for
         ("price", _f8),  # list price of a unit
         ("bid", _f8),  # paid to the hub for a unit: its bid, or the second price
@@ -301,7 +300,7 @@ class State(NamedTuple):
     slot: NDArray[np.int32]  # [b, h, slots] tenders a hub sees, index into tender, -1 = empty
     revision: NDArray[np.int32]  # [b, p] day the announced revision takes effect, -1 = none
     unit_cost: NDArray[np.float64]  # [b, h, r, 2] a hub's estimate of its cost of a unit, EUR and EUR per EUR of price
-    made: NDArray[np.int16]  # [b, h, r] last month in which a hub worked on a row, from 1 (with `audit`)
+    made: NDArray[np.int16]  # [b, h, r] last month in which a hub worked on a row, from 1; none without `audit`
     ledger: NDArray[np.float64]  # [b, n, lines] cumulative
     day_cost: NDArray[np.float64]  # [b, n] cost of the day
     events: NDArray[np.float64]  # [b, events] cumulative
@@ -314,7 +313,7 @@ class State(NamedTuple):
     outside: NDArray[np.void]  # [b] platform, port and sea route
     tampered_until: NDArray[np.int32]  # [b, p] day on which the wrong file of a product is found out
     post: NDArray[np.void]  # [b, h, most technicians of a hub] POST; none where people are off
-    repair: NDArray[np.float64]  # [b, h, k, most machines] working hours a repair still takes; none where upkeep is off
+    repair: NDArray[np.float64]  # [b, machines] working hours a repair still takes, from `first_machine`; or none
 
 
 class Scratch(NamedTuple):
@@ -388,7 +387,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         slot=np.full((b, hubs, c.tender_slots), -1, np.int32),
         revision=np.full((b, p), -1, np.int32),
         unit_cost=np.zeros((b, hubs, r, 2)),
-        made=np.zeros((b, hubs, r), np.int16),
+        made=np.zeros((b, hubs, r if w.par[0]["audit"] else 0), np.int16),
         ledger=np.zeros((b, nodes, len(LEDGER_LINES))),
         day_cost=np.zeros((b, nodes)),
         events=np.zeros((b, len(event_names(scenario)))),
@@ -401,7 +400,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         outside=np.zeros(b, OUTSIDE),
         tampered_until=np.zeros((b, p), np.int32),
         post=np.zeros((b, hubs, int(w.hub_people.max()) if scenario.people.enabled else 0), POST),
-        repair=np.zeros((b, hubs, k, int(w.hub_machines.max()) if scenario.upkeep.enabled else 0)),
+        repair=np.zeros((b, int(w.hub_machines.sum()) if scenario.upkeep.enabled else 0)),
     )
 
 
