@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from benchmarks.floor import Watched, bytes_of_a_day, operations_of_a_day
 from fabmesh.envs import hub_network_v0
 from fabmesh.envs.network.actions import take_levels
 from fabmesh.envs.network.day import run_copies
@@ -81,6 +82,19 @@ def test_what_fits_is_the_quotient_without_a_division():
         for units in (1, 3, 7, 1000, 30_000):
             for there in (units * each, np.nextafter(units * each, 0.0), each * rng.uniform(0, 2 * units), -1.0, 0.0):
                 assert fitting.py_func(there, each, units) == min(units, int(max(there, 0.0) / each + 1e-9))
+
+
+def test_the_floor_counts_what_is_there():
+    watched = Watched("pocket", copies=4, days=3)
+    batch = watched.batch
+    touched, done = bytes_of_a_day(watched), operations_of_a_day(watched)
+    levels = sum(len(batch.agents[role]) * len(batch.spec[role].nvec) for role in batch.roles)
+    assert touched["actions read"] == 4 * levels
+    assert touched["order books"] == pytest.approx(64 * watched.counts["orders in the books"])
+    assert 0 < sum(touched.values()) < batch.bytes_per_copy
+    assert min(done.values()) > 0
+    assert done["observations"] > done["unit costs"]
+    assert watched.counts["hubs asked"] <= watched.counts["open lots"] * len(batch.agents["hub"])
 
 
 def test_one_compiled_day_serves_every_scenario():
