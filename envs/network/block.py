@@ -128,7 +128,7 @@ class FieldRecord(types.Record):
     """Numba's type of a record of a block: its nested arrays are fields, too."""
 
     def __init__(self, record: types.Record) -> None:
-        fields = [(name, field._asdict()) for name, field in record.fields.items()]
+        fields: Any = [(name, field._asdict()) for name, field in record.fields.items()]
         super().__init__(fields, record.size, record.aligned)
         self.name = f"record({_digest(self.name)})"
 
