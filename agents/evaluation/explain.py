@@ -100,9 +100,10 @@ def explain(
             sides.append((Row(name, tuple(run.table for run in runs), entry.members), runs))
         bar.set_description("working out intervals")
         (row, mine), (other, others) = sides
+        comparison = Comparison(scenario, seeds, (row, other), other.name, orders)
         return Explanation(
-            Comparison(scenario, seeds, (row, other), other.name, orders),
-            costs(row, other),
+            comparison,
+            costs(comparison),
             responses(mine, others, scenario),
             material_levels(mine, others, scenario),
             disruptions(mine, others),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fabmesh.agents.evaluation.comparison import Row
+from fabmesh.agents.evaluation.comparison import Comparison, Row
 from fabmesh.agents.evaluation.explain_pairs import Pair, pairs
 from fabmesh.agents.evaluation.protocol import EpisodeTable
 from fabmesh.agents.evaluation.statistics import Floats
@@ -87,21 +87,21 @@ class Costs:
     counts: tuple[tuple[Count, Pair], ...]
 
 
-def costs(policy: Row, reference: Row) -> Costs:
-    """Take the difference between two policies apart."""
+def costs(comparison: Comparison) -> Costs:
+    """Take the difference between the two policies of a comparison apart."""
+    policy, reference = comparison.rows
     names = list(policy.runs[0].costs)
-    of_lines = pairs(
-        [policy.values("network_cost"), *(_line(policy, name) for name in names)],
-        [reference.values("network_cost"), *(_line(reference, name) for name in names)],
-    )
-    by_size = sorted(zip(names, of_lines[1:], strict=True), key=lambda entry: -abs(entry[1].difference.mean))
+    of_lines = pairs(*([_line(row, name) for name in names] for row in (policy, reference)))
+    by_size = sorted(zip(names, of_lines, strict=True), key=lambda entry: -abs(entry[1].difference.mean))
     lines = {name: pair for name, pair in by_size if pair.policy or pair.reference}
     counts = (*COUNTS, *_machine_hours(policy.runs[0]))
     of_counts = pairs(*([_values(row, count) for count in counts] for row in (policy, reference)))
     there = [entry for entry in zip(counts, of_counts, strict=True) if entry[1].policy or entry[1].reference]
     places = {name: place for place, name in enumerate(lines)}
     there.sort(key=lambda entry: places.get(entry[0].line, len(places)))
-    return Costs(of_lines[0], lines, tuple(there))
+    found = comparison.paired(policy, reference, "network_cost").difference
+    total = Pair(policy.mean("network_cost"), reference.mean("network_cost"), found)
+    return Costs(total, lines, tuple(there))
 
 
 def _machine_hours(table: EpisodeTable) -> list[Count]:

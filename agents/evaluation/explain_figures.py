@@ -99,8 +99,8 @@ def bids(explanation: Explanation, responses: Sequence[Response], words: str) ->
     for axes in panels[::ACROSS]:
         axes.set_ylabel("mean mark-up, %", fontsize=9)
     _legend(figure, panels[0])
-    hollow = "; hollow: no difference shown" if responses[0].item == ALL else ""
-    _title(figure, explanation, f"{words}, by fifths of what is seen{hollow}")
+    hollow = "; hollow: the interval of the difference holds 0" if responses[0].item == ALL else ""
+    _title(figure, explanation, f"{words}, by fifths of what is seen", hollow)
     return figure
 
 
@@ -220,7 +220,7 @@ def levels(explanation: Explanation) -> Figure:
 def _panels(number: int) -> tuple[Figure, list[Any]]:
     across = min(number, ACROSS)
     down = -(-number // ACROSS)
-    figure = Figure(figsize=(1.0 + 3.0 * across, 1.2 + 2.3 * down), layout="constrained")
+    figure = Figure(figsize=(max(1.0 + 3.0 * across, 7.0), 1.4 + 2.3 * down), layout="constrained")
     panels = list(figure.subplots(down, across, squeeze=False, sharey=True).flat)
     for axes in panels[number:]:
         axes.set_axis_off()
@@ -232,6 +232,6 @@ def _legend(figure: Figure, axes: Any) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=9, frameon=False)
 
 
-def _title(figure: Figure, explanation: Explanation, what: str) -> None:
-    words = f"{explanation.policy.name} against {explanation.reference.name}: {what}"
-    figure.suptitle(title(explanation.comparison, words), x=0.01, ha="left", fontsize=11)
+def _title(figure: Figure, explanation: Explanation, what: str, more: str = "") -> None:
+    who = f"{explanation.policy.name} against {explanation.reference.name}{more}"
+    figure.suptitle(f"{title(explanation.comparison, what)}\n{who}", x=0.01, ha="left", fontsize=10)

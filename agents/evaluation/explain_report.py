@@ -185,7 +185,8 @@ def _materials(explanation: Explanation) -> list[Sheet]:
         rows = []
         for entry in levels:
             life = entry.material.sealed_life_d
-            fact = ("-" if life is None else f"{life:.0f}") if number == 0 else f"{entry.pallet_d:.0f}"
+            days = life if number == 0 else entry.pallet_d
+            fact = "-" if days is None or math.isinf(days) else f"{days:.0f}"
             cells = (_beside(entry.numbers[name], scale, digits) for name, (_, scale, digits) in there.items())
             rows.append((entry.material.name, f"{entry.material.lead_mean_d:g}", fact, *cells))
         notes = (MARKED, "lead: from suppliers to depots; life: sealed")

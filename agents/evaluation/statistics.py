@@ -256,7 +256,9 @@ def compare(a: Floats, b: Floats, better: Better = "lower") -> Paired:
 
 
 def differences(first: Sequence[Floats], second: Sequence[Floats]) -> list[Estimate]:
-    """Mean of a - b with its interval of many pairs, each as `compare` finds it; the same resamples serve plain rows.
+    """Mean of a - b with its interval of many pairs at once: those of `compare` but for rounding in the bootstrap.
+
+    The same resamples serve all pairs of one run each.
 
     Args:
         first: Tables [runs, worlds].
