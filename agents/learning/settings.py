@@ -142,8 +142,8 @@ def to_yaml(config: TrainConfig) -> str:
 def from_plain(values: dict[str, Any]) -> TrainConfig:
     """The settings stored in a checkpoint (`as_plain`).
 
-    A setting that came later is at its default, which leaves things as they were before it. One that is unknown may mean
-    anything, and is refused.
+    A setting that came later is at its default, which leaves things as they were before it. One that is unknown may
+    mean anything, and is refused.
 
     Raises:
         ConfigError: Naming the setting.
