@@ -16,6 +16,7 @@ from fabmesh.agents.evaluation.explain import FEATURES, default_reference, expla
 from fabmesh.agents.evaluation.explain_bids import ALL, cuts_of, lane_materials, responses
 from fabmesh.agents.evaluation.explain_events import OFFSETS, WINDOWS, disruptions, onsets
 from fabmesh.agents.evaluation.explain_export import records
+from fabmesh.agents.evaluation.explain_pairs import FEWEST, Table, pairs
 from fabmesh.agents.evaluation.explain_record import play
 from fabmesh.agents.evaluation.explain_use import uses
 from fabmesh.agents.evaluation.protocol import evaluate
@@ -66,6 +67,16 @@ def test_differences_are_those_of_compare():
         single = compare(a, b).difference
         assert found.mean == pytest.approx(single.mean)
         assert (found.low, found.high) == pytest.approx((single.low, single.high), abs=1e-3)
+
+
+def test_a_ratio_that_few_worlds_know_of_has_no_interval():
+    part, whole = np.zeros((1, 8)), np.zeros((1, 8))
+    for worlds in range(1, 8):
+        part[0, worlds - 1], whole[0, worlds - 1] = worlds % 3, 2.0
+        (pair,) = pairs([Table.ratio(part, whole)], [Table.plain(np.zeros((1, 8)))])
+        assert pair.policy == pytest.approx(part.sum() / whole.sum())
+        assert math.isnan(pair.difference.low) == (worlds < FEWEST)
+        assert pair.shown == (worlds >= FEWEST)
 
 
 # --- the record
@@ -178,7 +189,7 @@ class ByLoad:
 
 
 def test_a_policy_that_bids_by_load_shows_the_slope_and_one_that_does_not_shows_none():
-    mine, other = played(ByLoad()), played(make_policy("nearest", POCKET))
+    mine, other = (played(policy, seeds=seed_set("train", 12)) for policy in (ByLoad(), make_policy("nearest", POCKET)))
     found = [r for r in responses([mine], [other], POCKET) if r.priced.component == "bid"]
     load = next(r for r in found if r.driver.name == "lane_load" and r.item == ALL)
     markups = [pair.policy for pair in load.markup]

@@ -14,9 +14,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.agents.evaluation.explain_pairs import Pair, pairs, plain_pairs
+from fabmesh.agents.evaluation.explain_pairs import Pair, Table, paired, pairs, plain_pairs
 from fabmesh.agents.evaluation.explain_record import Choices, Play
-from fabmesh.agents.evaluation.statistics import Estimate, Floats, differences, per_world
+from fabmesh.agents.evaluation.statistics import Estimate, Floats
 from fabmesh.envs.network.actions import component_blocks
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.tables import build_tables
@@ -272,7 +272,7 @@ def _response(
     binned = [[_binned(run, one, cuts) for run in side] for side in sides]
     seen = [_tables(side, "seen", "decisions") for side in binned]
     markup = [_tables(side, "markup", "bids") for side in binned]
-    bidding = [[100.0 * table for table in _tables(side, "bids", "decisions")] for side in binned]
+    bidding = [_tables(side, "bids", "decisions", 100.0) for side in binned]
     make = pairs if number is None else plain_pairs  # of single items only the span gets an interval
     return Response(
         priced,
@@ -309,13 +309,13 @@ def _binned(run: _Decisions, one: slice, cuts: Floats) -> _Binned:
     return _Binned(total(one_each), total(seen), total(one_each * bid), total(np.where(bid, markup, 0.0)))
 
 
-def _tables(runs: Sequence[_Binned], part: str, whole: str) -> list[Floats]:
-    """A ratio in each fifth, [runs, worlds]."""
-    ratios = np.array([per_world(getattr(run, part).T, getattr(run, whole).T) for run in runs])
-    return list(np.moveaxis(ratios, 1, 0))
+def _tables(runs: Sequence[_Binned], part: str, whole: str, scale: float = 1.0) -> list[Table]:
+    """A ratio in each fifth."""
+    parts, wholes = (np.array([getattr(run, name) for run in runs]) for name in (part, whole))  # [runs, worlds, fifths]
+    return [Table.ratio(scale * parts[..., i], wholes[..., i]) for i in range(parts.shape[-1])]
 
 
-def _span(policy: Sequence[Floats], reference: Sequence[Floats]) -> Span:
+def _span(policy: Sequence[Table], reference: Sequence[Table]) -> Span:
     mine, others = policy[-1] - policy[0], reference[-1] - reference[0]
-    nothing = np.zeros((1, mine.shape[1]))
-    return Span(*differences([mine, others, mine], [nothing, nothing, others]))
+    nothing = Table.plain(np.zeros((1, mine.values.shape[-1])))
+    return Span(*paired([mine, others, mine], [nothing, nothing, others]))

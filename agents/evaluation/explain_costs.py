@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fabmesh.agents.evaluation.comparison import Comparison, Row
-from fabmesh.agents.evaluation.explain_pairs import Pair, pairs
+from fabmesh.agents.evaluation.explain_pairs import Pair, Table, pairs
 from fabmesh.agents.evaluation.protocol import EpisodeTable
 from fabmesh.agents.evaluation.statistics import Floats
 
@@ -110,9 +110,9 @@ def _machine_hours(table: EpisodeTable) -> list[Count]:
     return [Count("machine", name, f"{name.removeprefix(MACHINE_H)} hours", "h", _count(name)) for name in names]
 
 
-def _line(row: Row, name: str) -> Floats:
-    return np.array([table.costs[name] for table in row.runs])
+def _line(row: Row, name: str) -> Table:
+    return Table.plain(np.array([table.costs[name] for table in row.runs]))
 
 
-def _values(row: Row, count: Count) -> Floats:
-    return np.array([count.of(table) for table in row.runs])
+def _values(row: Row, count: Count) -> Table:
+    return Table.plain(np.array([count.of(table) for table in row.runs]))

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.agents.evaluation.explain_pairs import Pair, pairs
+from fabmesh.agents.evaluation.explain_pairs import Pair, Table, pairs
 from fabmesh.agents.evaluation.explain_record import DISTURBED, Play
-from fabmesh.agents.evaluation.statistics import Floats, per_world
 
 OFFSETS = tuple(range(-10, 31))  # days from the first disturbed one
 WINDOWS = ((-10, -1), (0, 4), (5, 9), (10, 19), (20, 30))  # first and last day
@@ -68,27 +67,19 @@ def _around(kind: str, begins: NDArray[np.int64], policy: Sequence[Play], refere
     spans = [(offset, offset) for offset in OFFSETS] + list(WINDOWS)
     days, windows = {}, {}
     for name in SERIES:
-        sides = [[_tables(play.days[name], begins, spans) for play in side] for side in (policy, reference)]
-        found = pairs(*([np.array(runs) for runs in zip(*side, strict=True)] for side in sides))
+        found = pairs(*([_mean(side, name, begins, span) for span in spans] for side in (policy, reference)))
         days[name], windows[name] = tuple(found[: len(OFFSETS)]), tuple(found[len(OFFSETS) :])
     return Around(kind, len(begins), len(np.unique(begins[:, 1])), days, windows)
 
 
-def _tables(values: Floats, begins: NDArray[np.int64], spans: Sequence[tuple[int, int]]) -> list[Floats]:
-    """Mean over the days of each span around all beginnings, [worlds] each.
-
-    Args:
-        values: [days, worlds].
-        begins: Day and world of each.
-        spans: First and last day, counted from the beginning.
-    """
-    length, worlds = values.shape
-    found = []
-    for first, last in spans:
-        day = (begins[:, :1] + np.arange(first, last + 1)).reshape(-1)
-        world = np.repeat(begins[:, 1], last - first + 1)
-        inside = (day >= 0) & (day < length)
-        day, world = day[inside], world[inside]
-        total, number = (np.bincount(world, of, worlds) for of in (values[day, world], np.ones(len(day))))
-        found.append(per_world(total.astype(np.float64), number.astype(np.float64)))
-    return found
+def _mean(plays: Sequence[Play], name: str, begins: NDArray[np.int64], span: tuple[int, int]) -> Table:
+    """Mean over the days of a span, first and last counted from the beginning, around all beginnings."""
+    first, last = span
+    length, worlds = plays[0].days[name].shape
+    day = (begins[:, :1] + np.arange(first, last + 1)).reshape(-1)
+    world = np.repeat(begins[:, 1], last - first + 1)
+    inside = (day >= 0) & (day < length)
+    day, world = day[inside], world[inside]
+    total = [np.bincount(world, play.days[name][day, world], worlds).astype(np.float64) for play in plays]
+    number = np.bincount(world, np.ones(len(world)), worlds).astype(np.float64)
+    return Table.ratio(np.array(total), np.array([number] * len(plays)))

@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fabmesh.agents.evaluation.explain_pairs import Pair, pairs
+from fabmesh.agents.evaluation.explain_pairs import Pair, Table, pairs
 from fabmesh.agents.evaluation.explain_record import Choices, Play
-from fabmesh.agents.evaluation.statistics import Floats, per_world
+from fabmesh.agents.evaluation.statistics import Floats
 from fabmesh.agents.heuristics.expectations import expect
 from fabmesh.envs.network.scenario import Material, Scenario
 
@@ -122,11 +122,9 @@ def material_levels(
     """Order levels of every material, the longest lead time first."""
     specs = {role: choices.spec for role, choices in policy[0].choices.items()}
     numbers = [number for number in NUMBERS if specs[number.component[0]].has_component(number.component[1])]
-    sides = [
-        [_tables(side, number, scenario) for number in numbers] for side in (policy, reference)
-    ]  # [numbers][materials] of [runs, worlds]
-    flat = [[table for tables in side for table in tables] for side in sides]
-    found = pairs(*flat)
+    found = pairs(
+        *([table for number in numbers for table in _tables(side, number, scenario)] for side in (policy, reference))
+    )
     materials = len(scenario.materials)
     by_number = {n.name: found[i * materials : (i + 1) * materials] for i, n in enumerate(numbers)}
     use = expect(scenario).depot_use.mean(axis=0)
@@ -141,13 +139,10 @@ def material_levels(
     return tuple(sorted(levels, key=lambda entry: -entry.material.lead_mean_d))
 
 
-def _tables(runs: Sequence[Play], number: Number, scenario: Scenario) -> list[Floats]:
-    """A number of every material, [runs, worlds]."""
-    ratios = []
-    for run in runs:
-        part, whole = number.ratio(run, scenario)
-        ratios.append(per_world(part.T, whole.T))
-    return list(np.moveaxis(np.array(ratios), 1, 0))
+def _tables(runs: Sequence[Play], number: Number, scenario: Scenario) -> list[Table]:
+    """A number of every material."""
+    parts, wholes = (np.array(side) for side in zip(*(number.ratio(run, scenario) for run in runs), strict=True))
+    return [Table.ratio(parts[..., m], wholes[..., m]) for m in range(parts.shape[-1])]
 
 
 def _values(choices: Choices, component: str) -> tuple[Floats, np.ndarray]:

@@ -189,7 +189,7 @@ def _materials(explanation: Explanation) -> list[Sheet]:
             fact = "-" if days is None or math.isinf(days) else f"{days:.0f}"
             cells = (_beside(entry.numbers[name], scale, digits) for name, (_, scale, digits) in there.items())
             rows.append((entry.material.name, f"{entry.material.lead_mean_d:g}", fact, *cells))
-        notes = (MARKED, "lead: from suppliers to depots; life: sealed")
+        notes: tuple[str, ...] = (MARKED, "lead: from suppliers to depots; life: sealed")
         if number == 1:
             supply = explanation.comparison.scenario.supply
             steps = ", ".join(f"{step:g}" for step in supply.price_breaks_pallets)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fabmesh.agents.evaluation.explain_pairs import Pair, pairs, plain_pairs
+from fabmesh.agents.evaluation.explain_pairs import Pair, Table, pairs, plain_pairs
 from fabmesh.agents.evaluation.explain_record import Play
-from fabmesh.agents.evaluation.statistics import Floats, per_world
+from fabmesh.agents.evaluation.statistics import Floats
 
 ALL = "all"
 
@@ -52,12 +52,11 @@ def uses(policy: Sequence[Play], reference: Sequence[Play]) -> tuple[Use, ...]:
                 names.append((role, block.name, item, block.labels))
                 for side, plays in zip(counts, (policy, reference), strict=True):
                     side.append(np.array([_counts(play, role, columns, len(block.labels)) for play in plays]))
-    above = pairs(*([per_world(n[..., 1:].sum(axis=-1), n.sum(axis=-1)) for n in side] for side in counts))
-    entropy = plain_pairs(*([_entropy(n) for n in side] for side in counts))
+    above = pairs(*([Table.ratio(n[..., 1:].sum(axis=-1), n.sum(axis=-1)) for n in side] for side in counts))
+    entropy = plain_pairs(*([Table.plain(_entropy(n)) for n in side] for side in counts))
     found = []
     for i, (role, component, item, labels) in enumerate(names):
-        shares = [list(np.moveaxis(per_world(np.moveaxis(n, -1, 0), n.sum(axis=-1)[None]), 0, 0)) for n in
-                  (side[i] for side in counts)]  # fmt: skip
+        shares = ([Table.ratio(n[..., k], n.sum(axis=-1)) for k in range(len(labels))] for n in (c[i] for c in counts))
         levels = dict(zip(labels, plain_pairs(*shares), strict=True))
         found.append(Use(role, component, item, above[i], entropy[i], levels))
     return tuple(found)
