@@ -10,6 +10,7 @@ from fabmesh.agents.heuristics.family import compose, is_member
 from fabmesh.agents.heuristics.tuned import read_rules
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.loading import shipped_scenarios
 from fabmesh.envs.network.scenario import Scenario
 
 SAMPLE_SUFFIX = ":sample"
@@ -51,6 +52,21 @@ def is_trained(name_or_path: str) -> bool:
     if plain in heuristics.NAMES or plain.endswith(RULES_SUFFIX):
         return False
     return Path(plain).exists() or not is_member(plain)
+
+
+def scenario_of(name_or_path: str) -> str | None:
+    """Name of the scenario that a checkpoint or run directory was trained on, if it is a shipped one; else None.
+
+    Raises:
+        FabmeshError: If there is a file that is no checkpoint.
+    """
+    path = Path(name_or_path.removesuffix(SAMPLE_SUFFIX))
+    if not is_trained(str(path)) or not path.exists() or path.suffix == ".zip":
+        return None
+    from fabmesh.agents.learning.checkpoint import read  # torch takes a second to import
+
+    name = read(path).get("scenario")
+    return name if name in shipped_scenarios() else None
 
 
 def _unknown(name: str) -> str:
