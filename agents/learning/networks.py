@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fabmesh.agents.learning import fused
-from fabmesh.agents.learning.batch import Block, RoleSpec
+from fabmesh.agents.learning.batch import ComponentBlock, RoleSpec
 from fabmesh.agents.learning.config import NetworkConfig
 from fabmesh.agents.learning.distribution import ActionLayout
 from fabmesh.agents.learning.residual import Residual
@@ -86,7 +86,7 @@ def item_columns(spec: RoleSpec, items: Sequence[str]) -> Tensor:
     return torch.tensor(columns, dtype=torch.int64).reshape(len(items), -1)
 
 
-def outputs(block: Block, levels: int) -> int:
+def outputs(block: ComponentBlock, levels: int) -> int:
     """Numbers an ordinal head gives for a component: a mean level, if levels are in order, and a logit for the others."""
     special = sum(math.isnan(value) for value in block.values)
     return special + (special < levels)
@@ -157,11 +157,14 @@ class RolePolicy(nn.Module):
     components that exist per item by an `ItemHead` per kind of item, which also reads the item's own features.
 
     With `agent_embedding` every agent owns a learned offset of the first hidden layer (as a one-hot input would give).
-    Without it the policy knows an agent only by what it observes, and can be moved to a network of another size.
+    Without it the policy knows an agent only by what it observes.
 
     Args:
         spec: Layout of the role.
         config: Widths.
+
+    Attributes:
+        head_of: Block of components -> the head that scores it.
     """
 
     def __init__(self, spec: RoleSpec, config: NetworkConfig) -> None:
@@ -192,6 +195,7 @@ class RolePolicy(nn.Module):
             for position, (number, count) in enumerate(members):
                 where[number] = (name, sum(levels[:position]), count)
         self._parts = [where[number] for number in range(len(spec.components))]
+        self.head_of = {block.name: head for block, (head, _, _) in zip(spec.components, self._parts, strict=True)}
 
     @staticmethod
     def _head(spec: RoleSpec, items: tuple[str, ...], levels: list[int], context: int, width: int) -> nn.Module:

@@ -29,6 +29,11 @@ class ToyBlock:
     items: tuple[str, ...]
     values: tuple[float, ...] = ()
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the levels."""
+        return tuple(f"{value:g}" for value in self.values)
+
 
 @dataclass(frozen=True)
 class ToyRole:
