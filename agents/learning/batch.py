@@ -40,7 +40,7 @@ class ComponentBlock(Block, Protocol):
 
     @property
     def labels(self) -> Sequence[str]:
-        """Names of the levels."""
+        """Name of each level."""
 
     @property
     def values(self) -> Sequence[float]:

@@ -27,12 +27,8 @@ class ToyBlock:
     start: int
     count: int
     items: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the levels."""
-        return tuple(f"{value:g}" for value in self.values)
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,8 @@ class ToyRole:
     def components(self) -> tuple[ToyBlock, ...]:
         """One block per component."""
         return tuple(
-            ToyBlock(f"level_{c}", c, 1, (f"level_{c}",), tuple(range(levels))) for c, levels in enumerate(self.nvec)
+            ToyBlock(f"level_{c}", c, 1, (f"level_{c}",), tuple(map(str, range(levels))), tuple(range(levels)))
+            for c, levels in enumerate(self.nvec)
         )
 
 

@@ -68,6 +68,14 @@ class Names:
         """Items of a block of components."""
         return tuple(item for name, item in self.components if name == block)
 
+    def things(self, block: str) -> tuple[str, ...]:
+        """What a block of components chooses one of, as `networks.things_of`; () if its levels are something else."""
+        things = self.levels[block][1:]
+        seen: dict[str, list[str]] = {}
+        for name, item in self.features:
+            seen.setdefault(name, []).append(item)
+        return things if list(things) in seen.values() and len(self.items(block)) == 1 else ()
+
     def first(self, block: str) -> int:
         """The first component of a block."""
         return next(place for place, (name, _) in enumerate(self.components) if name == block)
@@ -117,7 +125,7 @@ def _require_levels(there: Names, here: Names) -> None:
     for block, levels in here.levels.items():
         if block not in there.levels:
             raise DoesNotFitError(f"component {block!r} is not among those it sets")
-        if there.levels[block] != levels:
+        if there.levels[block] != levels and not (there.things(block) and here.things(block)):
             shown = [", ".join(names) for names in (there.levels[block], levels)]
             raise DoesNotFitError(f"component {block!r} has the levels {shown[0]}; not {shown[1]}")
 
@@ -146,7 +154,7 @@ def _moved(name: str, fresh: Tensor, weights: Weights, there: Names, policy: Rol
     if name.startswith("residual."):
         return _correction(name, weights, there, policy, here)
     if name.endswith((".own.weight", ".offset")):
-        return _of_items(name, fresh, weights, there, policy, here)
+        return _of_items(name, weights, there, policy, here)
     return weights[name]
 
 
@@ -159,15 +167,14 @@ def _columns(
     return torch.where(index >= 0, old[..., index], new)
 
 
-def _of_items(name: str, fresh: Tensor, weights: Weights, there: Names, policy: RolePolicy, here: Names) -> Tensor:
+def _of_items(name: str, weights: Weights, there: Names, policy: RolePolicy, here: Names) -> Tensor:
     """What a head reads of an item, or the offsets of its items."""
-    _, head, _ = name.split(".", maxsplit=2)
-    block = next(block for block, where in policy.head_of.items() if where == head)
-    items, items_here = there.items(block), here.items(block)
     old = weights[name]
+    block = next(block for block, head in policy.head_of.items() if name.startswith(f"heads.{head}."))
+    items, items_here = (names.things(block) or names.items(block) for names in (there, here))
     if name.endswith(".offset"):
         return torch.stack([old[items.index(item)] if item in items else old.mean(dim=0) for item in items_here])
-    columns = f"heads.{head}.columns"
+    columns = name.removesuffix("own.weight") + "columns"
     read = there.about(weights[columns][0], items[0])
     return _columns(old, read, here.about(policy.state_dict()[columns][0], items_here[0]))
 
