@@ -84,6 +84,11 @@ class Run:
         return float(self.content["validation"][f"validation/{name}"])
 
     @property
+    def worlds(self) -> str:
+        """What it was chosen on, in words."""
+        return f"{self.content['scenario']}, {self.config.validation.validation_seeds} validation seeds"
+
+    @property
     def cost(self) -> float:
         """Network cost on the validation worlds, EUR per episode."""
         return self.found(f"{MEASURE}_mode")
@@ -95,14 +100,10 @@ def best_of(runs: Sequence[Run]) -> Run:
     Raises:
         FabmeshError: If they are not about the same worlds.
     """
-    for what, of in (
-        ("scenario", lambda run: run.content["scenario"]),
-        ("validation seeds", lambda run: run.config.validation.validation_seeds),
-    ):
-        known = {of(run): run.file for run in reversed(runs)}
-        if len(known) > 1:
-            told = ", ".join(f"{file}: {value}" for value, file in known.items())
-            raise FabmeshError(f"runs of one {what} can be compared, these are of several ({told}); give them apart")
+    worlds = {run.worlds: run.file for run in reversed(runs)}
+    if len(worlds) > 1:
+        told = "; ".join(f"{file}: {name}" for name, file in worlds.items())
+        raise FabmeshError(f"runs can be compared on the same worlds, these were chosen on others ({told}); give one")
     return min(runs, key=lambda run: run.cost)
 
 
@@ -124,7 +125,7 @@ def stripped(content: dict[str, Any], spec: Mapping[str, RoleSpec]) -> dict[str,
 
 
 def _single(value: torch.Tensor) -> torch.Tensor:
-    return value.float() if value.is_floating_point() else value
+    return value.to(torch.float32) if value.dtype.is_floating_point else value
 
 
 def play(run: Run, content: dict[str, Any], scenario: Scenario, spec: Mapping[str, RoleSpec], threads: int) -> Any:

@@ -90,25 +90,34 @@ def test_in_a_larger_network_agents_do_what_those_of_the_smaller_do_on_average(r
     torch.testing.assert_close(logits_here, logits[:, :1].expand_as(logits_here), rtol=1e-4, atol=1e-4)
 
 
+def in_reverse(role):
+    """The layout of rotterdam with technologies, materials and products in the opposite order."""
+    scenario = load_scenario("rotterdam")
+    kinds = ("technologies", "materials", "products")
+    return role_specs(replace(scenario, **{kind: getattr(scenario, kind)[::-1] for kind in kinds}))[role]
+
+
 @pytest.mark.parametrize("role", ROLES)
-def test_items_are_known_by_name_where_others_are_gone(role):
+@pytest.mark.parametrize("other", ["pocket", "in reverse"])
+def test_items_are_known_by_name(role, other):
     before = without_agents(policy("rotterdam", role))
     before.residual.mean.zero_()  # so that what is not seen in the smaller network counts nothing in the larger
-    after = move(before, "rotterdam", "pocket", role)
-    names, names_here = (Names.of(SPECS[scenario][role]) for scenario in ("rotterdam", "pocket"))
-    columns = [names.features.index(name) for name in names_here.features]
-    components = [names.components.index(name) for name in names_here.components]
+    spec = SPECS["rotterdam"][role]
+    spec_here = in_reverse(role) if other == "in reverse" else SPECS["pocket"][role]
+    names, here = Names.of(spec), Names.of(spec_here)
+    after = RolePolicy(spec_here, NETWORK)
+    after.load_state_dict(moved(before.state_dict(), names, after, here, same_agents=False))
+    columns = [names.features.index(name) for name in here.features]
     assert columns != list(range(len(columns)))
-    seen_here = torch.randn(4, 2, len(columns))
-    seen = torch.zeros(4, 2, len(names.features))
-    seen[..., columns] = seen_here
-    agents = len(SPECS["rotterdam"][role].agents)
+    seen = torch.zeros(4, 1, len(names.features))
+    seen[..., columns] = torch.randn(4, 1, len(columns))
     with torch.no_grad():
-        logits_here = after(seen_here[:, : len(SPECS["pocket"][role].agents)])
-        logits = before(seen[:, :1].expand(-1, agents, -1))[:, 0, components]
-    levels = [len(names_here.levels[block]) for block, _ in names_here.components]
-    for place, count in enumerate(levels):
-        torch.testing.assert_close(logits_here[:, 0, place, :count], logits[:, place, :count], rtol=1e-4, atol=1e-4)
+        logits = before(seen.expand(-1, len(spec.agents), -1))[:, 0]
+        logits_here = after(seen[..., columns].expand(-1, len(spec_here.agents), -1))[:, 0]
+    for place, (block, item) in enumerate(here.components):
+        levels = [names.levels[block].index(level) for level in here.levels[block]]
+        expected = logits[:, names.components.index((block, item)), levels]
+        torch.testing.assert_close(logits_here[:, place, : len(levels)], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_new_counts_nothing_and_new_items_are_like_the_mean_of_the_known():
@@ -292,7 +301,7 @@ def test_a_run_that_begins_from_another_starts_at_its_score(tmp_path, capsys):
         (["--init-from", "nowhere"], "--init-from: nowhere: no such checkpoint; give a run directory or a .pt"),
         (
             ["--init-from", "shipped:atlantis"],
-            "--init-from shipped:atlantis: policy 'shipped:atlantis': no trained policy",
+            "--init-from: policy 'shipped:atlantis': no trained policy of that name comes with the package",
         ),
         (["--init-from", "a", "--algo", "sb3_ppo"], "--init-from: 'a' is not possible; allowed: with mappo and ippo"),
     ],
