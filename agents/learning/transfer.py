@@ -7,8 +7,8 @@ of hubs, depots and towns. Weights follow these names:
   until something is learned of it; what only the old one showed is dropped.
 - Items: encoders are shared by the items of a kind, and stay. An item keeps what is its own (an offset, weights of the
   correction); one that the old network did not have gets the mean of those that it had.
-- Agents: what is an agent's own belongs to its place. Where there are other agents, the mean over the old ones becomes
-  part of what all have in common, and the new ones start without anything of their own.
+- Agents: what is an agent's own belongs to its place. Where there is another number of agents, the mean over the old
+  ones becomes part of what all have in common, and the new ones start without anything of their own.
 - Standardisation of the correction's features stays, so that its weights mean the same.
 
 Not possible: a component that the old policy did not set (it would act at random there), levels that stand for
@@ -105,7 +105,7 @@ def moved(weights: Weights, there: Names, policy: RolePolicy, here: Names, same_
         there: Names in the network it was trained in.
         policy: One for the new network, to see what it needs; not changed.
         here: Names in the new network.
-        same_agents: The agents are the same, and keep what is their own.
+        same_agents: The agents are as many, taken to be the same, and keep what is their own.
 
     Raises:
         DoesNotFitError: If it is not possible.
