@@ -73,7 +73,10 @@ class Run:
         """
         file = path / checkpoint.BEST if path.is_dir() else path
         content = checkpoint.read_whole(file)
-        if "validation" not in content or f"validation/{MEASURE}_mode" not in content["validation"]:
+        if content["kind"] not in checkpoint.OWN_KINDS:
+            raise FabmeshError(f"{file}: a policy of {content['kind']} needs a library that the package does without")
+        validation = content.get("validation")
+        if not isinstance(validation, dict) or f"validation/{MEASURE}_mode" not in validation:
             raise FabmeshError(
                 f"{file}: does not say what it costs on validation worlds; give the {checkpoint.BEST} of a run"
             )

@@ -161,6 +161,8 @@ def test_a_run_that_cannot_be_shipped_is_refused_and_nothing_changes(pocket, run
     assert "EUR on its validation worlds, not 10,000 as when it was trained" in capsys.readouterr().err
     assert tool.main([str(with_change(runs[0], tmp_path, validation=None))]) == 2
     assert "does not say what it costs on validation worlds" in capsys.readouterr().err
+    assert tool.main([str(with_change(runs[0], tmp_path, kind="sb3_ppo"))]) == 2
+    assert "a policy of sb3_ppo needs a library that the package does without" in capsys.readouterr().err
     mixed = with_change(runs[0], tmp_path, scenario="rotterdam")
     assert tool.main([str(runs[0]), str(mixed)]) == 2
     assert "these were chosen on others (" in capsys.readouterr().err

@@ -31,8 +31,8 @@ from fabmesh.envs.network.scenario import Scenario
 FORMAT = 1
 BEST, LAST = "best.pt", "last.pt"
 KINDS = ("mappo", "ippo", "sb3_ppo")
-STARTABLE = ("mappo", "ippo")
-"""Kinds whose policies another training can begin from."""
+OWN_KINDS = ("mappo", "ippo")
+"""Kinds whose policies are our own: another training can begin from them, and they need no other library."""
 OF_WEIGHTS = ("hidden", "item_width", "spread", "residual", "residual_features")
 """Settings of the networks that the meaning of a policy's weights depends on."""
 REMEDY = "train again or give another file"
@@ -231,8 +231,8 @@ def starting_weights(
     """
     file = locate(path)
     content = read_whole(file)
-    if content["kind"] not in STARTABLE:
-        raise CheckpointError(f"{file}: a policy of {content['kind']}; only those of {' and '.join(STARTABLE)} go on")
+    if content["kind"] not in OWN_KINDS:
+        raise CheckpointError(f"{file}: a policy of {content['kind']}; only those of {' and '.join(OWN_KINDS)} go on")
     its_own, asked = vars(from_plain(content["config"]).network), vars(network)
     other = {name: its_own[name] for name in OF_WEIGHTS if its_own[name] != asked[name]}
     if other:
