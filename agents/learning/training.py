@@ -116,7 +116,7 @@ class Training(Session):
 def _require_team_reward(batch: Batch, config: TrainConfig) -> None:
     """Refuse what is worked out in network cost, and so has no meaning where agents are paid for their own."""
     weight = team_weight(batch)
-    for name in ("stock_charge", "lost_weight", "mission_weight"):
+    for name in ("stock_charge", "lost_weight", "supply_weight"):
         charge = getattr(config.ppo, name)
         if weight < 1.0 and charge > 0.0:
             raise ConfigError(
