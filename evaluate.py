@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from fabmesh.agents.evaluation.explain import default_reference, explain
 from fabmesh.agents.evaluation.files import check_writable, write_whole
 from fabmesh.agents.evaluation.outputs import Outputs, outputs_in, write_outputs
 from fabmesh.agents.evaluation.seeds import MOST_AT_ONCE, SeedSet, seed_set
-from fabmesh.agents.registry import scenario_of
+from fabmesh.agents.registry import names, scenario_of
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.recorded import RecordedOrders, days_read, read_orders
@@ -49,10 +50,11 @@ class EvaluateConfig:
     """
 
     policies: Annotated[tuple[str, ...], tyro.conf.arg(metavar="POLICY [POLICY ...]")] = ()
-    """Policies to compare: names of rules (base_stock, nearest, random, idle, ...), or paths of run directories or
-    checkpoints; a path may end in :sample for sampled instead of most likely actions. Training runs of one algorithm
-    are joined by commas and may be named: mappo=runs/a1,runs/a2,runs/a3; they make one row, whose interval covers
-    training seeds and worlds."""
+    """Policies to compare: names of rules (tuned, base_stock, nearest, random, idle, ...), shipped:SCENARIO for the
+    trained policy that comes with the package, or paths of run directories or checkpoints. A trained policy of another
+    scenario is moved to this one where it fits; :sample after it takes sampled instead of most likely actions. Training
+    runs of one algorithm are joined by commas and may be named: mappo=runs/a1,runs/a2,runs/a3; they make one row, whose
+    interval covers training seeds and worlds."""
     scenario: str = "rotterdam"
     """Name of a shipped scenario or path of a YAML file."""
     orders: Path | None = None
@@ -355,11 +357,16 @@ def _say_whether_same(plan: manifests.Plan, comparison: Comparison, console: Con
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 for other numbers than a manifest's, 2 for wrong input."""
     arguments = list(sys.argv[1:] if args is None else args)
-    config = tyro.cli(EvaluateConfig, args=arguments, prog="fabmesh-evaluate")
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
-    return guarded(lambda: run(config, arguments, console), "stopped; nothing has been written")
+
+    def judge() -> int:
+        about = f"{inspect.getdoc(EvaluateConfig)}\n\nPolicies that have a name: {', '.join(names())}."
+        config = tyro.cli(EvaluateConfig, args=arguments, prog="fabmesh-evaluate", description=about)
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=WIDTH)
+        return run(config, arguments, console)
+
+    return guarded(judge, "stopped; nothing has been written")
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ class NetworkConfig:
     residual_features: float = 0.5
     """share of the exploration's variance that follows those features; the rest is constant"""
     agent_embedding: bool = False
-    """give each agent a learned offset; such a policy cannot be moved to a network of another size"""
+    """give each agent a learned offset; in a network of other agents their mean takes its place"""
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,9 @@ class TrainConfig:
     """directory of the run; default runs/{scenario}_{algo}_{seed}"""
     config: Path | None = None
     """YAML file with settings; flags win over it"""
+    init_from: str | None = None
+    """trained policy to begin from, in place of imitation: a run directory, a .pt file or shipped:NAME, also of another
+    scenario; weights are matched by the names of what is seen and decided"""
     resume: bool = False
     """go on with the run in the run directory, exactly where its last checkpoint stands"""
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
@@ -270,6 +273,8 @@ def validate(config: TrainConfig) -> None:
     for key in ("hidden", "critic_hidden"):
         widths = values[key]
         _require(len(widths) > 0 and min(widths) > 0, key, list(widths), "one or more positive widths")
+    own = config.init_from is None or config.algo != "sb3_ppo"
+    _require(own, "init_from", config.init_from, "with mappo and ippo")
     copies, group = config.rollout.copies, config.rollout.group
     _require(copies % group == 0, "group", group, f"a divisor of copies ({copies})")
     halves = not config.rollout.antithetic or group % 2 == 0
