@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.learning.batch import RoleSpec
-from fabmesh.agents.learning.config import ConfigError, TrainConfig
+from fabmesh.agents.learning.config import ALGORITHMS, SB3_ALGORITHMS, ConfigError, TrainConfig
 from fabmesh.agents.learning.learned import LearnedPolicy
 from fabmesh.agents.learning.settings import as_plain, from_plain
 from fabmesh.agents.policy import Policy
@@ -25,7 +25,6 @@ from fabmesh.envs.network.scenario import Scenario
 
 FORMAT = 1
 BEST, LAST = "best.pt", "last.pt"
-KINDS = ("mappo", "ippo", "sb3_ppo")
 REMEDY = "train again or give another file"
 UNUSABLE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What PyTorch, NumPy and Python raise when content read from a file is not what it should be."""
@@ -119,8 +118,8 @@ def read_whole(path: Path, resumable: bool = False) -> dict[str, Any]:
             raise damaged(path, f"{name} is missing")
         if not isinstance(content[name], kind):
             raise damaged(path, f"{name} is not what it should be")
-    if content["kind"] not in KINDS:
-        raise damaged(path, f"unknown kind {content['kind']!r}, known are {', '.join(KINDS)}")
+    if content["kind"] not in ALGORITHMS:
+        raise damaged(path, f"unknown kind {content['kind']!r}, known are {', '.join(ALGORITHMS)}")
     for name, value in _leaves(content["weights"], "weights"):
         if not isinstance(value, torch.Tensor):
             raise damaged(path, f"{name} is not a tensor")
@@ -237,8 +236,8 @@ def load_policy(path: Path, scenario: Scenario, sample: bool = False) -> Policy:
     """The policy of a run directory (its best checkpoint), of a checkpoint, or of a model saved by SB3 (.zip).
 
     Args:
-        path: Run directory, `.pt` file of this project, or `.zip` file of `stable_baselines3`'s `PPO.save`, trained
-            through `fabmesh.envs.adapters.sb3`. A `.zip` is unpickled: open only your own.
+        path: Run directory, `.pt` file of this project, or `.zip` file of the `save` of PPO, A2C or MaskablePPO,
+            trained through `fabmesh.envs.adapters.sb3`. A `.zip` is unpickled: open only your own.
         scenario: The network it is to act in.
         sample: Draw the actions instead of taking the most likely ones.
 
@@ -263,29 +262,29 @@ def load_policy(path: Path, scenario: Scenario, sample: bool = False) -> Policy:
 
 
 def sb3_module(wanted_for: str) -> Any:
-    """The part that needs Stable-Baselines3, which is optional.
+    """The part that needs Stable-Baselines3 and sb3-contrib, which are optional.
 
     Args:
         wanted_for: What needs it, for the message.
 
     Raises:
-        ConfigError: If it is not installed.
+        ConfigError: If one of them is not installed.
     """
     try:
         return importlib.import_module("fabmesh.agents.learning.sb3")
     except ModuleNotFoundError as error:
-        if error.name != "stable_baselines3":
+        missing = {"stable_baselines3": "stable-baselines3", "sb3_contrib": "sb3-contrib"}.get(error.name or "")
+        if missing is None:
             raise
-        raise ConfigError(
-            f"{wanted_for}: needs stable-baselines3; install it with pip install 'fabmesh[sb3]'"
-        ) from None
+        raise ConfigError(f"{wanted_for}: needs {missing}; install it with pip install 'fabmesh[sb3]'") from None
 
 
 def policy_from(content: Mapping[str, Any], spec: Mapping[str, RoleSpec], name: str, sample: bool) -> Policy:
     """The policy of a checkpoint's content, for a layout it fits."""
     config = from_plain(content["config"])
-    if content["kind"] == "sb3_ppo":
-        policy: Policy = sb3_module(name).policy_from_weights(content["weights"], spec, config, name, sample)
+    if content["kind"] in SB3_ALGORITHMS:
+        sb3 = sb3_module(name)
+        policy: Policy = sb3.policy_from_weights(content["kind"], content["weights"], spec, config, name, sample)
         return policy
     return LearnedPolicy.from_weights(content["weights"], spec, config.network, name, sample)
 
