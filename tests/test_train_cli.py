@@ -21,6 +21,7 @@ from fabmesh.agents.learning.config import (
     ALGORITHMS,
     SB3_ALGORITHMS,
     SECTIONS,
+    ConfigError,
     TrainConfig,
     as_flat,
     defaults,
@@ -82,7 +83,7 @@ def test_a_run_its_refusal_to_be_overwritten_and_its_resumption(tmp_path):
     ("arguments", "message"),
     [
         (["--scenario", "atlantis"], "atlantis"),
-        (["--group", "5"], "--group: 5 is not possible; allowed: a divisor of copies (64)"),
+        (["--copies", "64", "--group", "5"], "--group: 5 is not possible; allowed: a divisor of copies (64)"),
         (["--smoothing", "1.5"], "--smoothing: 1.5 is not possible; allowed: a share from 0 to 1"),
         (["--teacher", "base_stok"], "base_stok"),
         (["--resume"], "--resume: nothing to go on with in runs/rotterdam_mappo_1 (no last.pt); leave --resume out"),
@@ -199,6 +200,13 @@ def test_settings_survive_their_file_and_their_checkpoint(tmp_path):
     assert from_plain(as_plain(config)) == config
 
 
+def test_checkpoints_of_before_a_setting_are_read_and_unknown_settings_refused():
+    plain = as_plain(TrainConfig())
+    assert from_plain({name: value for name, value in plain.items() if name != "spread"}) == TrainConfig()
+    with pytest.raises(ConfigError, match="has the setting wings: it comes from another version"):
+        from_plain(plain | {"wings": 2})
+
+
 def test_names_of_settings_are_unique_so_that_flags_need_no_prefix():
     defaults = TrainConfig()
     count = sum(len(vars(getattr(defaults, section))) for section in SECTIONS) + len(vars(defaults)) - len(SECTIONS)
@@ -214,8 +222,8 @@ def test_names_of_settings_are_unique_so_that_flags_need_no_prefix():
             "--teacher: 'base_stock' is not possible; allowed: none: {} starts from random weights",
         ),
         ("--schedule adaptive", "--schedule: 'adaptive' is not possible; allowed: constant or linear with {}"),
-        ("--spread 0.8", "--spread: 0.8 is not possible; allowed: 0.0: {} knows nothing else"),
-        ("--stock-charge 0.1", "--stock-charge: 0.1 is not possible; allowed: 0.0: {} knows nothing else"),
+        ("--spread 0.8", "--spread: 0.8 is not possible; allowed: 0.0 with {}, which does without it"),
+        ("--stock-charge 0.1", "--stock-charge: 0.1 is not possible; allowed: 0.0 with {}, which does without it"),
     ],
 )
 def test_what_stable_baselines3_would_leave_out_is_refused(algo, flags, why):

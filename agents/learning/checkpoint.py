@@ -273,8 +273,8 @@ def sb3_module(wanted_for: str) -> Any:
     try:
         return importlib.import_module("fabmesh.agents.learning.sb3")
     except ModuleNotFoundError as error:
-        missing = {"stable_baselines3": "stable-baselines3", "sb3_contrib": "sb3-contrib"}.get(error.name or "")
-        if missing is None:
+        missing = (error.name or "").partition(".")[0].replace("_", "-")
+        if missing not in ("stable-baselines3", "sb3-contrib"):
             raise
         raise ConfigError(f"{wanted_for}: needs {missing}; install it with pip install 'fabmesh[sb3]'") from None
 

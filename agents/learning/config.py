@@ -92,6 +92,10 @@ class PpoConfig:
     """at the end of an episode, count its settlement instead of the value of a network that goes on"""
     stock_charge: float = 0.0
     """share of its value charged when stock is bought and given back when it is used, in the reward learned from"""
+    lost_weight: float = 0.0
+    """what a EUR of lost orders counts on top of itself in the reward learned from: above 0 less is lost, at a cost"""
+    mission_weight: float = 0.0
+    """the same of a EUR of freight, order cost and deadstock"""
     max_grad_norm: float = 0.5
     """norm to which gradients are clipped, per role"""
 
@@ -224,7 +228,7 @@ _AT_LEAST: dict[str, float] = {
     "target_kl": 0, "entropy": 0, "entropy_end": 0, "item_width": 1, "imitation_copies": 1, "imitation_days": 1,
     "imitation_rounds": 1, "imitation_epochs": 1, "critic_iterations": 0, "validation_seeds": 2,
     "validation_every": 1, "torch_threads": 1, "env_threads": 1, "spread": 0,
-    "residual_learning_rate": 0,
+    "residual_learning_rate": 0, "lost_weight": 0, "mission_weight": 0,
 }  # fmt: skip
 _ABOVE: dict[str, float] = {
     "max_minutes": 0, "share": 0, "learning_rate": 0, "critic_learning_rate": 0, "clip": 0, "max_grad_norm": 0,
@@ -298,11 +302,11 @@ def validate(config: TrainConfig) -> None:
         _require_what_sb3_can(config, values)
 
 
-_NOT_OF_SB3 = (
-    "persistence", "correlation", "antithetic", "branch", "residual_learning_rate", "share", "baseline", "credit",
-    "settlement", "stock_charge", "spread", "residual", "agent_embedding",
-)  # fmt: skip
-"""Settings that change what is learned or how, and mean nothing to the algorithms of Stable-Baselines3."""
+_OF_SB3 = frozenset((
+    "copies", "group", "days", "epochs", "minibatches", "learning_rate", "schedule", "target_kl", "clip", "ratio",
+    "entropy", "entropy_end", "gamma", "gae_lambda", "max_grad_norm", "hidden", "critic_hidden",
+))  # fmt: skip
+"""Settings of what is learned, and how, that the algorithms of Stable-Baselines3 follow or need not."""
 
 
 def _require_what_sb3_can(config: TrainConfig, values: dict[str, Any]) -> None:
@@ -311,8 +315,10 @@ def _require_what_sb3_can(config: TrainConfig, values: dict[str, Any]) -> None:
     _require(teacher == "none", "teacher", teacher, f"none: {config.algo} starts from random weights")
     _require(schedule != "adaptive", "schedule", schedule, f"constant or linear with {config.algo}")
     usual = as_flat(TrainConfig())
-    for key in _NOT_OF_SB3:
-        _require(values[key] == usual[key], key, values[key], f"{usual[key]!r}: {config.algo} knows nothing else")
+    for key, section in setting_names().items():
+        if section in ("rollout", "ppo", "network") and key not in _OF_SB3:
+            allowed = f"{usual[key]!r} with {config.algo}, which does without it"
+            _require(values[key] == usual[key], key, values[key], allowed)
 
 
 def _require(holds: bool, key: str, value: object, allowed: str) -> None:

@@ -111,10 +111,12 @@ class Training(Session):
 
 def _require_team_reward(batch: Batch, config: TrainConfig) -> None:
     """Refuse what is worked out in network cost, and so has no meaning where agents are paid for their own."""
-    weight, charge = team_weight(batch), config.ppo.stock_charge
-    if weight < 1.0 and charge > 0.0:
-        raise ConfigError(
-            f"stock_charge: {charge:g} charges every agent for the stock of the network, which needs the team reward; "
-            f"the scenario has reward.team_weight {weight:g}. Set stock_charge to 0 or team_weight to 1",
-            "stock_charge",
-        )
+    weight = team_weight(batch)
+    for name in ("stock_charge", "lost_weight", "mission_weight"):
+        charge = getattr(config.ppo, name)
+        if weight < 1.0 and charge > 0.0:
+            raise ConfigError(
+                f"{name}: {charge:g} charges every agent for costs of the network, which needs the team reward; "
+                f"the scenario has reward.team_weight {weight:g}. Set {name} to 0 or team_weight to 1",
+                name,
+            )
