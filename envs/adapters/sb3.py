@@ -2,11 +2,11 @@
 
 SB3 knows one observation space and one action space, so the roles are padded to a shared shape. `Padding` says how;
 policies trained here act through it elsewhere too. With `sb3_contrib.MaskablePPO` the padding and the day's masks are
-respected; plain `PPO` and `A2C` may choose a level its role does not have, which counts as level 0 of that component (withdraw,
-none, decline), as a masked level is a counted no-op in the world itself.
+respected; plain `PPO` and `A2C` may choose a level their role does not have, which counts as level 0 of that component
+(withdraw, none, decline), as a masked level is a counted no-op in the world itself.
 
-The reward is the world's: about -1 a day in the team game of any scenario (docs/model.md, section 9), so returns of about
--100 at a discount of 0.99. Wrap `HubNetworkVecEnv` in SB3's `VecNormalize` with `norm_obs=False`, as
+The reward is the world's: about -1 a day in the team game of any scenario (docs/model.md, section 9), so returns are
+about -100 at a discount of 0.99. Wrap `HubNetworkVecEnv` in SB3's `VecNormalize` with `norm_obs=False`, as
 `fabmesh-train` does, for rewards whose returns are of order one.
 """
 
