@@ -98,8 +98,8 @@ class Sb3Policy:
         for part in self._components(torch.from_numpy(self.padding.observations(obs)), masks):
             race = torch.ones_like(part.logits)
             if self.sample:
-                race.exponential_(generator=self._generator)
-            levels.append((part.probs / race).argmax(dim=-1))  # a masked level has probability 0
+                race.exponential_(generator=self._generator).clamp_(min=torch.finfo(race.dtype).tiny)
+            levels.append((part.probs / race).argmax(dim=-1))  # a masked level has probability 0, and never wins
         return self.padding.actions(torch.stack(levels, dim=-1).numpy())
 
     def _components(self, rows: torch.Tensor, masks: Masks) -> list[torch.distributions.Categorical]:
