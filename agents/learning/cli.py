@@ -82,16 +82,27 @@ def _train(config: TrainConfig) -> int:
     from fabmesh.envs.network.loading import load_scenario
 
     scenario = load_scenario(config.scenario)
-    if config.rollout.days == 0:
-        config = replace(config, rollout=replace(config.rollout, days=scenario.episode_d))
-    task = _task(config, scenario)
-    session = _session(config, task)
+    config = for_scenario(config, scenario)
+    session = session_for(config, task_for(config, scenario))
     run(session, config.directory, config.resume)
     _summarise(session, config.directory, config.validation.opponents[0])
     return 130 if session.stopped else 0
 
 
-def _task(config: TrainConfig, scenario: Scenario) -> Task:
+def for_scenario(config: TrainConfig, scenario: Scenario) -> TrainConfig:
+    """The settings with the scenario's episode where they ask for one."""
+    if config.rollout.days > 0:
+        return config
+    return replace(config, rollout=replace(config.rollout, days=scenario.episode_d))
+
+
+def learned_in(config: TrainConfig, scenario: Scenario) -> Scenario:
+    """The network with the reward that is learned from."""
+    weight = config.ppo.team_weight
+    return scenario if weight is None else replace(scenario, reward=replace(scenario.reward, team_weight=weight))
+
+
+def task_for(config: TrainConfig, scenario: Scenario) -> Task:
     """The scenario's batches, teacher and validation worlds."""
     from fabmesh.agents.evaluation.protocol import evaluate
     from fabmesh.agents.evaluation.seeds import seed_set
@@ -104,15 +115,16 @@ def _task(config: TrainConfig, scenario: Scenario) -> Task:
     seeds = seed_set("validation", config.validation.validation_seeds).seeds
     teacher = None if config.imitation.teacher == "none" else make_policy(config.imitation.teacher, scenario)
     opponents = [make_policy(name, scenario) for name in config.validation.opponents]
+    world = learned_in(config, scenario)
     return Task(
         scenario.name,
-        lambda copies: HubNetworkVector(scenario, num_envs=copies, threads=threads),
+        lambda copies: HubNetworkVector(world, num_envs=copies, threads=threads),
         teacher,
         SeedValidator(lambda policy: evaluate(policy, scenario, seeds, threads).measures, opponents),
     )
 
 
-def _session(config: TrainConfig, task: Task) -> Session:
+def session_for(config: TrainConfig, task: Task) -> Session:
     """What learns."""
     if config.algo != "sb3_ppo":
         from fabmesh.agents.learning.training import Training

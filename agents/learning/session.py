@@ -125,7 +125,7 @@ class Session(ABC):
     @property
     def progress(self) -> float:
         """Share of the run that is over, by steps or by time, whichever is nearer its end."""
-        share = self.steps / self.config.total_steps
+        share = self.steps / self.config.total_steps if self.config.total_steps > 0 else 1.0
         if self.config.max_minutes is not None:
             share = max(share, self.seconds / (60.0 * self.config.max_minutes))
         return min(share, 1.0)

@@ -11,12 +11,14 @@ import torch
 from fabmesh.agents.learning import checkpoint
 from fabmesh.agents.learning.batch import Batch, team_weight
 from fabmesh.agents.learning.config import ConfigError, TrainConfig
+from fabmesh.agents.learning.difference import DifferenceRewards
 from fabmesh.agents.learning.imitation import imitate
 from fabmesh.agents.learning.learned import LearnedPolicy
-from fabmesh.agents.learning.ppo import Learner, make_critics, make_policies
+from fabmesh.agents.learning.ppo import Learner, make_critics, make_policies, require_known_components
 from fabmesh.agents.learning.reporting import episode_metrics
 from fabmesh.agents.learning.rollout import Collector
 from fabmesh.agents.learning.session import Say, Session, Task
+from fabmesh.agents.learning.tape import WorldTape
 from fabmesh.envs.network.rng import seed_of
 
 SEEDS_OF_A_RUN = 1_000_000
@@ -47,13 +49,16 @@ class Training(Session):
     def __init__(self, config: TrainConfig, task: Task) -> None:
         super().__init__(config, task)
         _require_team_reward(self.batch, config)
+        require_known_components(self.batch, config.ppo)
+        tape = WorldTape(self.batch) if config.ppo.critic_tape else None
+        difference = DifferenceRewards(self.batch) if config.ppo.reward == "difference" else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.policies = make_policies(self.batch, config)
-            critics = make_critics(self.batch, config)
+            critics = make_critics(self.batch, config, 0 if tape is None else tape.size)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.learner = Learner(self.policies, critics, config.ppo, config.rollout.group)
-        self.collector = Collector(self.batch, self.policies, config.rollout, self.generator)
+        self.collector = Collector(self.batch, self.policies, config.rollout, self.generator, tape, difference)
 
     def _begin(self, say: Say) -> None:
         """Imitate the teacher, if there is one, and begin the first episodes."""
@@ -112,9 +117,10 @@ class Training(Session):
 def _require_team_reward(batch: Batch, config: TrainConfig) -> None:
     """Refuse what is worked out in network cost, and so has no meaning where agents are paid for their own."""
     weight, charge = team_weight(batch), config.ppo.stock_charge
-    if weight < 1.0 and charge > 0.0:
+    if charge > 0.0 and (weight < 1.0 or config.ppo.reward != "mixed"):
+        found = f"reward.team_weight {weight:g}" if config.ppo.reward == "mixed" else f"reward {config.ppo.reward}"
         raise ConfigError(
-            f"stock_charge: {charge:g} charges every agent for the stock of the network, which needs the team reward; "
-            f"the scenario has reward.team_weight {weight:g}. Set stock_charge to 0 or team_weight to 1",
+            f"stock_charge: {charge:g} charges every agent for the stock of the network, which needs the team reward, "
+            f"not {found}. Set stock_charge to 0, or team_weight to 1 with reward mixed",
             "stock_charge",
         )
