@@ -12,6 +12,7 @@ from fabmesh.agents.learning.config import ConfigError, NetworkConfig, PpoConfig
 from fabmesh.agents.learning.session import Task
 from fabmesh.agents.learning.toy import IdentityBatch
 from fabmesh.agents.learning.training import Training
+from fabmesh.envs.vector import HubNetworkVector
 
 
 def training(days=20, group=4, copies=8, steps=1, persistence=1.0, correlation=0.0, **ppo):
@@ -98,6 +99,36 @@ def test_stock_is_charged_when_it_comes_and_given_back_when_it_goes():
     torch.testing.assert_close(charges[:, 1], torch.tensor([0.0, -1.0, 1.0, 0.45]))
     torch.testing.assert_close(charges[:, 0], torch.tensor([0.0, -1.0, 1.0, 0.45]))
     assert not collector.stock_charges(share=0.0, gamma=1.0).any()
+
+
+def test_goals_are_charged_on_top_of_their_cost():
+    collector = training(days=4).collector
+    collector.collect()
+    for buffer in collector.roles.values():
+        buffer.rewards[:] = -1.0
+    collector.costs[:] = 10.0  # one EUR is a reward of 0.1
+    collector.goals[:] = torch.tensor([3.0, 5.0])  # lost orders, mission
+    torch.testing.assert_close(collector.goal_charges((0.0, 2.0)), torch.full(collector.ended.shape, -1.0))
+    torch.testing.assert_close(collector.goal_charges((1.0, 0.0)), torch.full(collector.ended.shape, -0.3))
+    assert not collector.goal_charges((0.0, 0.0)).any()
+
+
+def test_goals_of_a_day_add_up_to_those_of_the_episode():
+    batch = HubNetworkVector("pocket", num_envs=3)
+    config = TrainConfig(rollout=RolloutConfig(copies=3, group=1, days=70), network=NetworkConfig(hidden=(8,)))
+    collector = Training(config, Task("pocket", lambda _: batch)).collector
+    collector.start([1, 2, 3])
+    collector.collect()
+    mission = ("order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight", "deadstock")
+
+    def spent(ledger, *lines):
+        return sum(ledger[:, :, batch.ledger_lines.index(line)].sum(axis=1) for line in lines)
+
+    books = collector.episodes[0]["final_ledger"]  # of day 60
+    goals = collector.goals[:60].sum(dim=0).numpy()
+    np.testing.assert_allclose(goals[:, 0], spent(books, "lost"))
+    np.testing.assert_allclose(goals[:, 1], spent(books, *mission))
+    np.testing.assert_allclose(collector.goals[60:, :, 1].sum(dim=0), spent(batch.ledger, *mission))
 
 
 @torch.no_grad()

@@ -215,6 +215,8 @@ class Block:  # noqa: D101  # a stand-in
     start: int
     count: int
     items: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
 
 
 @dataclass

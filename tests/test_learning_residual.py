@@ -19,10 +19,13 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Block:
+    """As `RoleSpec` has them."""
+
     name: str
     start: int
     count: int
     items: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
 
 
@@ -34,8 +37,8 @@ class Role:
     nvec = np.array([4, 4, 3])
     features = (Block("load", 0, 2, ("FDM", "CNC")), Block("labour", 2, 1, ("all",)))
     components = (
-        Block("bid", 0, 2, ("FDM", "CNC"), (NAN, -0.1, 0.0, 0.1)),
-        Block("overtime", 2, 1, ("all",), (0.0, 0.25, 0.5)),
+        Block("bid", 0, 2, ("FDM", "CNC"), values=(NAN, -0.1, 0.0, 0.1)),
+        Block("overtime", 2, 1, ("all",), values=(0.0, 0.25, 0.5)),
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 import fabmesh
 from fabmesh.agents.learning.checkpoint import LAST, read_whole
 from fabmesh.agents.learning.cli import main
-from fabmesh.agents.learning.config import SECTIONS, TrainConfig, as_flat, setting_names, validate
+from fabmesh.agents.learning.config import SECTIONS, ConfigError, TrainConfig, as_flat, setting_names, validate
 from fabmesh.agents.learning.reporting import CSV_NAME, holds_rows
 from fabmesh.agents.learning.settings import as_plain, from_plain, parse, read_settings, shipped_settings, to_yaml
 from fabmesh.envs.errors import FabmeshError
@@ -186,6 +186,13 @@ def test_settings_survive_their_file_and_their_checkpoint(tmp_path):
     stored = read_settings(written(tmp_path, to_yaml(config)))
     assert replace(stored, algo="ippo", seed=3) == config
     assert from_plain(as_plain(config)) == config
+
+
+def test_checkpoints_of_before_a_setting_are_read_and_unknown_settings_refused():
+    plain = as_plain(TrainConfig())
+    assert from_plain({name: value for name, value in plain.items() if name != "spread"}) == TrainConfig()
+    with pytest.raises(ConfigError, match="has the setting wings: it comes from another version"):
+        from_plain(plain | {"wings": 2})
 
 
 def test_names_of_settings_are_unique_so_that_flags_need_no_prefix():

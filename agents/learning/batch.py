@@ -34,9 +34,17 @@ class Block(Protocol):
     def items(self) -> Sequence[str]:
         """What each entry is of: names of lanes, materials, ..."""
 
+
+class ComponentBlock(Block, Protocol):
+    """A block of action components, all with the same levels."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Name of each level."""
+
     @property
     def values(self) -> Sequence[float]:
-        """Of components: what each level stands for, nan where it is not a number in order."""
+        """What each level stands for, nan where it is not a number in order."""
 
 
 class RoleSpec(Protocol):
@@ -59,7 +67,7 @@ class RoleSpec(Protocol):
         """The blocks of features, in order."""
 
     @property
-    def components(self) -> Sequence[Block]:
+    def components(self) -> Sequence[ComponentBlock]:
         """The blocks of action components, in order."""
 
 

@@ -102,6 +102,10 @@ class PpoConfig:
     """at the end of an episode, count its settlement instead of the value of a network that goes on"""
     stock_charge: float = 0.0
     """share of its value charged when stock is bought and given back when it is used, in the reward learned from"""
+    lost_weight: float = 0.0
+    """what a EUR of lost orders counts on top of itself in the reward learned from: above 0 less is lost, at a cost"""
+    mission_weight: float = 0.0
+    """the same of a EUR of freight, order cost and deadstock"""
     max_grad_norm: float = 0.5
     """norm to which gradients are clipped, per role"""
 
@@ -228,7 +232,7 @@ _AT_LEAST: dict[str, float] = {
     "target_kl": 0, "entropy": 0, "entropy_end": 0, "item_width": 1, "imitation_copies": 1, "imitation_days": 1,
     "imitation_rounds": 1, "imitation_epochs": 1, "critic_iterations": 0, "validation_seeds": 2,
     "validation_every": 1, "torch_threads": 1, "env_threads": 1, "spread": 0,
-    "residual_learning_rate": 0,
+    "residual_learning_rate": 0, "lost_weight": 0, "mission_weight": 0,
 }  # fmt: skip
 _ABOVE: dict[str, float] = {
     "max_minutes": 0, "share": 0, "learning_rate": 0, "critic_learning_rate": 0, "clip": 0, "max_grad_norm": 0,

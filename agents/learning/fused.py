@@ -247,7 +247,7 @@ def _imitation_loss(
     found: NDArray[np.float64],
     target: NDArray[np.float64],
 ) -> None:
-    """Loss of `ImitationLoss`: writes d loss / d logits; `found` gets loss, agreements and choices; `target` [L] scratch.
+    """Loss of `ImitationLoss`: writes d loss / d logits; `found` gets loss, agreements, choices; `target` [L] scratch.
 
     `inverse` above 0: targets are bells over `numeric` levels, see `imitation.smoothed_targets`.
     """

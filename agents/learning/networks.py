@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fabmesh.agents.learning import fused
-from fabmesh.agents.learning.batch import Block, RoleSpec
+from fabmesh.agents.learning.batch import ComponentBlock, RoleSpec
 from fabmesh.agents.learning.config import NetworkConfig
 from fabmesh.agents.learning.distribution import ActionLayout
 from fabmesh.agents.learning.residual import Residual
@@ -70,6 +70,25 @@ class ItemHead(nn.Module):
         return cast(Tensor, self.out(torch.relu(encoded)))
 
 
+class ChoiceHead(nn.Module):
+    """Scores a choice of one thing of a kind, or none: each thing by an encoder shared with the others, none with 0.
+
+    Args:
+        columns: int64 [n, f], the features of each thing in an agent's observation.
+        context: Width of the trunk's output.
+        width: Width of the hidden layer.
+    """
+
+    def __init__(self, columns: Tensor, context: int, width: int) -> None:
+        super().__init__()
+        self.things = ItemHead(columns, [1], context, width, named=True)
+
+    def forward(self, obs: Tensor, hidden: Tensor) -> Tensor:
+        """Logits [..., 1, 1 + n] from observations [..., F] and the trunk's output [..., H]."""
+        scores = self.things(obs, hidden).squeeze(-1)
+        return nn.functional.pad(scores, (1, 0)).unsqueeze(-2)
+
+
 def item_columns(spec: RoleSpec, items: Sequence[str]) -> Tensor:
     """Columns of an observation that belong to each of the items, int64 [n, f].
 
@@ -86,8 +105,14 @@ def item_columns(spec: RoleSpec, items: Sequence[str]) -> Tensor:
     return torch.tensor(columns, dtype=torch.int64).reshape(len(items), -1)
 
 
-def outputs(block: Block, levels: int) -> int:
-    """Numbers an ordinal head gives for a component: a mean level, if levels are in order, and a logit for the others."""
+def things_of(spec: RoleSpec, block: ComponentBlock) -> tuple[str, ...]:
+    """The things of which a component chooses one or, at level 0, none; () if its levels are something else."""
+    things = tuple(block.labels[1:])
+    return things if any(tuple(feature.items) == things for feature in spec.features) else ()
+
+
+def outputs(block: ComponentBlock, levels: int) -> int:
+    """Numbers an ordinal head gives for a component: a mean level, if any are in order, and a logit for each other."""
     special = sum(math.isnan(value) for value in block.values)
     return special + (special < levels)
 
@@ -179,22 +204,28 @@ class RolePolicy(nn.Module):
         self.spread = config.spread
         self.ordinal = OrdinalLevels(spec, config.spread) if config.spread > 0.0 else None
         self.residual = _residual(spec, config) if config.residual else None
-        kinds: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+        kinds: dict[tuple[bool, tuple[str, ...]], list[tuple[int, int]]] = {}
         for number, block in enumerate(spec.components):
-            items = tuple(block.items) if block.count > 1 else (block.name,)
-            levels = int(spec.nvec[block.start])
-            kinds.setdefault(items, []).append((number, levels if self.ordinal is None else outputs(block, levels)))
+            things = things_of(spec, block) if block.count == 1 else ()
+            items = things or (tuple(block.items) if block.count > 1 else (block.name,))
+            most = int(spec.nvec[block.start])
+            count = most if self.ordinal is None else outputs(block, most)
+            kinds.setdefault((bool(things), items), []).append((number, count))
         where: dict[int, tuple[str, int, int]] = {}
-        for items, members in kinds.items():
+        for (chooses, items), members in kinds.items():
             name = "_".join(spec.components[number].name for number, _ in members)
             levels = [count for _, count in members]
-            self.heads[name] = self._head(spec, items, levels, hidden[-1], config.item_width)
+            self.heads[name] = self._head(spec, items, levels, hidden[-1], config.item_width, chooses)
             for position, (number, count) in enumerate(members):
                 where[number] = (name, sum(levels[:position]), count)
         self._parts = [where[number] for number in range(len(spec.components))]
 
     @staticmethod
-    def _head(spec: RoleSpec, items: tuple[str, ...], levels: list[int], context: int, width: int) -> nn.Module:
+    def _head(
+        spec: RoleSpec, items: tuple[str, ...], levels: list[int], context: int, width: int, chooses: bool
+    ) -> nn.Module:
+        if chooses:
+            return ChoiceHead(item_columns(spec, items), context, width)
         if len(items) == 1:
             head = nn.Linear(context, sum(levels))
             nn.init.orthogonal_(head.weight, 0.01)  # near-uniform over the legal levels before any learning
@@ -247,7 +278,7 @@ class RolePolicy(nn.Module):
             hidden = hidden + offset
         hidden = self.trunk(torch.relu(hidden))
         scored = {
-            name: head(obs, hidden) if isinstance(head, ItemHead) else head(hidden).unsqueeze(-2)
+            name: head(obs, hidden) if isinstance(head, (ItemHead, ChoiceHead)) else head(hidden).unsqueeze(-2)
             for name, head in self.heads.items()
         }
         most = max(levels for _, _, levels in self._parts)

@@ -2,14 +2,13 @@
 
 A network that has imitated a heuristic has tens of thousands of weights; an episode's return says little about each.
 The correction has a few per component, its exploration lives in the same few dimensions, and each episode tries one
-draw of them: parameter-space exploration (Sehnke et al. 2010), in the form of gSDE (Raffin et al. 2021), where the noise
-of an action is linear in features of the state and keeps its weights for an episode.
+draw of them: parameter-space exploration (Sehnke et al. 2010), in the form of gSDE (Raffin et al. 2021), where the
+noise of an action is linear in features of the state and keeps its weights for an episode.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +84,7 @@ class Residual(nn.Module):
     def features(self, obs: Tensor) -> Tensor:
         """What a component's shift is linear in, [..., C, K], of observations [..., F]; mean square about 1 in all."""
         seen = nn.functional.pad(self.standardised(obs), (0, 1))
-        own = seen.index_select(-1, self.columns.flatten()).unflatten(-1, self.columns.shape) * self.weight
+        own = seen.index_select(-1, self.columns.flatten()).reshape(*obs.shape[:-1], *self.columns.shape) * self.weight
         return torch.cat((own.new_full((*own.shape[:-1], 1), self.constant), own), dim=-1)
 
     def weights(self) -> Tensor:
@@ -94,12 +93,12 @@ class Residual(nn.Module):
         return common if self.of_agent is None else common + self.of_agent
 
     def explore(self, obs: Tensor, own: Tensor, common: Tensor, correlation: float) -> tuple[Tensor, Tensor]:
-        """Shift and noise, both [B, A, C], of observations [B, A, F]; weights of the noise as in `rollout.RoleBuffer`."""
+        """Shift and noise [B, A, C] of observations [B, A, F]; weights of the noise as in `rollout.RoleBuffer`."""
         shift, noise = torch.empty(own.shape[:3]), torch.empty(own.shape[:3])
-        arrays = (tensor.numpy() for tensor in (self.columns, self.weight))
         fused.shift_and_noise(
             self.standardised(obs).numpy(),
-            *arrays,
+            self.columns.numpy(),
+            self.weight.numpy(),
             self.constant,
             self.weights().detach().numpy(),
             own.numpy(),
@@ -118,4 +117,4 @@ class Residual(nn.Module):
             weights = weights[agents]
         elif agents is not None:
             weights = weights.expand(len(obs), -1, -1)
-        return cast(Tensor, (self.features(obs) * weights).sum(dim=-1))
+        return (self.features(obs) * weights).sum(dim=-1)

@@ -22,7 +22,13 @@ from fabmesh.agents.learning.tape import WorldTape
 
 INVENTORY = "inventory_eur_days"
 """Event that counts the value of stock, day by day."""
-
+GOALS = {
+    "lost": ("lost",),
+    "mission": (
+        "order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight", "deadstock",
+    ),
+}  # fmt: skip
+"""Parts of the network cost that may count more than themselves in what is learned, and their ledger lines."""
 
 FOR_GOOD = 1000.0
 """Mean days from which on a draw of exploration counts as kept for the whole episode."""
@@ -72,6 +78,7 @@ class Collector:
         stock: float64 [T+1, B], EUR, value of all stock after each day (slot 0: before the first), where it is counted.
         begins: bool [T+1, B], True where a day is the first of an episode.
         costs: float64 [T, B], EUR, network cost of the day.
+        goals: float64 [T, B, goals], EUR, the parts of it that are named in `GOALS`.
         team: True where every agent gets the same reward.
         settlements: float64 [T, B], EUR, settlement of the episodes that ended with the day, else 0.
         finals: For each day on which episodes ended: the day, the copies, their final observations and states.
@@ -97,10 +104,13 @@ class Collector:
         self.stock = torch.zeros(days + 1, copies, dtype=torch.float64)
         self.begins = torch.ones(days + 1, copies, dtype=torch.bool)
         self.costs = torch.zeros(days, copies, dtype=torch.float64)
+        self.goals = torch.zeros(days, copies, len(GOALS), dtype=torch.float64)
         self.settlements = torch.zeros(days, copies, dtype=torch.float64)
         self._team_weight = team_weight(batch)
         self.team = self._team_weight == 1.0 and difference is None
         self._inventory = self._inventory_column()
+        names = list(getattr(batch, "ledger_lines", ()))
+        self._goal_columns = [[names.index(line) for line in lines] for lines in GOALS.values()] if names else []
         self.finals: list[tuple[int, NDArray[np.int64], dict[str, Tensor], Tensor]] = []
         self.episodes: list[dict[str, NDArray[np.float64]]] = []
 
@@ -129,10 +139,11 @@ class Collector:
             self.difference.begin(self.begins[0].numpy())
         for day in range(days):
             chosen = self._act(day)
-            before = self._stock_days()
+            before, spent = self._stock_days(), self._goal_costs()
             obs, reward, _, truncated, info = self.batch.step(chosen)
             self._count_stock(day, before, info)
             self._keep_rewards(day, reward, info)
+            self._count_goals(day, spent, info)
             self.ended[day].copy_(torch.from_numpy(np.asarray(truncated)))
             self.begins[day + 1].copy_(self.ended[day])
             if info["_final"].any():
@@ -236,6 +247,31 @@ class Collector:
             after = np.where(ended, info["final_events"][:, self._inventory], after)
         self.stock[day + 1].copy_(torch.from_numpy(after - before))
         self.costs[day].copy_(torch.from_numpy(info["cost"]))
+
+    def _goal_costs(self) -> NDArray[np.float64]:
+        """EUR so far in the episode of each goal, [B, goals]; [B, 0] without a ledger."""
+        return self._by_goal(cast(Any, self.batch).ledger) if self._goal_columns else np.zeros((self.batch.num_envs, 0))
+
+    def _by_goal(self, ledger: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums [B, goals] of ledgers [B, nodes, lines]."""
+        lines = ledger.sum(axis=1)
+        return np.stack([lines[:, columns].sum(axis=1) for columns in self._goal_columns], axis=1)
+
+    def _count_goals(self, day: int, before: NDArray[np.float64], info: Mapping[str, Any]) -> None:
+        """What a day has cost of each goal."""
+        if not self._goal_columns:
+            return
+        after, ended = self._goal_costs(), info["_final"]
+        if ended.any():
+            after = np.where(ended[:, None], self._by_goal(info["final_ledger"]), after)
+        self.goals[day].copy_(torch.from_numpy(after - before))
+
+    def goal_charges(self, weights: Sequence[float]) -> Tensor:
+        """Reward [T, B] of counting each goal so many times more than it is in the network's cost."""
+        if not any(weights):
+            return torch.zeros(self.ended.shape)
+        extra = (self.goals * torch.tensor(weights, dtype=torch.float64)).sum(dim=-1)
+        return (-self._reward_per_eur() * extra).float()
 
     def _reward_per_eur(self) -> float:
         """Reward of an agent for one EUR less of network cost that is on no agent's own account."""

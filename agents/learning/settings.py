@@ -154,12 +154,19 @@ def to_yaml(config: TrainConfig) -> str:
 
 
 def from_plain(values: dict[str, Any]) -> TrainConfig:
-    """The settings stored in a checkpoint (`as_plain`)."""
+    """The settings stored in a checkpoint (`as_plain`).
+
+    A setting that came later is at its default, which leaves things as they were before it. One that is unknown may
+    mean anything, and is refused.
+
+    Raises:
+        ConfigError: Naming the setting.
+    """
     config = TrainConfig()
     names = setting_names()
-    for name in names:
-        if name not in values:
-            raise ConfigError(f"the checkpoint lacks the setting {name}: it comes from another version", name)
+    for name in values:
+        if name not in names:
+            raise ConfigError(f"the checkpoint has the setting {name}: it comes from another version", name)
     for section in SECTIONS:
         part = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if names.get(k) == section}
         config = replace(config, **{section: replace(getattr(config, section), **part)})

@@ -27,6 +27,7 @@ class ToyBlock:
     start: int
     count: int
     items: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
 
 
@@ -51,7 +52,8 @@ class ToyRole:
     def components(self) -> tuple[ToyBlock, ...]:
         """One block per component."""
         return tuple(
-            ToyBlock(f"level_{c}", c, 1, (f"level_{c}",), tuple(range(levels))) for c, levels in enumerate(self.nvec)
+            ToyBlock(f"level_{c}", c, 1, (f"level_{c}",), tuple(map(str, range(levels))), tuple(range(levels)))
+            for c, levels in enumerate(self.nvec)
         )
 
 

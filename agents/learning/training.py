@@ -116,11 +116,13 @@ class Training(Session):
 
 def _require_team_reward(batch: Batch, config: TrainConfig) -> None:
     """Refuse what is worked out in network cost, and so has no meaning where agents are paid for their own."""
-    weight, charge = team_weight(batch), config.ppo.stock_charge
-    if charge > 0.0 and (weight < 1.0 or config.ppo.reward != "mixed"):
-        found = f"reward.team_weight {weight:g}" if config.ppo.reward == "mixed" else f"reward {config.ppo.reward}"
-        raise ConfigError(
-            f"stock_charge: {charge:g} charges every agent for the stock of the network, which needs the team reward, "
-            f"not {found}. Set stock_charge to 0, or team_weight to 1 with reward mixed",
-            "stock_charge",
-        )
+    weight, reward = team_weight(batch), config.ppo.reward
+    found = f"reward.team_weight {weight:g}" if reward == "mixed" else f"reward {reward}"
+    for name in ("stock_charge", "lost_weight", "mission_weight"):
+        charge = getattr(config.ppo, name)
+        if charge > 0.0 and (weight < 1.0 or reward != "mixed"):
+            raise ConfigError(
+                f"{name}: {charge:g} charges every agent for costs of the network, which needs the team reward, not "
+                f"{found}. Set {name} to 0, or team_weight to 1 with reward mixed",
+                name,
+            )
