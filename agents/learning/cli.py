@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 from fabmesh.agents.evaluation.files import check_writable
 from fabmesh.agents.evaluation.report import words_of_saving
-from fabmesh.agents.learning.config import ConfigError, TrainConfig
+from fabmesh.agents.learning.config import ConfigError, TrainConfig, validate
 from fabmesh.agents.learning.settings import from_plain, parse
 from fabmesh.envs.errors import FabmeshError
 
 if TYPE_CHECKING:
     from fabmesh.agents.learning.session import Session, Task
     from fabmesh.envs.network.scenario import Scenario
+
+ENDLESS = 10**12
+"""Steps that no run gets to: its end is its time."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,6 +97,20 @@ def for_scenario(config: TrainConfig, scenario: Scenario) -> TrainConfig:
     if config.rollout.days > 0:
         return config
     return replace(config, rollout=replace(config.rollout, days=scenario.episode_d))
+
+
+def with_budget(config: TrainConfig, minutes: float | None, total_steps: int | None) -> TrainConfig:
+    """The settings with another budget; None leaves what they say, minutes alone any number of steps.
+
+    Raises:
+        ConfigError: If it is impossible.
+    """
+    if config.total_steps > 0 and minutes is not None:
+        config = replace(config, max_minutes=minutes, total_steps=total_steps or ENDLESS)
+    elif config.total_steps > 0 and total_steps is not None:
+        config = replace(config, max_minutes=None, total_steps=total_steps)
+    validate(config)
+    return config
 
 
 def learned_in(config: TrainConfig, scenario: Scenario) -> Scenario:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import types
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
@@ -22,6 +24,7 @@ from fabmesh.agents.learning.config import (
     setting_names,
     validate,
 )
+from fabmesh.envs.network.scenario import Scenario
 
 MAY_CHANGE_ON_RESUME = ("total_steps", "max_minutes", "torch_threads", "env_threads", "resume", "run_dir", "config")
 """Settings that a resumed run may give anew; all others are those of the run."""
@@ -171,6 +174,17 @@ def from_plain(values: dict[str, Any]) -> TrainConfig:
         part = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if names.get(k) == section}
         config = replace(config, **{section: replace(getattr(config, section), **part)})
     return replace(config, **{k: values[k] for k in ("scenario", "algo", "seed", *FILE_KEYS)})
+
+
+PLACES = ("run_dir", "config", "resume", "torch_threads", "env_threads")
+"""Settings that do not change what is learned."""
+
+
+def settings_hash(config: TrainConfig, scenario: Scenario) -> str:
+    """Short hash of all that decides what is learned: the settings and every number of the scenario."""
+    settings = {key: value for key, value in as_plain(config).items() if key not in PLACES}
+    text = json.dumps(settings, sort_keys=True, default=str) + repr(scenario)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def as_plain(config: TrainConfig) -> dict[str, Any]:
