@@ -91,7 +91,7 @@ def test_breakdowns_follow_the_reference(shape, scale):
         for (h, k), expected in worn.items():
             assert a.hub_tech["wear_h"][0, h, k] == pytest.approx(expected)
         for (h, k, i), expected in left.items():
-            assert a.repair[0, h, k, i] == pytest.approx(expected)
+            assert a.repair[0, batch._tables.first_machine[h, k] + i] == pytest.approx(expected)
     assert failures > 10
     assert event(batch, "breakdowns") == failures
     assert event(batch, "repair_h") == pytest.approx(hours.sum())
@@ -128,7 +128,8 @@ def test_repairs_take_hours_from_promises_and_work():
     build_room(tables, state, x)
     free = batch._scratch.room[0].copy()
     cnc, fdm = LANES.index("CNC"), LANES.index("FDM")
-    a.repair[0, 1, cnc, 0], a.repair[0, 1, fdm, :2] = 23.0, (4.0, 40.0)
+    first = batch._tables.first_machine[1]
+    a.repair[0, first[cnc]], a.repair[0, first[fdm] : first[fdm] + 2] = 23.0, (4.0, 40.0)
     build_room(tables, state, x)
     lost = free - batch._scratch.room[0]
     expected = np.zeros_like(lost)

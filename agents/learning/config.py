@@ -104,8 +104,8 @@ class PpoConfig:
     """share of its value charged when stock is bought and given back when it is used, in the reward learned from"""
     lost_weight: float = 0.0
     """what a EUR of lost orders counts on top of itself in the reward learned from: above 0 less is lost, at a cost"""
-    mission_weight: float = 0.0
-    """the same of a EUR of freight, order cost and deadstock"""
+    supply_weight: float = 0.0
+    """the same of a EUR of order cost, freight of material, and deadstock"""
     max_grad_norm: float = 0.5
     """norm to which gradients are clipped, per role"""
 
@@ -232,7 +232,7 @@ _AT_LEAST: dict[str, float] = {
     "target_kl": 0, "entropy": 0, "entropy_end": 0, "item_width": 1, "imitation_copies": 1, "imitation_days": 1,
     "imitation_rounds": 1, "imitation_epochs": 1, "critic_iterations": 0, "validation_seeds": 2,
     "validation_every": 1, "torch_threads": 1, "env_threads": 1, "spread": 0,
-    "residual_learning_rate": 0, "lost_weight": 0, "mission_weight": 0,
+    "residual_learning_rate": 0, "lost_weight": 0, "supply_weight": 0,
 }  # fmt: skip
 _ABOVE: dict[str, float] = {
     "max_minutes": 0, "share": 0, "learning_rate": 0, "critic_learning_rate": 0, "clip": 0, "max_grad_norm": 0,
@@ -328,8 +328,29 @@ def _require_sense(config: TrainConfig) -> None:
     weight = ppo.team_weight
     _require(weight is None or 0.0 <= weight <= 1.0, "team_weight", weight, "a share from 0 to 1")
     _require(weight is None or ppo.reward == "mixed", "team_weight", weight, "none with reward difference")
+    require_team_reward(config, 1.0 if weight is None else weight)
     for name, weights in ppo.entropy_of.items():
         _require(min(weights) >= 0.0, "entropy_of", {name: weights}, "weights of at least 0")
+
+
+def require_team_reward(config: TrainConfig, team_weight: float) -> None:
+    """Refuse what is charged to every agent for costs of the network where agents are paid for their own.
+
+    Args:
+        config: The settings.
+        team_weight: Share of the network's cost in the rewards.
+
+    Raises:
+        ConfigError: Naming the setting.
+    """
+    for name in ("stock_charge", "lost_weight", "supply_weight"):
+        charge = getattr(config.ppo, name)
+        if charge > 0.0 and team_weight < 1.0:
+            raise ConfigError(
+                f"{name}: {charge:g} charges every agent for costs of the network, which needs the team reward, not "
+                f"team_weight {team_weight:g}. Set {name} to 0 or team_weight to 1",
+                name,
+            )
 
 
 def _require(holds: bool, key: str, value: object, allowed: str) -> None:

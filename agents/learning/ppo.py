@@ -166,7 +166,7 @@ class Learner:
         gamma, lam = self.config.gamma, self.config.gae_lambda
         advantages, targets, metrics = {}, {}, {}
         charges = rollout.stock_charges(self.config.stock_charge, gamma)
-        charges = charges + rollout.goal_charges((self.config.lost_weight, self.config.mission_weight))
+        charges = charges + rollout.goal_charges((self.config.lost_weight, self.config.supply_weight))
         for name, critic in self.critics.items():
             if self.central and rollout.team:
                 rewards, ended = rollout.team_rewards() + charges, rollout.ended

@@ -24,11 +24,11 @@ INVENTORY = "inventory_eur_days"
 """Event that counts the value of stock, day by day."""
 GOALS = {
     "lost": ("lost",),
-    "mission": (
-        "order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight", "deadstock",
-    ),
-}  # fmt: skip
-"""Parts of the network cost that may count more than themselves in what is learned, and their ledger lines."""
+    "supply": ("order_cost", "supplier_freight", "first_mile_freight", "deadstock"),
+}
+"""Parts of the network cost that may count more than themselves in what is learned, and their ledger lines.
+
+`supply` is the mission cost without the last mile, which follows from what is sold."""
 
 FOR_GOOD = 1000.0
 """Mean days from which on a draw of exploration counts as kept for the whole episode."""

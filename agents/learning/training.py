@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from fabmesh.agents.learning import checkpoint
-from fabmesh.agents.learning.batch import Batch, team_weight
-from fabmesh.agents.learning.config import ConfigError, TrainConfig
+from fabmesh.agents.learning.batch import team_weight
+from fabmesh.agents.learning.config import TrainConfig, require_team_reward
 from fabmesh.agents.learning.difference import DifferenceRewards
 from fabmesh.agents.learning.imitation import imitate
 from fabmesh.agents.learning.learned import LearnedPolicy
@@ -48,7 +48,7 @@ class Training(Session):
 
     def __init__(self, config: TrainConfig, task: Task) -> None:
         super().__init__(config, task)
-        _require_team_reward(self.batch, config)
+        require_team_reward(config, team_weight(self.batch))
         require_known_components(self.batch, config.ppo)
         tape = WorldTape(self.batch) if config.ppo.critic_tape else None
         difference = DifferenceRewards(self.batch) if config.ppo.reward == "difference" else None
@@ -113,16 +113,3 @@ class Training(Session):
         self.collector.load(checkpoint.unpack(state["collector"]))
         self.generator.set_state(state["generator"])
 
-
-def _require_team_reward(batch: Batch, config: TrainConfig) -> None:
-    """Refuse what is worked out in network cost, and so has no meaning where agents are paid for their own."""
-    weight, reward = team_weight(batch), config.ppo.reward
-    found = f"reward.team_weight {weight:g}" if reward == "mixed" else f"reward {reward}"
-    for name in ("stock_charge", "lost_weight", "mission_weight"):
-        charge = getattr(config.ppo, name)
-        if charge > 0.0 and (weight < 1.0 or reward != "mixed"):
-            raise ConfigError(
-                f"{name}: {charge:g} charges every agent for costs of the network, which needs the team reward, not "
-                f"{found}. Set {name} to 0, or team_weight to 1 with reward mixed",
-                name,
-            )
