@@ -112,4 +112,3 @@ class Training(Session):
         self.learner.load_state_dict(state["learner"])
         self.collector.load(checkpoint.unpack(state["collector"]))
         self.generator.set_state(state["generator"])
-
