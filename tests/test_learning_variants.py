@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import fabmesh
 from fabmesh.agents.learning.cli import learned_in, task_for
 from fabmesh.agents.learning.config import (
     ConfigError,
@@ -17,6 +20,7 @@ from fabmesh.agents.learning.config import (
     PpoConfig,
     RolloutConfig,
     TrainConfig,
+    setting_names,
     validate,
 )
 from fabmesh.agents.learning.difference import NOT_OF_A_DAY, OWN_LINES
@@ -30,6 +34,7 @@ from fabmesh.agents.registry import make_policy
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.vector import HubNetworkVector
 
+ROOT = Path(fabmesh.__file__).parent
 SHORT = replace(load_scenario("pocket"), episode_d=8)
 LIVING = load_scenario("rotterdam")
 
@@ -272,3 +277,13 @@ def test_a_run_with_a_tape_goes_on_exactly(tmp_path):
 def test_the_toy_has_no_tape():
     with pytest.raises(ConfigError, match="needs the worlds of a scenario"):
         toy(settings(critic_tape=True))
+
+
+# --- the page that explains them --------------------------------------------------------------------------------------
+
+
+def test_every_setting_stands_in_the_page():
+    page = (ROOT / "docs" / "learning.md").read_text()
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    named = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(setting_names())
