@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import fabmesh
 from fabmesh.agents.ablate import AblateConfig, main, plans
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.evaluation.seeds import seed_set
+from fabmesh.agents.learning import cli
+from fabmesh.agents.learning.checkpoint import LAST, read
 from fabmesh.agents.learning.config import ConfigError
 from fabmesh.agents.learning.settings import parse
 from fabmesh.agents.learning.variants import SHIPPED, chosen, read_variants
@@ -235,3 +239,28 @@ def test_what_an_algorithm_cannot_train_is_left_out_of_all_and_refused_by_name(c
 
 def test_the_shipped_table_is_in_the_package():
     assert Path(fabmesh.__file__).parent / "configs" / "ablations.yaml" == SHIPPED
+
+
+def test_a_command_that_was_stopped_goes_on(tmp_path, capsys, monkeypatch):
+    arguments = [*table(tmp_path), "--total-steps", "960", "--variants", "base"]
+    plain = cli.session_for
+
+    def interrupted(config, task):
+        session = plain(config, task)
+        iterate = session.iterate
+
+        def stopped():
+            os.kill(os.getpid(), signal.SIGINT)
+            return iterate()
+
+        session.iterate = stopped
+        return session
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cli, "session_for", interrupted)
+        assert main(arguments) == 130
+    (run,) = (tmp_path / "out").iterdir()
+    assert capsys.readouterr().err == f"stopped in {run}; the same command goes on from there\n"
+    assert read(run / LAST)["state"]["steps"] == 480
+    assert main(arguments) == 0
+    assert read(run / LAST)["state"]["steps"] == 960
