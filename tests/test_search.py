@@ -148,7 +148,7 @@ def test_a_search_as_a_user_types_it_goes_on_and_keeps_what_can_be_trained_with(
     content = yaml.safe_load(record.read_text())
     assert content["trials"][0] == before["trials"][0]
     assert len(content["trials"]) == 2
-    assert content["of"]["space"]["spread"] == {"from": 0.4, "to": 1.6, "log": False}
+    assert content["of"]["space"]["spread"] == {"from": 0.25, "to": 1.6, "log": False}
     assert content["budget"] == {"total_steps": 960, "max_minutes": None}
     best = content["best"]
     assert best["network_cost_eur"] == min(trial["network_cost_eur"] for trial in content["trials"])

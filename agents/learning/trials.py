@@ -28,7 +28,7 @@ class Range:
 Space = Mapping[str, Range | tuple[int, ...]]
 SPACE: Space = {
     "residual_learning_rate": Range(0.01, 0.3, log=True),
-    "spread": Range(0.4, 1.6),
+    "spread": Range(0.25, 1.6),
     "correlation": Range(0.0, 0.9),
     "residual_features": Range(0.0, 0.8),
     "share": Range(0.02, 0.5, log=True),
