@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import fabmesh
 from fabmesh.agents.evaluation.files import check_writable
 from fabmesh.agents.evaluation.report import words_of_saving
-from fabmesh.agents.learning.config import ConfigError, TrainConfig
+from fabmesh.agents.learning.config import SB3_ALGORITHMS, ConfigError, TrainConfig
 from fabmesh.agents.learning.settings import from_plain, parse
 from fabmesh.envs.errors import FabmeshError
 
@@ -132,13 +132,13 @@ def _start(config: TrainConfig, given: str, scenario: Scenario) -> Mapping[str, 
 
 def _session(config: TrainConfig, task: Task) -> Session:
     """What learns."""
-    if config.algo != "sb3_ppo":
+    if config.algo not in SB3_ALGORITHMS:
         from fabmesh.agents.learning.training import Training
 
         return Training(config, task)
     from fabmesh.agents.learning.checkpoint import sb3_module
 
-    learner: Session = sb3_module("--algo sb3_ppo").Sb3Training(config, task)
+    learner: Session = sb3_module(f"--algo {config.algo}").Sb3Training(config, task)
     return learner
 
 

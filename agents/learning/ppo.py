@@ -97,7 +97,7 @@ class Learner:
         """
         advantages, targets, metrics = self._estimate(rollout)
         days, copies = rollout.ended.shape
-        entropy_weight = self.config.entropy + progress * (self.config.entropy_end - self.config.entropy)
+        entropy_weight = self.config.entropy_at(progress)
         if self.config.schedule == "linear":
             for optimiser in self.policy_optimisers.values():
                 optimiser.param_groups[0]["lr"] = self._rate * (1.0 - 0.9 * progress)
