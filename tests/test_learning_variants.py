@@ -161,7 +161,8 @@ def test_a_component_that_nobody_has_is_refused_with_those_there_are():
 
 
 def test_weights_of_components_come_from_flags_and_files_and_survive_a_checkpoint(tmp_path):
-    config = parse(["--entropy-of", "hub.bid", "0.1", "0.0", "depot.lot", "0.2", "0.1", "--team-weight", "1"])
+    own = ("--team-weight", "0.5", "--lost-weight", "0", "--supply-weight", "0")
+    config = parse(["--entropy-of", "hub.bid", "0.1", "0.0", "depot.lot", "0.2", "0.1", *own])
     assert config.ppo.entropy_of == {"hub.bid": (0.1, 0.0), "depot.lot": (0.2, 0.1)}
     (tmp_path / "a.yaml").write_text(to_yaml(config))
     assert read_settings(tmp_path / "a.yaml").ppo == config.ppo

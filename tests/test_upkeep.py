@@ -13,6 +13,8 @@ from test_laws import Player, event, play_and_check, players, vary
 
 from fabmesh.agents.evaluation.measures import measure_mechanisms
 from fabmesh.agents.evaluation.protocol import evaluate
+from fabmesh.agents.heuristics import PRESETS
+from fabmesh.agents.heuristics.family import Choice, compose
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.actions import UPKEEP_LEVEL
@@ -211,7 +213,8 @@ class WithService:
 
 def test_breakdowns_cost_and_service_prevents_them():
     seeds = range(12)
-    frail_on, policy = frail(mtbf_h=120.0, mttr_h=16.0), make_policy("base_stock", ON)
+    frail_on = frail(mtbf_h=120.0, mttr_h=16.0)
+    policy = compose("never services", frail_on, {**PRESETS["base_stock"], "upkeep": Choice("run_to_failure")})
     off = evaluate(make_policy("base_stock", POCKET), POCKET, seeds).measures
     run = evaluate(policy, frail_on, seeds).measures
     kept = evaluate(WithService(policy, HubNetworkVector(ON).spec["hub"], 0.4), frail_on, seeds).measures

@@ -146,7 +146,7 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 def _costs(comparison: Comparison) -> Sheet:
     return Sheet(
-        f"{_what(comparison)}, kEUR per episode",
+        f"{worlds_of(comparison)}, kEUR per episode",
         ("policy", "sees", *(name.replace("_", "\n") for name in COSTS)),
         2,
         tuple(
@@ -283,7 +283,8 @@ def _seed_by_seed(comparison: Comparison) -> Sheet:
     )
 
 
-def _what(comparison: Comparison) -> str:
+def worlds_of(comparison: Comparison) -> str:
+    """Scenario and seeds in words, for titles."""
     seeds = comparison.seeds
     start = f" from number {seeds.first}" if seeds.first else ""
     orders = f", orders of {Path(comparison.orders.source).name}" if comparison.orders is not None else ""

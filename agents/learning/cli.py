@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import fabmesh
 from fabmesh.agents.evaluation.files import check_writable
 from fabmesh.agents.evaluation.report import words_of_saving
-from fabmesh.agents.learning.config import ConfigError, TrainConfig, validate
+from fabmesh.agents.learning.config import SB3_ALGORITHMS, ConfigError, TrainConfig, validate
 from fabmesh.agents.learning.settings import from_plain, parse
 from fabmesh.envs.errors import FabmeshError
 
@@ -121,6 +122,7 @@ def learned_in(config: TrainConfig, scenario: Scenario) -> Scenario:
 
 def task_for(config: TrainConfig, scenario: Scenario) -> Task:
     """The scenario's batches, teacher and validation worlds."""
+    from fabmesh.agents.evaluation.manifest import commit_of
     from fabmesh.agents.evaluation.protocol import evaluate
     from fabmesh.agents.evaluation.seeds import seed_set
     from fabmesh.agents.learning.session import Task
@@ -130,7 +132,9 @@ def task_for(config: TrainConfig, scenario: Scenario) -> Task:
 
     threads = config.machine.env_threads
     seeds = seed_set("validation", config.validation.validation_seeds).seeds
-    teacher = None if config.imitation.teacher == "none" else make_policy(config.imitation.teacher, scenario)
+    start = None if config.init_from is None or config.resume else _start(config, config.init_from, scenario)
+    taught = config.init_from is None and config.imitation.teacher != "none"
+    teacher = make_policy(config.imitation.teacher, scenario) if taught else None
     opponents = [make_policy(name, scenario) for name in config.validation.opponents]
     world = learned_in(config, scenario)
     return Task(
@@ -138,18 +142,32 @@ def task_for(config: TrainConfig, scenario: Scenario) -> Task:
         lambda copies: HubNetworkVector(world, num_envs=copies, threads=threads),
         teacher,
         SeedValidator(lambda policy: evaluate(policy, scenario, seeds, threads).measures, opponents),
+        start,
+        commit_of(Path(fabmesh.__file__).parent),
     )
+
+
+def _start(config: TrainConfig, given: str, scenario: Scenario) -> Mapping[str, Mapping[str, Any]]:
+    """The weights to begin from."""
+    from fabmesh.agents.learning import checkpoint, shipped
+    from fabmesh.envs.network.spec import role_specs
+
+    try:
+        path = shipped.path_of(given) if shipped.is_shipped(given) else Path(given)
+        return checkpoint.starting_weights(path, scenario.name, role_specs(scenario), config.network)
+    except FabmeshError as error:
+        raise ConfigError(f"--init-from: {error}", "init_from") from None
 
 
 def session_for(config: TrainConfig, task: Task) -> Session:
     """What learns."""
-    if config.algo != "sb3_ppo":
+    if config.algo not in SB3_ALGORITHMS:
         from fabmesh.agents.learning.training import Training
 
         return Training(config, task)
     from fabmesh.agents.learning.checkpoint import sb3_module
 
-    learner: Session = sb3_module("--algo sb3_ppo").Sb3Training(config, task)
+    learner: Session = sb3_module(f"--algo {config.algo}").Sb3Training(config, task)
     return learner
 
 

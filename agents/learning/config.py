@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from fabmesh.envs.errors import FabmeshError
 
-Algorithm = Literal["mappo", "ippo", "sb3_ppo"]
-ALGORITHMS: tuple[Algorithm, ...] = ("mappo", "ippo", "sb3_ppo")
+Algorithm = Literal["mappo", "ippo", "sb3_ppo", "sb3_a2c", "sb3_maskable_ppo"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+SB3_ALGORITHMS = tuple(name for name in ALGORITHMS if name.startswith("sb3_"))
+"""Those of Stable-Baselines3 and sb3-contrib (`fabmesh.agents.learning.sb3`)."""
 
 
 class ConfigError(FabmeshError):
@@ -71,7 +73,7 @@ class PpoConfig:
     clip: float = 0.2
     """half-width of the range to which the probability ratio is clipped"""
     ratio: Literal["component", "joint"] = "component"
-    """clip the ratio of each action component, or of the whole action of an agent"""
+    """clip the ratio of each action component, or of the whole action of an agent, as sb3_* always do"""
     entropy: float = 0.003
     """weight of the mean entropy of a component (nats) in the loss, at the start"""
     entropy_end: float = 0.0
@@ -109,6 +111,10 @@ class PpoConfig:
     max_grad_norm: float = 0.5
     """norm to which gradients are clipped, per role"""
 
+    def entropy_at(self, progress: float) -> float:
+        """Weight of the entropy when so much of the run is over (0 to 1)."""
+        return self.entropy + progress * (self.entropy_end - self.entropy)
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -128,7 +134,7 @@ class NetworkConfig:
     residual_features: float = 0.5
     """share of the exploration's variance that follows those features; the rest is constant"""
     agent_embedding: bool = False
-    """give each agent a learned offset; such a policy cannot be moved to a network of another size"""
+    """give each agent a learned offset; in a network of other agents their mean takes its place"""
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,7 @@ class ImitationConfig:
     """The start: the policies first imitate a heuristic."""
 
     teacher: str = "base_stock"
-    """heuristic to imitate; none = start from random weights"""
+    """heuristic to imitate; none = start from random weights, as sb3_* always do"""
     imitation_copies: int = 32
     """copies of the network shown"""
     imitation_days: int = 90
@@ -189,7 +195,9 @@ class TrainConfig:
     scenario: str = "rotterdam"
     """shipped scenario or path of a scenario file"""
     algo: Algorithm = "mappo"
-    """mappo: central critic; ippo: local critics; sb3_ppo: Stable-Baselines3's PPO on the same worlds"""
+    """mappo: central critic; ippo: local critics; sb3_ppo, sb3_a2c: PPO and A2C of Stable-Baselines3, sb3_maskable_ppo:
+    MaskablePPO of sb3-contrib, with one network for all roles and from random weights. Only MaskablePPO knows masks:
+    to the others a masked level is one that does nothing"""
     seed: int = 1
     """seed of weights, exploration and training worlds"""
     total_steps: int = 1_000_000
@@ -200,6 +208,9 @@ class TrainConfig:
     """directory of the run; default runs/{scenario}_{algo}_{seed}"""
     config: Path | None = None
     """YAML file with settings; flags win over it"""
+    init_from: str | None = None
+    """trained policy to begin from, in place of imitation: a run directory, a .pt file or shipped:NAME, also of another
+    scenario; weights are matched by the names of what is seen and decided"""
     resume: bool = False
     """go on with the run in the run directory, exactly where its last checkpoint stands"""
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
@@ -250,6 +261,13 @@ _SHARES = (
 )
 
 
+def defaults(algo: str) -> TrainConfig:
+    """What an algorithm's settings are before any file or flag."""
+    if algo not in SB3_ALGORITHMS:
+        return TrainConfig()
+    return TrainConfig(algo=cast(Algorithm, algo), imitation=ImitationConfig(teacher="none"))
+
+
 def setting_names() -> dict[str, str]:
     """Every setting's name -> the section it is in ("" for the top level)."""
     names = {f.name: "" for f in fields(TrainConfig) if f.name not in SECTIONS}
@@ -282,6 +300,8 @@ def validate(config: TrainConfig) -> None:
     for key in ("hidden", "critic_hidden"):
         widths = values[key]
         _require(len(widths) > 0 and min(widths) > 0, key, list(widths), "one or more positive widths")
+    own = config.init_from is None or config.algo != "sb3_ppo"
+    _require(own, "init_from", config.init_from, "with mappo and ippo")
     copies, group = config.rollout.copies, config.rollout.group
     _require(copies % group == 0, "group", group, f"a divisor of copies ({copies})")
     halves = not config.rollout.antithetic or group % 2 == 0
@@ -296,6 +316,27 @@ def validate(config: TrainConfig) -> None:
     steps = config.steps_per_iteration or copies  # days 0: not known yet
     _require(config.ppo.minibatches <= steps, "minibatches", config.ppo.minibatches, f"at most copies x days ({steps})")
     _require(len(config.validation.opponents) > 0, "opponents", [], "at least one policy to compare with")
+    if config.algo in SB3_ALGORITHMS:
+        _require_what_sb3_can(config, values)
+
+
+_OF_SB3 = frozenset((
+    "copies", "group", "days", "epochs", "minibatches", "learning_rate", "schedule", "target_kl", "clip", "ratio",
+    "entropy", "entropy_end", "gamma", "gae_lambda", "max_grad_norm", "hidden", "critic_hidden",
+))  # fmt: skip
+"""Settings of what is learned, and how, that the algorithms of Stable-Baselines3 follow or need not."""
+
+
+def _require_what_sb3_can(config: TrainConfig, values: dict[str, Any]) -> None:
+    """Refuse what the run would silently be without."""
+    teacher, schedule = config.imitation.teacher, config.ppo.schedule
+    _require(teacher == "none", "teacher", teacher, f"none: {config.algo} starts from random weights")
+    _require(schedule != "adaptive", "schedule", schedule, f"constant or linear with {config.algo}")
+    usual = as_flat(TrainConfig())
+    for key, section in setting_names().items():
+        if section in ("rollout", "ppo", "network") and key not in _OF_SB3:
+            allowed = f"{usual[key]!r} with {config.algo}, which does without it"
+            _require(values[key] == usual[key], key, values[key], allowed)
 
 
 def _require_sense(config: TrainConfig) -> None:

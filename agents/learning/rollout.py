@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fabmesh.agents.learning import fused
-from fabmesh.agents.learning.batch import Batch, RoleSpec, team_weight
+from fabmesh.agents.learning.batch import Batch, RoleSpec, books_of_ended, team_weight
 from fabmesh.agents.learning.config import RolloutConfig
 from fabmesh.agents.learning.difference import DifferenceRewards
 from fabmesh.agents.learning.networks import Critic, RolePolicy
@@ -222,10 +222,10 @@ class Collector:
         if self.tape is not None:
             state = np.concatenate((state, self.tape.at_end(copies)), axis=1)
         self.finals.append((day, copies, observations, torch.from_numpy(state.copy())))
-        if "final_ledger" in info:
-            keys = ("final_ledger", "final_events", "settlement", "standard_cost")
-            self.settlements[day, copies] = torch.from_numpy(info["settlement"][copies])
-            self.episodes.append({key: np.array(info[key][copies]) for key in keys})
+        books = books_of_ended(info)
+        if books:
+            self.settlements[day, copies] = torch.from_numpy(books["settlement"])
+            self.episodes.append(books)
 
     def _inventory_column(self) -> int | None:
         names = getattr(self.batch, "event_names", ())

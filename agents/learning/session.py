@@ -34,12 +34,16 @@ class Task:
         make_batch: Makes a batch of so many copies.
         teacher: Policy to imitate first, if any.
         validator: Judges the learner; without one the last policies count as the best.
+        start: Role -> weights to begin from in place of imitation, if any.
+        commit: Of the code, kept in checkpoints; None: not known.
     """
 
     name: str
     make_batch: BatchFactory
     teacher: Policy | None = None
     validator: Validator | None = None
+    start: Mapping[str, Mapping[str, Any]] | None = None
+    commit: str | None = None
 
 
 class Interrupt:
@@ -164,7 +168,8 @@ class Session(ABC):
     def content(self) -> dict[str, Any]:
         """The policies as a checkpoint."""
         config = self.config
-        return checkpoint.policy_content(config.algo, self.task.name, self.batch.spec, config, self.weights())
+        made = checkpoint.policy_content(config.algo, self.task.name, self.batch.spec, config, self.weights())
+        return made | {"commit": self.task.commit}
 
     def state(self) -> dict[str, Any]:
         """All a resumed run needs beside the policies."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import shlex
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -21,13 +22,18 @@ from fabmesh.agents.learning.config import (
     ConfigError,
     TrainConfig,
     as_flat,
+    defaults,
     setting_names,
     validate,
 )
 from fabmesh.envs.network.scenario import Scenario
 
-MAY_CHANGE_ON_RESUME = ("total_steps", "max_minutes", "torch_threads", "env_threads", "resume", "run_dir", "config")
+OF_A_SITTING = ("resume", "run_dir", "config")
+"""Settings that say where a run is kept and where its settings came from, not what is learned."""
+MAY_CHANGE_ON_RESUME = ("total_steps", "max_minutes", "torch_threads", "env_threads", *OF_A_SITTING)
 """Settings that a resumed run may give anew; all others are those of the run."""
+RUN_KEYS = ("scenario", "algo", "seed", "init_from")
+"""Settings of one run, kept with it, that no file holds."""
 
 
 def read_settings(path: Path, base: TrainConfig | None = None) -> TrainConfig:
@@ -147,7 +153,7 @@ def shipped_settings(algo: str, scenario: str) -> Path | None:
 
 def to_yaml(config: TrainConfig) -> str:
     """The settings as a file that `read_settings` reads; what belongs to one run stands in the comment above."""
-    run = {name: getattr(config, name) for name in ("scenario", "algo", "seed")}
+    run = {name: getattr(config, name) for name in RUN_KEYS if getattr(config, name) is not None}
     head = "# " + ", ".join(f"{name} {value}" for name, value in run.items()) + "\n"
     values = {key: getattr(config, key) for key in FILE_KEYS}
     values |= {section: asdict(getattr(config, section)) for section in SECTIONS}
@@ -173,7 +179,7 @@ def from_plain(values: dict[str, Any]) -> TrainConfig:
     for section in SECTIONS:
         part = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if names.get(k) == section}
         config = replace(config, **{section: replace(getattr(config, section), **part)})
-    return replace(config, **{k: values[k] for k in ("scenario", "algo", "seed", *FILE_KEYS)})
+    return replace(config, **{k: values[k] for k in (*RUN_KEYS, *FILE_KEYS) if k in values})
 
 
 PLACES = ("run_dir", "config", "resume", "torch_threads", "env_threads")
@@ -193,6 +199,28 @@ def as_plain(config: TrainConfig) -> dict[str, Any]:
     for name, value in as_flat(config).items():
         plain[name] = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
     return plain
+
+
+def as_flags(values: Mapping[str, Any]) -> list[str]:
+    """Settings by name as the flags that give them."""
+    flags = []
+    for name, value in values.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            flags += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return flags
+
+
+def command_of(config: TrainConfig) -> str:
+    """The shortest command that trains with these settings: what the shipped files and the defaults do not say."""
+    start = ["--scenario", config.scenario, "--algo", config.algo, "--seed", str(config.seed)]
+    told = as_flat(parse(start))
+    others = {name: value for name, value in as_flat(config).items() if value != told[name]}
+    for name in OF_A_SITTING:
+        others.pop(name, None)
+    return shlex.join(["fabmesh-train", *start, *as_flags(others)])
 
 
 def _peek(arguments: Sequence[str], name: str) -> str | None:
@@ -217,7 +245,7 @@ def parse(arguments: Sequence[str], stored: TrainConfig | None = None) -> TrainC
         ConfigError: An impossible value, in one line.
         SystemExit: With 2 for flags that do not exist (tyro prints which are alike), with 0 for --help.
     """
-    base = TrainConfig() if stored is None else stored
+    base = defaults(_peek(arguments, "algo") or "") if stored is None else stored
     scenario = _peek(arguments, "scenario") or base.scenario
     algo = _peek(arguments, "algo") or base.algo
     file = _peek(arguments, "config")

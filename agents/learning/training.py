@@ -1,4 +1,4 @@
-"""MAPPO and IPPO: imitation of a heuristic, then rollouts and updates."""
+"""MAPPO and IPPO: imitation of a heuristic, or the weights of a trained policy, then rollouts and updates."""
 
 from __future__ import annotations
 
@@ -61,8 +61,11 @@ class Training(Session):
         self.collector = Collector(self.batch, self.policies, config.rollout, self.generator, tape, difference)
 
     def _begin(self, say: Say) -> None:
-        """Imitate the teacher, if there is one, and begin the first episodes."""
-        if self.task.teacher is not None:
+        """Take the weights to begin from or imitate the teacher, if there is either, and begin the first episodes."""
+        if self.task.start is not None:
+            for role, policy in self.policies.items():
+                policy.load_state_dict(self.task.start[role])
+        elif self.task.teacher is not None:
             batch = self.task.make_batch(self.config.imitation.imitation_copies)
             imitate(
                 batch,
@@ -81,7 +84,8 @@ class Training(Session):
         began = time.perf_counter()
         self.collector.collect()
         collected = time.perf_counter()
-        warming = self.task.teacher is not None and self.iteration < self.config.imitation.critic_iterations
+        knows = self.task.teacher is not None or self.config.init_from is not None
+        warming = knows and self.iteration < self.config.imitation.critic_iterations
         metrics = self.learner.update(self.collector, self.progress, self.generator, move_policies=not warming)
         metrics["episode/reward_per_day"] = float(self.collector.team_rewards().mean())
         metrics["speed/collect_share"] = (collected - began) / (time.perf_counter() - began)
