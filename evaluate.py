@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,20 +13,21 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from fabmesh.agents.evaluation import export, report, stress
+from fabmesh.agents.evaluation import explain_export, explain_report, export, report, stress
 from fabmesh.agents.evaluation import manifest as manifests
 from fabmesh.agents.evaluation.comparison import Comparison, compare_entries
 from fabmesh.agents.evaluation.entries import ActionChoice, Entry, parse_entries
 from fabmesh.agents.evaluation.exits import guarded
+from fabmesh.agents.evaluation.explain import default_reference, explain
 from fabmesh.agents.evaluation.files import check_writable, write_whole
 from fabmesh.agents.evaluation.outputs import Outputs, outputs_in, write_outputs
 from fabmesh.agents.evaluation.seeds import MOST_AT_ONCE, SeedSet, seed_set
+from fabmesh.agents.registry import names, scenario_of
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.recorded import RecordedOrders, days_read, read_orders
 from fabmesh.envs.network.scenario import Scenario
 
-WIDTH = 100  # columns; tables are laid out for it
 OTHER_NUMBERS = 1  # exit code when a manifest's numbers do not come out again
 FIXED_BY_MANIFEST = (
     "--policies",
@@ -47,10 +49,11 @@ class EvaluateConfig:
     """
 
     policies: Annotated[tuple[str, ...], tyro.conf.arg(metavar="POLICY [POLICY ...]")] = ()
-    """Policies to compare: names of rules (base_stock, nearest, random, idle, ...), or paths of run directories or
-    checkpoints; a path may end in :sample for sampled instead of most likely actions. Training runs of one algorithm
-    are joined by commas and may be named: mappo=runs/a1,runs/a2,runs/a3; they make one row, whose interval covers
-    training seeds and worlds."""
+    """Policies to compare: names of rules (tuned, base_stock, nearest, random, idle, ...), shipped:SCENARIO for the
+    trained policy that comes with the package, or paths of run directories or checkpoints. A trained policy of another
+    scenario is moved to this one where it fits; :sample after it takes sampled instead of most likely actions. Training
+    runs of one algorithm are joined by commas and may be named: mappo=runs/a1,runs/a2,runs/a3; they make one row, whose
+    interval covers training seeds and worlds."""
     scenario: str = "rotterdam"
     """Name of a shipped scenario or path of a YAML file."""
     orders: Path | None = None
@@ -67,7 +70,13 @@ class EvaluateConfig:
     actions: ActionChoice = "likeliest"
     """Actions of trained policies: the likeliest, sampled ones, or both in a row each. Rules have no choice."""
     against: str | None = None
-    """Row that all others are compared with where there are more than four (default: the first)."""
+    """Row that all others are compared with where there are more than four (default: the first). With --explain: the
+    policy that the other is explained against (default: tuned, or base_stock where nothing is tuned)."""
+    explain: Annotated[str | None, tyro.conf.arg(metavar="POLICY")] = None
+    """Take one policy apart instead, against the policy of --against on the same worlds: the difference in cost line by
+    line, bids against what is seen, order levels, the days around outages, and which components are used
+    (docs/explain.md). A trained policy plays its own scenario unless --scenario names another. Goes with --json,
+    --csv, --markdown, --figures and --out (explain.json, explain.csv, explain.md and figures) for outputs."""
     stress: Annotated[str | None, tyro.conf.arg(metavar="{NAME,PATH,all}")] = None
     """Stress test instead: name of a disruption of configs/stress, path of a YAML file like those, or all. Each policy
     plays the same seeds with and without it; printed are cost added, units lost and late, and days to recover.
@@ -130,6 +139,8 @@ def run(config: EvaluateConfig, arguments: Sequence[str], console: Console) -> i
     """
     if config.threads < 1:
         raise FabmeshError(f"--threads {config.threads}: at least 1 thread is needed")
+    if config.explain is not None:
+        return _run_explain(config, arguments, console)
     if config.stress is not None:
         return _run_stress(config, arguments, console)
     job = _job_of_manifest(config.manifest, arguments) if config.manifest is not None else _job_of_options(config)
@@ -180,22 +191,8 @@ def _run_stress(config: EvaluateConfig, arguments: Sequence[str], console: Conso
         FabmeshError: If something the user gave is wrong; then nothing has been written.
     """
     assert config.stress is not None
-    for option, given in (
-        ("--from", config.manifest),
-        ("--figures", config.figures),
-        ("--tensorboard", config.tensorboard),
-        ("--against", config.against),
-    ):
-        if given is not None:
-            raise FabmeshError(f"{option} {given}: does not go with --stress; leave one of them out")
-    base = Outputs()
-    if config.out is not None:
-        check_writable(config.out, "--out", directory=True)
-        base = Outputs(
-            json=config.out / "stress.json", csv=config.out / "stress.csv", markdown=config.out / "stress.md"
-        )
-    outputs = Outputs(config.json or base.json, config.csv or base.csv, config.markdown or base.markdown)
-    outputs.check()
+    _refuse_beside("--stress", config, "manifest", "figures", "tensorboard", "against")
+    outputs = _named_outputs(config, "stress")
     job = _job_of_options(config)
     if job.orders is not None:
         for line in orders_notes(job.orders, job.scenario):
@@ -209,13 +206,95 @@ def _run_stress(config: EvaluateConfig, arguments: Sequence[str], console: Conso
         export.write_json(stress.to_json(found), outputs.json)
     if outputs.csv is not None:
         stress.write_csv(found, outputs.csv)
+    _write_markdown(tables, outputs, arguments)
+    _say_written(outputs, console)
+    return 0
+
+
+def _run_explain(config: EvaluateConfig, arguments: Sequence[str], console: Console) -> int:
+    """One policy taken apart against another.
+
+    Raises:
+        FabmeshError: If something the user gave is wrong; then nothing has been written.
+    """
+    assert config.explain is not None
+    _refuse_beside("--explain", config, "policies", "manifest", "stress", "tensorboard")
+    outputs = _named_outputs(config, "explain", figures=True)
+    if config.actions == "both":
+        raise FabmeshError("--actions both: --explain takes one policy apart; choose likeliest or sampled")
+    given = {argument.partition("=")[0] for argument in arguments}
+    own = None if "--scenario" in given else scenario_of(parse_entries([config.explain])[0].members[0])
+    name = own or config.scenario
+    against = config.against or default_reference(load_scenario(name))
+    job = _job_of_options(replace(config, scenario=name, policies=(config.explain, against)))
+    policy, reference = job.entries
+    if job.orders is not None:
+        for line in orders_notes(job.orders, job.scenario):
+            print(line, file=sys.stderr)
+    found = explain(policy, reference, job.scenario, job.seeds, config.threads, config.quiet, job.orders)
+    tables = explain_report.sheets(found)
+    report.print_sheets(tables, console)
+    if job.seeds.space == "validation" and policy.trained:
+        console.print("", report.CHOSEN_NOTE, sep="\n", highlight=False, soft_wrap=True)
+    if outputs.json is not None:
+        export.write_json(explain_export.to_json(found), outputs.json)
+    if outputs.csv is not None:
+        explain_export.write_csv(found, outputs.csv)
+    _write_markdown(tables, outputs, arguments)
+    if outputs.figures is not None:
+        from fabmesh.agents.evaluation.explain_figures import explanation_figures  # matplotlib takes a second
+        from fabmesh.agents.evaluation.figures import save_figures
+
+        save_figures(explanation_figures(found), outputs.figures)
+    _say_written(outputs, console)
+    return 0
+
+
+def _refuse_beside(option: str, config: EvaluateConfig, *fields: str) -> None:
+    """Refuses options that do not go with one.
+
+    Raises:
+        FabmeshError: If one of them is given.
+    """
+    for field in fields:
+        given = getattr(config, field)
+        if given not in (None, ()):
+            name = "from" if field == "manifest" else field
+            shown = " ".join(given) if isinstance(given, tuple) else given
+            raise FabmeshError(f"--{name} {shown}: does not go with {option}; leave one of them out")
+
+
+def _named_outputs(config: EvaluateConfig, name: str, figures: bool = False) -> Outputs:
+    """Where to write something else than a comparison: what is asked for, of --out files of that name.
+
+    Raises:
+        FabmeshError: If it could not be written.
+    """
+    base = Outputs()
+    if config.out is not None:
+        check_writable(config.out, "--out", directory=True)
+        base = Outputs(*(config.out / f"{name}.{suffix}" for suffix in ("json", "csv", "md")))
+        base = replace(base, figures=config.out / "figures" if figures else None)
+    outputs = Outputs(
+        config.json or base.json,
+        config.csv or base.csv,
+        config.markdown or base.markdown,
+        figures=config.figures or base.figures,
+    )
+    outputs.check()
+    return outputs
+
+
+def _write_markdown(tables: Sequence[report.Sheet], outputs: Outputs, arguments: Sequence[str]) -> None:
     if outputs.markdown is not None:
         text = report.markdown_sheets(tables, [shlex.join(["fabmesh-evaluate", *arguments])])
         write_whole(outputs.markdown, lambda draft: draft.write_text(text, encoding="utf-8"))
+
+
+def _say_written(outputs: Outputs, console: Console) -> None:
     if outputs.places:
         where = ", ".join(str(path) for path in outputs.places)
         console.print(f"written: {where}", highlight=False, soft_wrap=True)
-    return 0
 
 
 def _job_of_options(config: EvaluateConfig) -> Job:
@@ -277,11 +356,16 @@ def _say_whether_same(plan: manifests.Plan, comparison: Comparison, console: Con
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 for other numbers than a manifest's, 2 for wrong input."""
     arguments = list(sys.argv[1:] if args is None else args)
-    config = tyro.cli(EvaluateConfig, args=arguments, prog="fabmesh-evaluate")
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
-    return guarded(lambda: run(config, arguments, console), "stopped; nothing has been written")
+
+    def judge() -> int:
+        about = f"{inspect.getdoc(EvaluateConfig)}\n\nPolicies that have a name: {', '.join(names())}."
+        config = tyro.cli(EvaluateConfig, args=arguments, prog="fabmesh-evaluate", description=about)
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=report.WIDTH)
+        return run(config, arguments, console)
+
+    return guarded(judge, "stopped; nothing has been written")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Policies by name: heuristics, and checkpoints of trained policies by their path."""
+"""Policies by name: heuristics, trained policies that come with the package, and checkpoints by their path."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from pathlib import Path
 from fabmesh.agents import heuristics
 from fabmesh.agents.heuristics.family import compose, is_member
 from fabmesh.agents.heuristics.tuned import read_rules
+from fabmesh.agents.learning import shipped
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.loading import shipped_scenarios
 from fabmesh.envs.network.scenario import Scenario
 
 SAMPLE_SUFFIX = ":sample"
 RULES_SUFFIX = ".yaml"
+
+
+def names() -> tuple[str, ...]:
+    """The policies that have a name: heuristics, then what has been trained and comes with the package."""
+    return (*heuristics.NAMES, *shipped.names())
 
 
 def make_policy(name_or_path: str, scenario: Scenario) -> Policy:
@@ -21,8 +28,8 @@ def make_policy(name_or_path: str, scenario: Scenario) -> Policy:
 
     Args:
         name_or_path: The name of a heuristic (rules may be joined: `cost_plus+can_order+eoq_discount`), the path of a
-            YAML file of rules, or of a run directory or checkpoint file. The last two may end in ":sample" for actions
-            sampled from the policy instead of its most likely ones.
+            YAML file of rules, `shipped:NAME`, or the path of a run directory or checkpoint file. The last three may
+            end in ":sample" for actions sampled from the policy instead of its most likely ones.
         scenario: The network it is to act in.
 
     Raises:
@@ -37,6 +44,8 @@ def make_policy(name_or_path: str, scenario: Scenario) -> Policy:
         if plain.endswith(RULES_SUFFIX):
             return compose(Path(plain).stem, scenario, read_rules(Path(plain)))
         return heuristics.make(plain, scenario)
+    if shipped.is_shipped(plain):
+        return shipped.make(plain, scenario, sample=plain != name_or_path)
     if Path(plain).exists():
         # Torch takes a second to import, and heuristics do without it.
         from fabmesh.agents.learning.checkpoint import load_policy
@@ -53,10 +62,25 @@ def is_trained(name_or_path: str) -> bool:
     return Path(plain).exists() or not is_member(plain)
 
 
+def scenario_of(name_or_path: str) -> str | None:
+    """Name of the scenario that a checkpoint or run directory was trained on, if it is a shipped one; else None.
+
+    Raises:
+        FabmeshError: If there is a file that is no checkpoint.
+    """
+    path = Path(name_or_path.removesuffix(SAMPLE_SUFFIX))
+    if not is_trained(str(path)) or not path.exists() or path.suffix == ".zip":
+        return None
+    from fabmesh.agents.learning.checkpoint import read  # torch takes a second to import
+
+    name = read(path).get("scenario")
+    return name if name in shipped_scenarios() else None
+
+
 def _unknown(name: str) -> str:
-    known = ", ".join(heuristics.NAMES)
+    known = ", ".join(names())
     if "/" in name or name.endswith(".pt"):
         return f"policy {name!r}: no such run directory or checkpoint file; known names: {known}"
-    near = difflib.get_close_matches(name, heuristics.NAMES, n=1)
+    near = difflib.get_close_matches(name, names(), n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown policy {name!r}: {hint}known names: {known}; or give the path of a run directory or checkpoint"

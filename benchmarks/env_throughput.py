@@ -3,7 +3,8 @@
 Measured are `step` calls alone, with random legal actions drawn outside the timed part; what a run of episodes costs
 in resets is included, as copies go on to their next world by themselves. The ways to step are measured in turn and
 the turns repeated (A B A B ...), so that a machine that slows down slows all of them down; given are the median and
-the range over the repetitions. A network of 100 hubs and 10 depots, made by the scenario builder from towns drawn in
+the range over the repetitions, and the same per second of processor time, of all threads together, which other work on
+the machine disturbs little. A network of 100 hubs and 10 depots, made by the scenario builder from towns drawn in
 a region of the density of Benelux, takes its turns with the others: an agent-step there should cost about what it costs
 in a small network.
 """
@@ -47,7 +48,28 @@ class Throughput:
     env_steps_per_s: float  # median over the repetitions
     env_steps_per_s_range: tuple[float, float]
     agent_steps_per_s: float
+    agent_steps_per_processor_s: float  # of all threads together
     repetitions: int
+
+
+class _Watch:
+    """Counts the seconds between `start` and `stop`: of the clock, and of the processor."""
+
+    def __init__(self) -> None:
+        self.clock_s = self.processor_s = 0.0
+
+    def start(self) -> None:
+        """Something to be timed begins."""
+        self._processor_began, self._clock_began = time.process_time(), time.perf_counter()
+
+    def stop(self) -> None:
+        """It has ended."""
+        self.clock_s += time.perf_counter() - self._clock_began
+        self.processor_s += time.process_time() - self._processor_began
+
+    def rates(self, steps: float) -> tuple[float, float]:
+        """Steps per second of the clock, and of the processor."""
+        return steps / self.clock_s, steps / self.processor_s
 
 
 class _Batch:
@@ -78,17 +100,17 @@ class _Batch:
         episode = self._batch.scenario.episode_d * statistics.median(steps)
         return statistics.median(resets) / (episode + statistics.median(resets))
 
-    def run(self, seconds: float) -> float:
-        """Environment steps per second."""
-        spent, steps = 0.0, 0
-        while spent < seconds:
+    def run(self, seconds: float) -> tuple[float, float]:
+        """Environment steps per second, of the clock and of the processor."""
+        watch, steps = _Watch(), 0
+        while watch.clock_s < seconds:
             actions = random_actions(self._batch, self._masks, self._rng)
-            before = time.perf_counter()
+            watch.start()
             _, _, _, _, info = self._batch.step(actions)
-            spent += time.perf_counter() - before
+            watch.stop()
             self._masks = info["action_mask"]
             steps += self.copies
-        return steps / spent
+        return watch.rates(steps)
 
 
 class _Parallel:
@@ -101,18 +123,18 @@ class _Parallel:
         self.agents = len(self._env.possible_agents)
         _, self._infos = self._env.reset(seed=0)
 
-    def run(self, seconds: float) -> float:
-        """Environment steps per second."""
-        env, spent, steps = self._env, 0.0, 0
-        while spent < seconds:
+    def run(self, seconds: float) -> tuple[float, float]:
+        """Environment steps per second, of the clock and of the processor."""
+        env, watch, steps = self._env, _Watch(), 0
+        while watch.clock_s < seconds:
             actions = {agent: env.action_space(agent).sample(self._infos[agent]["action_mask"]) for agent in env.agents}
-            before = time.perf_counter()
+            watch.start()
             _, _, _, _, self._infos = env.step(actions)
             if not env.agents:
                 _, self._infos = env.reset()
-            spent += time.perf_counter() - before
+            watch.stop()
             steps += 1
-        return steps / spent
+        return watch.rates(steps)
 
 
 class _TurnBased:
@@ -126,23 +148,23 @@ class _TurnBased:
         self.agents = len(self._env.possible_agents)
         self._env.reset(seed=0)
 
-    def run(self, seconds: float) -> float:
-        """Environment steps (days) per second."""
-        env, spent, turns = self._env, 0.0, 0
-        while spent < seconds:
-            before = time.perf_counter()
+    def run(self, seconds: float) -> tuple[float, float]:
+        """Environment steps (days) per second, of the clock and of the processor."""
+        env, watch, turns = self._env, _Watch(), 0
+        while watch.clock_s < seconds:
+            watch.start()
             if not env.agents:
                 env.reset()
             agent = env.agent_selection
             _, _, terminated, truncated, info = env.last()
-            spent += time.perf_counter() - before
+            watch.stop()
             over = terminated or truncated
             action = None if over else env.action_space(agent).sample(info["action_mask"])
-            before = time.perf_counter()
+            watch.start()
             env.step(action)
-            spent += time.perf_counter() - before
+            watch.stop()
             turns += not over
-        return turns / self.agents / spent
+        return watch.rates(turns / self.agents)
 
 
 def large_network(hubs: int = 100, depots: int = 10) -> Scenario:
@@ -187,23 +209,26 @@ def measure(
         ways.append(_Batch(large_network(), max(copies // 8, 1), 1, ", 100 hubs"))
     for way in ways:
         way.run(min(0.3, seconds))  # compiled, and past the quiet first days
-    rates: dict[str, list[float]] = {way.way: [] for way in ways}
+    rates: dict[str, list[tuple[float, float]]] = {way.way: [] for way in ways}
     for repetition in range(repetitions):
         for way in ways:
             progress(f"{way.way}, {repetition + 1} of {repetitions}")
             rates[way.way].append(way.run(seconds))
-    found = [
-        Throughput(
-            way=way.way,
-            copies=way.copies,
-            threads=way.threads,
-            env_steps_per_s=statistics.median(rates[way.way]),
-            env_steps_per_s_range=(min(rates[way.way]), max(rates[way.way])),
-            agent_steps_per_s=statistics.median(rates[way.way]) * way.agents,
-            repetitions=repetitions,
+    found = []
+    for way in ways:
+        clock, processor = zip(*rates[way.way], strict=True)
+        found.append(
+            Throughput(
+                way=way.way,
+                copies=way.copies,
+                threads=way.threads,
+                env_steps_per_s=statistics.median(clock),
+                env_steps_per_s_range=(min(clock), max(clock)),
+                agent_steps_per_s=statistics.median(clock) * way.agents,
+                agent_steps_per_processor_s=statistics.median(processor) * way.agents,
+                repetitions=repetitions,
+            )
         )
-        for way in ways
-    ]
     return found, ways[0].reset_share()
 
 
@@ -271,12 +296,12 @@ def main(arguments: list[str] | None = None) -> int:
     progress("")
     report["throughput"] = [asdict(result) for result in results]
     print(f"resets: {report['reset_share']:.1%} of the time of an episode")
-    print(f"{'':<26}{'copies':>8}{'env-steps/s':>14}{'range':>24}{'agent-steps/s':>16}")
+    print(f"{'':<26}{'copies':>8}{'env-steps/s':>14}{'range':>24}{'agent-steps/s':>16}{'per processor s':>18}")
     for r in results:
         low, high = r.env_steps_per_s_range
         print(
             f"{r.way:<26}{r.copies:>8}{r.env_steps_per_s:>14,.0f}{f'{low:,.0f} to {high:,.0f}':>24}"
-            f"{r.agent_steps_per_s:>16,.0f}"
+            f"{r.agent_steps_per_s:>16,.0f}{r.agent_steps_per_processor_s:>18,.0f}"
         )
     write_report(options.json, report)
     return 0

@@ -126,6 +126,7 @@ class HubNetworkVector:
         spec = self.spec
         features = {role: spec[role].num_features for role in ROLES}
         size = sum(block.count for block in self.state_features)
+        ends = int(self.autoreset)  # without automatic resets the last observation stays where it is
         return Buffers(
             hub_action=np.zeros((b, hubs, len(spec["hub"].nvec)), np.int32),
             depot_action=np.zeros((b, depots, len(spec["depot"].nvec)), np.int32),
@@ -137,10 +138,10 @@ class HubNetworkVector:
             reward=np.zeros((b, hubs + depots), np.float32),
             cost=np.zeros(b),
             truncated=np.zeros(b, np.bool_),
-            final_hub_obs=np.zeros((b, hubs, features["hub"]), np.float32),
-            final_depot_obs=np.zeros((b, depots, features["depot"]), np.float32),
-            final_state=np.zeros((b, size), np.float32),
-            final_hub_mask=np.zeros((b, hubs, int(spec["hub"].nvec.sum())), np.int8),
+            final_hub_obs=np.zeros((b, ends * hubs, features["hub"]), np.float32),
+            final_depot_obs=np.zeros((b, ends * depots, features["depot"]), np.float32),
+            final_state=np.zeros((b, ends * size), np.float32),
+            final_hub_mask=np.zeros((b, ends * self.mask_in_obs * hubs, int(spec["hub"].nvec.sum())), np.int8),
             final_ledger=np.zeros_like(self._state.ledger),
             final_events=np.zeros_like(self._state.events),
             final_standard=np.zeros(b),

@@ -107,7 +107,7 @@ def test_goals_are_charged_on_top_of_their_cost():
     for buffer in collector.roles.values():
         buffer.rewards[:] = -1.0
     collector.costs[:] = 10.0  # one EUR is a reward of 0.1
-    collector.goals[:] = torch.tensor([3.0, 5.0])  # lost orders, mission
+    collector.goals[:] = torch.tensor([3.0, 5.0])  # lost orders, supply
     torch.testing.assert_close(collector.goal_charges((0.0, 2.0)), torch.full(collector.ended.shape, -1.0))
     torch.testing.assert_close(collector.goal_charges((1.0, 0.0)), torch.full(collector.ended.shape, -0.3))
     assert not collector.goal_charges((0.0, 0.0)).any()
@@ -119,7 +119,7 @@ def test_goals_of_a_day_add_up_to_those_of_the_episode():
     collector = Training(config, Task("pocket", lambda _: batch)).collector
     collector.start([1, 2, 3])
     collector.collect()
-    mission = ("order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight", "deadstock")
+    supply = ("order_cost", "supplier_freight", "first_mile_freight", "deadstock")
 
     def spent(ledger, *lines):
         return sum(ledger[:, :, batch.ledger_lines.index(line)].sum(axis=1) for line in lines)
@@ -127,8 +127,8 @@ def test_goals_of_a_day_add_up_to_those_of_the_episode():
     books = collector.episodes[0]["final_ledger"]  # of day 60
     goals = collector.goals[:60].sum(dim=0).numpy()
     np.testing.assert_allclose(goals[:, 0], spent(books, "lost"))
-    np.testing.assert_allclose(goals[:, 1], spent(books, *mission))
-    np.testing.assert_allclose(collector.goals[60:, :, 1].sum(dim=0), spent(batch.ledger, *mission))
+    np.testing.assert_allclose(goals[:, 1], spent(books, *supply))
+    np.testing.assert_allclose(collector.goals[60:, :, 1].sum(dim=0), spent(batch.ledger, *supply))
 
 
 @torch.no_grad()

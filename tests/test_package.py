@@ -15,6 +15,7 @@ import fabmesh
 
 ROOT = Path(fabmesh.__file__).parent
 PACKAGE_FOLDERS = ("agents", "configs", "envs")
+PROBE = "configs/checkpoints/probe.pt"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -43,6 +44,8 @@ def wheel(tmp_path_factory):
     source = folder / "source"
     ignore = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, source, ignore=ignore)
+    (source / PROBE).parent.mkdir(exist_ok=True)
+    (source / PROBE).write_bytes(b"weights")  # whatever is shipped at present
     command = [
         sys.executable,
         "-m",
@@ -64,7 +67,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     package = {name for name in wheel if not name.split("/")[0].endswith(".dist-info")}
     expected = {f"fabmesh/{path.as_posix()}" for path in package_sources()}
     expected |= {f"fabmesh/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
-    expected |= {"fabmesh/py.typed"}
+    expected |= {f"fabmesh/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.pt")}
+    expected |= {"fabmesh/py.typed", f"fabmesh/{PROBE}"}
     assert package == expected
     assert any(name.startswith("fabmesh/configs/scenarios/") for name in package)
 

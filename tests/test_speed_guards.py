@@ -6,9 +6,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from benchmarks.floor import Watched, bytes_of_a_day, operations_of_a_day
 from fabmesh.envs import hub_network_v0
 from fabmesh.envs.network.actions import take_levels
 from fabmesh.envs.network.day import run_copies
+from fabmesh.envs.network.production import fitting
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
 
@@ -63,6 +65,36 @@ def test_a_step_allocates_nothing_that_grows_with_the_batch():
         tracemalloc.stop()
     assert batch.bytes_per_copy > 10 * smallest
     assert peak - before < 2 * smallest
+
+
+def test_a_copy_takes_no_more_memory_than_its_tables_need():
+    """Docs/speed.md lists the largest arrays; one that grows unnoticed slows every batch."""
+    ending, staying = HubNetworkVector("benelux"), HubNetworkVector("benelux", autoreset=False)
+    books = ending.arrays.order.nbytes
+    assert ending.bytes_per_copy - books < 215_000
+    assert staying.bytes_per_copy < ending.bytes_per_copy - 20_000  # no last observation beside the first
+    assert ending.arrays.repair.nbytes == 8 * ending._tables.hub_machines.sum()
+
+
+def test_what_fits_is_the_quotient_without_a_division():
+    rng = np.random.default_rng(0)
+    for each in (1 / 3, 0.1, 7.0, *rng.lognormal(-2.0, 2.0, 300)):
+        for units in (1, 3, 7, 1000, 30_000):
+            for there in (units * each, np.nextafter(units * each, 0.0), each * rng.uniform(0, 2 * units), -1.0, 0.0):
+                assert fitting.py_func(there, each, units) == min(units, int(max(there, 0.0) / each + 1e-9))
+
+
+def test_the_floor_counts_what_is_there():
+    watched = Watched("pocket", copies=4, days=3)
+    batch = watched.batch
+    touched, done = bytes_of_a_day(watched), operations_of_a_day(watched)
+    levels = sum(len(batch.agents[role]) * len(batch.spec[role].nvec) for role in batch.roles)
+    assert touched["actions read"] == 4 * levels
+    assert touched["order books"] == pytest.approx(64 * watched.counts["orders in the books"])
+    assert 0 < sum(touched.values()) < batch.bytes_per_copy
+    assert min(done.values()) > 0
+    assert done["observations"] > done["unit costs"]
+    assert watched.counts["hubs asked"] <= watched.counts["open lots"] * len(batch.agents["hub"])
 
 
 def test_one_compiled_day_serves_every_scenario():

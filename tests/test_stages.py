@@ -251,7 +251,7 @@ def put_order(batch, hub, row, town, units, due, price, todo=None, ready=0):
     waiting = [units - ready, 0, 0] if todo is None else todo
     values = {
         "row": row, "town": town, "announced": 0, "due": due, "units": units, "todo": waiting, "ready": ready,
-        "open": units, "accrued": 0, "inherited": 0, "price": price, "bid": 0.0, "wip_value": 0.0, "key": 1,
+        "open": units, "inherited": 0, "price": price, "bid": 0.0, "wip_value": 0.0, "key": 1,
     }  # fmt: skip
     for name, value in values.items():
         order[name] = value

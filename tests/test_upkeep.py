@@ -13,6 +13,8 @@ from test_laws import Player, event, play_and_check, players, vary
 
 from fabmesh.agents.evaluation.measures import measure_mechanisms
 from fabmesh.agents.evaluation.protocol import evaluate
+from fabmesh.agents.heuristics import PRESETS
+from fabmesh.agents.heuristics.family import Choice, compose
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.actions import UPKEEP_LEVEL
@@ -91,7 +93,7 @@ def test_breakdowns_follow_the_reference(shape, scale):
         for (h, k), expected in worn.items():
             assert a.hub_tech["wear_h"][0, h, k] == pytest.approx(expected)
         for (h, k, i), expected in left.items():
-            assert a.repair[0, h, k, i] == pytest.approx(expected)
+            assert a.repair[0, batch._tables.first_machine[h, k] + i] == pytest.approx(expected)
     assert failures > 10
     assert event(batch, "breakdowns") == failures
     assert event(batch, "repair_h") == pytest.approx(hours.sum())
@@ -128,7 +130,8 @@ def test_repairs_take_hours_from_promises_and_work():
     build_room(tables, state, x)
     free = batch._scratch.room[0].copy()
     cnc, fdm = LANES.index("CNC"), LANES.index("FDM")
-    a.repair[0, 1, cnc, 0], a.repair[0, 1, fdm, :2] = 23.0, (4.0, 40.0)
+    first = batch._tables.first_machine[1]
+    a.repair[0, first[cnc]], a.repair[0, first[fdm] : first[fdm] + 2] = 23.0, (4.0, 40.0)
     build_room(tables, state, x)
     lost = free - batch._scratch.room[0]
     expected = np.zeros_like(lost)
@@ -210,7 +213,8 @@ class WithService:
 
 def test_breakdowns_cost_and_service_prevents_them():
     seeds = range(12)
-    frail_on, policy = frail(mtbf_h=120.0, mttr_h=16.0), make_policy("base_stock", ON)
+    frail_on = frail(mtbf_h=120.0, mttr_h=16.0)
+    policy = compose("never services", frail_on, {**PRESETS["base_stock"], "upkeep": Choice("run_to_failure")})
     off = evaluate(make_policy("base_stock", POCKET), POCKET, seeds).measures
     run = evaluate(policy, frail_on, seeds).measures
     kept = evaluate(WithService(policy, HubNetworkVector(ON).spec["hub"], 0.4), frail_on, seeds).measures

@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and the hash by which one is known again."""
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -49,3 +50,15 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             draft.replace(path)
     except OSError as error:
         raise FabmeshError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def hash_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes.
+
+    Raises:
+        FabmeshError: If it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise FabmeshError(f"{path}: cannot be read ({error.strerror or error})") from error

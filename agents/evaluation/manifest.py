@@ -23,7 +23,9 @@ import fabmesh
 from fabmesh.agents.evaluation import statistics
 from fabmesh.agents.evaluation.comparison import Comparison
 from fabmesh.agents.evaluation.entries import Entry
+from fabmesh.agents.evaluation.files import hash_of_file
 from fabmesh.agents.evaluation.seeds import SeedSet, seed_set
+from fabmesh.agents.learning import shipped
 from fabmesh.agents.registry import SAMPLE_SUFFIX
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Scenario, fingerprint
@@ -256,7 +258,10 @@ def digest_of(comparison: Comparison) -> str:
 
 def source_file(member: str, scenario: str) -> Path | None:
     """The file that makes a policy what it is, besides the code: its weights, or its tuned parameters."""
-    path = Path(member.removesuffix(SAMPLE_SUFFIX))
+    plain = member.removesuffix(SAMPLE_SUFFIX)
+    if shipped.is_shipped(plain):
+        return shipped.path_of(plain)
+    path = Path(plain)
     if path.is_dir():
         from fabmesh.agents.learning.checkpoint import locate  # torch takes a second to load
 
@@ -265,18 +270,6 @@ def source_file(member: str, scenario: str) -> Path | None:
         return path
     tuned = Path(fabmesh.__file__).parent / "configs" / member / f"{scenario}.yaml"
     return tuned if tuned.is_file() else None
-
-
-def hash_of_file(path: Path) -> str:
-    """SHA-256 of a file's bytes.
-
-    Raises:
-        FabmeshError: If it cannot be read.
-    """
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise FabmeshError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def versions() -> dict[str, str]:

@@ -43,6 +43,7 @@ class EpisodeTable:
         seeds: World seeds, in order.
         measures: Measure name -> float64 [seeds]; nan where it is undefined.
         costs: Cost line of the ledger -> float64 [seeds], EUR over the episode and the network.
+        counts: Event -> float64 [seeds], how often or how much of it there was in the episode.
         trace: What was read off day by day, for figures; None where nobody watched.
     """
 
@@ -52,6 +53,7 @@ class EpisodeTable:
     seeds: tuple[int, ...]
     measures: dict[str, NDArray[np.float64]]
     costs: dict[str, NDArray[np.float64]]
+    counts: dict[str, NDArray[np.float64]]
     trace: Trace | None = None
 
     @property
@@ -109,4 +111,5 @@ def evaluate(
         batch.close()
     totals = ledger.sum(axis=1)
     costs = {line: totals[:, i] for i, line in enumerate(lines) if line not in TRANSFER_LINES}
-    return EpisodeTable(policy.name, policy.sees, scenario.name, tuple(seeds), measures, costs, trace)
+    counts = {name: events[:, i] for i, name in enumerate(names)}
+    return EpisodeTable(policy.name, policy.sees, scenario.name, tuple(seeds), measures, costs, counts, trace)

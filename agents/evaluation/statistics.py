@@ -32,6 +32,7 @@ RESAMPLES = 9_999
 BOOTSTRAP_SEED = 20_240_229  # fixed: the same values give the same interval
 TAIL = 0.05  # share of the worst episodes that CVaR95 is the mean of
 _BATCH = 500  # resamples in memory at once
+_ROWS = 32  # rows of a table of their own that are resampled at once
 
 
 @dataclass(frozen=True)
@@ -252,3 +253,45 @@ def compare(a: Floats, b: Floats, better: Better = "lower") -> Paired:
     if better != "neither":
         won = float(np.mean(difference < 0 if better == "lower" else difference > 0))
     return Paired(result, float(np.median(difference)), float(interquartile_mean(difference)), won)
+
+
+def differences(first: Sequence[Floats], second: Sequence[Floats]) -> list[Estimate]:
+    """Mean of a - b with its interval of many pairs at once: those of `compare` but for rounding in the bootstrap.
+
+    The same resamples serve all pairs of one run each.
+
+    Args:
+        first: Tables [runs, worlds].
+        second: As many on the same worlds; of each the number of runs may be another.
+    """
+    found = [UNDEFINED] * len(first)
+    plain = [i for i, (a, b) in enumerate(zip(first, second, strict=True)) if len(a) == len(b) == 1]
+    for start in range(0, len(plain), _ROWS):
+        some = plain[start : start + _ROWS]
+        rows = np.concatenate([first[i] - second[i] for i in some])
+        for i, known in zip(some, estimates(rows), strict=True):
+            found[i] = known
+    for i in set(range(len(first))) - set(plain):
+        found[i] = compare(first[i], second[i], "neither").difference
+    return found
+
+
+def per_world(part: Floats, whole: Floats) -> Floats:
+    """A ratio of totals over all worlds as a value for each world, whose mean is the ratio.
+
+    Worlds differ in how much there is to be averaged (decisions, days), so their own ratios must not be averaged, and
+    some have none. These values are the ratio's first-order expansion around it, r + (part - r whole) / mean(whole)
+    (linearisation of the ratio estimator, Cochran 1977, section 6.3), so their intervals and paired differences are
+    those of the ratio.
+
+    Args:
+        part: [..., worlds].
+        whole: Of the same shape, at least 0.
+
+    Returns:
+        [..., worlds]; nan where there is no whole in any world.
+    """
+    total = whole.sum(axis=-1, keepdims=True)
+    scale = np.where(total > 0, total, np.nan)
+    ratio = part.sum(axis=-1, keepdims=True) / scale
+    return np.asarray(ratio + (part - ratio * whole) / scale * whole.shape[-1])

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,21 +17,28 @@ import torch
 from numpy.typing import NDArray
 
 from fabmesh.agents.evaluation.files import write_whole
+from fabmesh.agents.learning import transfer
 from fabmesh.agents.learning.batch import RoleSpec
-from fabmesh.agents.learning.config import ALGORITHMS, SB3_ALGORITHMS, ConfigError, TrainConfig
+from fabmesh.agents.learning.config import ALGORITHMS, SB3_ALGORITHMS, ConfigError, NetworkConfig, TrainConfig
 from fabmesh.agents.learning.learned import LearnedPolicy
-from fabmesh.agents.learning.settings import as_plain, from_plain
+from fabmesh.agents.learning.networks import RolePolicy
+from fabmesh.agents.learning.settings import as_flags, as_plain, from_plain
+from fabmesh.agents.learning.transfer import Names
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Scenario
 
 FORMAT = 1
 BEST, LAST = "best.pt", "last.pt"
+OWN_KINDS = tuple(kind for kind in ALGORITHMS if kind not in SB3_ALGORITHMS)
+"""Kinds whose policies are our own: another training can begin from them, and they need no other library."""
+OF_WEIGHTS = ("hidden", "item_width", "spread", "residual", "residual_features")
+"""Settings of the networks that the meaning of a policy's weights depends on."""
 REMEDY = "train again or give another file"
 UNUSABLE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What PyTorch, NumPy and Python raise when content read from a file is not what it should be."""
 
-Signature = dict[str, dict[str, list[list[Any]]]]
+Signature = dict[str, dict[str, Any]]
 
 
 class CheckpointError(FabmeshError):
@@ -37,7 +46,7 @@ class CheckpointError(FabmeshError):
 
 
 def signature(spec: Mapping[str, RoleSpec]) -> Signature:
-    """What a policy's weights depend on: per role the blocks of features and of components, with their sizes."""
+    """What a policy's weights depend on: per role the blocks of features and of components, with sizes and names."""
     return {
         role: {
             "features": [[block.name, block.count] for block in layout.features],
@@ -45,6 +54,7 @@ def signature(spec: Mapping[str, RoleSpec]) -> Signature:
                 [block.name, *layout.nvec[block.start : block.start + block.count].tolist()]
                 for block in layout.components
             ],
+            "names": transfer.names_of(layout),
         }
         for role, layout in spec.items()
     }
@@ -159,19 +169,113 @@ def policy_content(
 
 def require_fit(content: Mapping[str, Any], path: Path, scenario: str, spec: Mapping[str, RoleSpec]) -> None:
     """Refuse a checkpoint whose policies do not fit the scenario, naming the first difference."""
-    there, here = content["signature"], signature(spec)
+    difference = _difference(content, path, spec)
+    if difference is not None:
+        raise _unfit(content, path, scenario, difference)
+
+
+def fitting_weights(
+    content: Mapping[str, Any],
+    path: Path,
+    scenario: str,
+    spec: Mapping[str, RoleSpec],
+    network: NetworkConfig | None = None,
+) -> dict[str, Any]:
+    """The weights of a checkpoint's policies for a scenario: as they are if they fit, else moved (`transfer`).
+
+    Args:
+        content: Of the checkpoint.
+        path: Its file, for messages.
+        scenario: Name of the scenario.
+        spec: Its layout.
+        network: Of the policies that are to have the weights; None: as in the checkpoint.
+
+    Raises:
+        CheckpointError: If that is not possible.
+    """
+    difference = _difference(content, path, spec)
+    its_own = from_plain(content["config"]).network
+    network = its_own if network is None else network
+    if difference is None and network.agent_embedding == its_own.agent_embedding:
+        return dict(content["weights"])
+    if content["kind"] == "sb3_ppo":
+        raise _unfit(content, path, scenario, f"{difference}, and policies of SB3 are not moved")
+    same_agents = content["agents"] == _agents(spec)
+    weights = {}
+    for role, layout in spec.items():
+        policy, here = RolePolicy(layout, network), Names.of(layout)
+        try:
+            there = _names_there(content, role, layout)
+            weights[role] = transfer.moved(content["weights"][role], there, policy, here, same_agents)
+        except transfer.DoesNotFitError as error:
+            raise _unfit(content, path, scenario, f"{role} {error}") from None
+        except UNUSABLE as error:
+            raise damaged(path, first_line(error)) from None
+    return weights
+
+
+def starting_weights(
+    path: Path, scenario: str, spec: Mapping[str, RoleSpec], network: NetworkConfig
+) -> dict[str, Mapping[str, Any]]:
+    """The weights of trained policies for others to begin from, also in another scenario.
+
+    Args:
+        path: File or run directory.
+        scenario: Name of the scenario to train on.
+        spec: Its layout.
+        network: Settings of the policies that are to begin from them.
+
+    Raises:
+        FabmeshError: If the file is no checkpoint, or its policies do not fit.
+    """
+    file = locate(path)
+    content = read_whole(file)
+    if content["kind"] not in OWN_KINDS:
+        raise CheckpointError(f"{file}: a policy of {content['kind']}; only those of {' and '.join(OWN_KINDS)} go on")
+    its_own, asked = vars(from_plain(content["config"]).network), vars(network)
+    other = {name: its_own[name] for name in OF_WEIGHTS if its_own[name] != asked[name]}
+    if other:
+        raise ConfigError(f"{file}: its networks are of another kind; add {shlex.join(as_flags(other))}")
+    weights = fitting_weights(content, file, scenario, spec, network)
     try:
-        difference = _first_difference(there, here)
+        for role, layout in spec.items():
+            RolePolicy(layout, network).load_state_dict(weights[role])
+    except UNUSABLE as error:
+        raise damaged(file, first_line(error)) from None
+    return weights
+
+
+def _names_there(content: Mapping[str, Any], role: str, here: RoleSpec) -> Names:
+    """The names in the network of a checkpoint; one that keeps none is of the same layout, or cannot be moved."""
+    there = content["signature"][role]
+    if "names" in there:
+        return Names.from_plain(there["names"])
+    difference = _first_difference({role: there}, signature({role: here}))
+    if difference is not None:
+        raise transfer.DoesNotFitError(f"{difference.removeprefix(role).strip()}, and the file does not name its items")
+    return Names.of(here)
+
+
+def _agents(spec: Mapping[str, RoleSpec]) -> dict[str, int]:
+    return {role: len(layout.agents) for role, layout in spec.items()}
+
+
+def _difference(content: Mapping[str, Any], path: Path, spec: Mapping[str, RoleSpec]) -> str | None:
+    """The first thing by which a checkpoint's policies do not fit a layout, in words."""
+    try:
+        difference = _first_difference(content["signature"], signature(spec))
     except UNUSABLE as error:
         raise damaged(path, f"its signature: {first_line(error)}") from None
-    counts = {role: len(layout.agents) for role, layout in spec.items()}
-    if difference is None and content["config"].get("agent_embedding") and content["agents"] != counts:
-        difference = f"agents {content['agents']}, not {counts}, and its policies know each agent by its number"
-    if difference is not None:
-        raise CheckpointError(
-            f"{path}: trained on scenario {content['scenario']!r}, which does not fit {scenario!r}: {difference}; "
-            f"use --scenario {content['scenario']}, or train on {scenario}"
-        )
+    if difference is None and content["config"].get("agent_embedding") and content["agents"] != _agents(spec):
+        return f"agents {content['agents']}, not {_agents(spec)}, and its policies know each agent by its number"
+    return difference
+
+
+def _unfit(content: Mapping[str, Any], path: Path, scenario: str, difference: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: trained on scenario {content['scenario']!r}, which does not fit {scenario!r}: {difference}; "
+        f"use --scenario {content['scenario']}, or train on {scenario}"
+    )
 
 
 def _first_difference(there: Signature, here: Signature) -> str | None:
@@ -189,7 +293,18 @@ def _first_difference(there: Signature, here: Signature) -> str | None:
                     return f"{role} {kind} {name!r} has size {shown[0]}, not {shown_here[0]}"
             if len(a) != len(b):
                 return f"{role} has {len(a)} blocks of {kind}, not {len(b)}"
+            for (name, *named), (_, *named_here) in zip(
+                _names(there[role], kind), _names(here[role], kind), strict=False
+            ):
+                for one, other in zip(chain(*named), chain(*named_here), strict=True):
+                    if one != other:
+                        return f"{role} {kind} {name!r} names {one!r} where this scenario has {other!r}"
     return None
+
+
+def _names(of_role: Mapping[str, Any], kind: str) -> list[list[Any]]:
+    """Names of the blocks of a kind, none in a file that does not keep them."""
+    return of_role["names"][kind] if "names" in of_role else []
 
 
 def pack(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
@@ -232,14 +347,17 @@ def _dtype(described: str | dict[str, Any]) -> np.dtype[Any]:
     return dtype
 
 
-def load_policy(path: Path, scenario: Scenario, sample: bool = False) -> Policy:
+def load_policy(path: Path, scenario: Scenario, sample: bool = False, name: str | None = None) -> Policy:
     """The policy of a run directory (its best checkpoint), of a checkpoint, or of a model saved by SB3 (.zip).
+
+    One that was trained on another scenario is moved to this one (`transfer`), and its name says so.
 
     Args:
         path: Run directory, `.pt` file of this project, or `.zip` file of the `save` of PPO, A2C or MaskablePPO,
             trained through `fabmesh.envs.adapters.sb3`. A `.zip` is unpickled: open only your own.
         scenario: The network it is to act in.
         sample: Draw the actions instead of taking the most likely ones.
+        name: Name in tables; None: of the run directory, and of the file if it is not the best checkpoint.
 
     Raises:
         FabmeshError: If the file is no checkpoint or its policies do not fit the scenario.
@@ -254,9 +372,12 @@ def load_policy(path: Path, scenario: Scenario, sample: bool = False) -> Policy:
         return loaded
     file = locate(path)
     content = read_whole(file)
-    require_fit(content, file, scenario.name, spec)
+    content["weights"] = fitting_weights(content, file, scenario.name, spec)
+    name = _name_of(path) if name is None else name
+    if content["scenario"] != scenario.name:
+        name += f", trained for {content['scenario']}"
     try:
-        return policy_from(content, spec, name=_name_of(path, sample), sample=sample)
+        return policy_from(content, spec, f"{name}:sample" if sample else name, sample)
     except UNUSABLE as error:
         raise damaged(file, first_line(error)) from None
 
@@ -289,8 +410,7 @@ def policy_from(content: Mapping[str, Any], spec: Mapping[str, RoleSpec], name: 
     return LearnedPolicy.from_weights(content["weights"], spec, config.network, name, sample)
 
 
-def _name_of(path: Path, sample: bool) -> str:
+def _name_of(path: Path) -> str:
     """Run directory's name, with the file's if it is not the best checkpoint."""
     run = path.resolve() if path.is_dir() else path.resolve().parent
-    name = run.name if path.is_dir() or path.name == BEST else f"{run.name}/{path.stem}"
-    return f"{name}:sample" if sample else name
+    return run.name if path.is_dir() or path.name == BEST else f"{run.name}/{path.stem}"

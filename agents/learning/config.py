@@ -78,6 +78,15 @@ class PpoConfig:
     """weight of the mean entropy of a component (nats) in the loss, at the start"""
     entropy_end: float = 0.0
     """the same at the end of the run; between them it moves linearly"""
+    entropy_of: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """both weights of components of their own, by role.block: hub.make_to_stock 0.02 0.005 keeps one in use that would
+    be given up before it has shown what it is good for"""
+    reward: Literal["mixed", "difference"] = "mixed"
+    """mixed: network cost and own cost less own income, by team-weight; difference: an agent's reward is the network's
+    cost less what the other agents of its role spend on stock and upkeep, in which it has no hand"""
+    team_weight: float | None = None
+    """share of the network's cost in the mixed reward that is learned from; none = the scenario's. Policies are judged
+    by network cost all the same"""
     gamma: float = 0.99
     """discount per day"""
     gae_lambda: float = 0.95
@@ -88,14 +97,17 @@ class PpoConfig:
     credit: Literal["day", "episode"] = "day"
     """what an action is judged by: what followed it; or the whole episode, for draws that last as long (a group's copy
     that has bought much has paid its freight before today). Needs days to be the episode's"""
+    critic_tape: bool = False
+    """the central critic also reads what the world will bring in the next days whatever anyone does: orders, outages.
+    Critics are for training alone, and a baseline that knows the tape leaves the policy gradient unbiased"""
     settlement: bool = False
     """at the end of an episode, count its settlement instead of the value of a network that goes on"""
     stock_charge: float = 0.0
     """share of its value charged when stock is bought and given back when it is used, in the reward learned from"""
     lost_weight: float = 0.0
     """what a EUR of lost orders counts on top of itself in the reward learned from: above 0 less is lost, at a cost"""
-    mission_weight: float = 0.0
-    """the same of a EUR of freight, order cost and deadstock"""
+    supply_weight: float = 0.0
+    """the same of a EUR of order cost, freight of material, and deadstock"""
     max_grad_norm: float = 0.5
     """norm to which gradients are clipped, per role"""
 
@@ -122,7 +134,7 @@ class NetworkConfig:
     residual_features: float = 0.5
     """share of the exploration's variance that follows those features; the rest is constant"""
     agent_embedding: bool = False
-    """give each agent a learned offset; such a policy cannot be moved to a network of another size"""
+    """give each agent a learned offset; in a network of other agents their mean takes its place"""
 
 
 @dataclass(frozen=True)
@@ -189,13 +201,16 @@ class TrainConfig:
     seed: int = 1
     """seed of weights, exploration and training worlds"""
     total_steps: int = 1_000_000
-    """environment steps (copies x days), rounded up to whole iterations (rollout copies x days)"""
+    """environment steps (copies x days), rounded up to whole iterations (rollout copies x days); 0 = imitation only"""
     max_minutes: float | None = None
     """stop after so many minutes; schedules then follow whichever end is nearer, so results depend on the machine"""
     run_dir: Path | None = None
     """directory of the run; default runs/{scenario}_{algo}_{seed}"""
     config: Path | None = None
     """YAML file with settings; flags win over it"""
+    init_from: str | None = None
+    """trained policy to begin from, in place of imitation: a run directory, a .pt file or shipped:NAME, also of another
+    scenario; weights are matched by the names of what is seen and decided"""
     resume: bool = False
     """go on with the run in the run directory, exactly where its last checkpoint stands"""
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
@@ -224,11 +239,11 @@ FILE_KEYS: tuple[str, ...] = ("total_steps", "max_minutes")
 """Keys a configuration file may hold beside the sections; the others belong to one run and are flags."""
 
 _AT_LEAST: dict[str, float] = {
-    "seed": 0, "total_steps": 1, "copies": 1, "group": 1, "days": 0, "persistence": 1, "epochs": 1, "minibatches": 1,
+    "seed": 0, "total_steps": 0, "copies": 1, "group": 1, "days": 0, "persistence": 1, "epochs": 1, "minibatches": 1,
     "target_kl": 0, "entropy": 0, "entropy_end": 0, "item_width": 1, "imitation_copies": 1, "imitation_days": 1,
     "imitation_rounds": 1, "imitation_epochs": 1, "critic_iterations": 0, "validation_seeds": 2,
     "validation_every": 1, "torch_threads": 1, "env_threads": 1, "spread": 0,
-    "residual_learning_rate": 0, "lost_weight": 0, "mission_weight": 0,
+    "residual_learning_rate": 0, "lost_weight": 0, "supply_weight": 0,
 }  # fmt: skip
 _ABOVE: dict[str, float] = {
     "max_minutes": 0, "share": 0, "learning_rate": 0, "critic_learning_rate": 0, "clip": 0, "max_grad_norm": 0,
@@ -292,6 +307,8 @@ def validate(config: TrainConfig) -> None:
     for key in ("hidden", "critic_hidden"):
         widths = values[key]
         _require(len(widths) > 0 and min(widths) > 0, key, list(widths), "one or more positive widths")
+    own = config.init_from is None or config.algo != "sb3_ppo"
+    _require(own, "init_from", config.init_from, "with mappo and ippo")
     copies, group = config.rollout.copies, config.rollout.group
     _require(copies % group == 0, "group", group, f"a divisor of copies ({copies})")
     halves = not config.rollout.antithetic or group % 2 == 0
@@ -301,6 +318,7 @@ def validate(config: TrainConfig) -> None:
     _require(network.residual or rate == 0.0, "residual_learning_rate", rate, "0, or a network with a residual")
     alone = config.ppo.baseline == "group" and group == 1
     _require(not alone, "baseline", "group", "critic, or a group of more than 1 copy")
+    _require_sense(config)
     _require(config.rollout.days != 1, "days", 1, "0 (an episode), or at least 2")
     steps = config.steps_per_iteration or copies  # days 0: not known yet
     _require(config.ppo.minibatches <= steps, "minibatches", config.ppo.minibatches, f"at most copies x days ({steps})")
@@ -319,6 +337,61 @@ def _require_what_sb3_can(config: TrainConfig, values: dict[str, Any]) -> None:
         if section in ("rollout", "ppo", "network") and key not in _OF_SB3:
             allowed = f"{usual[key]!r} with {config.algo}, which does without it"
             _require(values[key] == usual[key], key, values[key], allowed)
+
+
+def _require_sense(config: TrainConfig) -> None:
+    """Refuse settings of which one would have no effect, or no meaning, beside the other."""
+    ppo, network, ours = config.ppo, config.network, config.algo != "sb3_ppo"
+    critic = ppo.baseline == "critic"
+    _require(
+        not ppo.critic_tape or (critic and config.algo == "mappo"),
+        "critic_tape",
+        True,
+        "off, or the central critic of mappo with baseline critic",
+    )
+    _require(
+        critic or ppo.gae_lambda == 1.0,
+        "gae_lambda",
+        ppo.gae_lambda,
+        "1 with baseline group: without a critic it would be another discount; that is gamma",
+    )
+    for key, value in (("gamma", ppo.gamma), ("gae_lambda", ppo.gae_lambda)):
+        _require(
+            ppo.credit == "day" or value == 1.0,
+            key,
+            value,
+            "1 with credit episode, which counts every day of the episode alike; or credit day",
+        )
+    taught = config.imitation.teacher != "none"
+    _require(taught or not network.residual, "residual", True, "off, or a teacher: it corrects an imitated policy")
+    _require(ours or ppo.reward == "mixed", "reward", ppo.reward, "mixed with sb3_ppo")
+    _require(ours or not ppo.entropy_of, "entropy_of", ppo.entropy_of, "{} with sb3_ppo")
+    weight = ppo.team_weight
+    _require(weight is None or 0.0 <= weight <= 1.0, "team_weight", weight, "a share from 0 to 1")
+    _require(weight is None or ppo.reward == "mixed", "team_weight", weight, "none with reward difference")
+    require_team_reward(config, 1.0 if weight is None else weight)
+    for name, weights in ppo.entropy_of.items():
+        _require(min(weights) >= 0.0, "entropy_of", {name: weights}, "weights of at least 0")
+
+
+def require_team_reward(config: TrainConfig, team_weight: float) -> None:
+    """Refuse what is charged to every agent for costs of the network where agents are paid for their own.
+
+    Args:
+        config: The settings.
+        team_weight: Share of the network's cost in the rewards.
+
+    Raises:
+        ConfigError: Naming the setting.
+    """
+    for name in ("stock_charge", "lost_weight", "supply_weight"):
+        charge = getattr(config.ppo, name)
+        if charge > 0.0 and team_weight < 1.0:
+            raise ConfigError(
+                f"{name}: {charge:g} charges every agent for costs of the network, which needs the team reward, not "
+                f"team_weight {team_weight:g}. Set {name} to 0 or team_weight to 1",
+                name,
+            )
 
 
 def _require(holds: bool, key: str, value: object, allowed: str) -> None:

@@ -182,11 +182,14 @@ class RolePolicy(nn.Module):
     components that exist per item by an `ItemHead` per kind of item, which also reads the item's own features.
 
     With `agent_embedding` every agent owns a learned offset of the first hidden layer (as a one-hot input would give).
-    Without it the policy knows an agent only by what it observes, and can be moved to a network of another size.
+    Without it the policy knows an agent only by what it observes.
 
     Args:
         spec: Layout of the role.
         config: Widths.
+
+    Attributes:
+        head_of: Block of components -> the head that scores it.
     """
 
     def __init__(self, spec: RoleSpec, config: NetworkConfig) -> None:
@@ -219,6 +222,7 @@ class RolePolicy(nn.Module):
             for position, (number, count) in enumerate(members):
                 where[number] = (name, sum(levels[:position]), count)
         self._parts = [where[number] for number in range(len(spec.components))]
+        self.head_of = {block.name: head for block, (head, _, _) in zip(spec.components, self._parts, strict=True)}
 
     @staticmethod
     def _head(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
+import shlex
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -23,9 +26,14 @@ from fabmesh.agents.learning.config import (
     setting_names,
     validate,
 )
+from fabmesh.envs.network.scenario import Scenario
 
-MAY_CHANGE_ON_RESUME = ("total_steps", "max_minutes", "torch_threads", "env_threads", "resume", "run_dir", "config")
+OF_A_SITTING = ("resume", "run_dir", "config")
+"""Settings that say where a run is kept and where its settings came from, not what is learned."""
+MAY_CHANGE_ON_RESUME = ("total_steps", "max_minutes", "torch_threads", "env_threads", *OF_A_SITTING)
 """Settings that a resumed run may give anew; all others are those of the run."""
+RUN_KEYS = ("scenario", "algo", "seed", "init_from")
+"""Settings of one run, kept with it, that no file holds."""
 
 
 def read_settings(path: Path, base: TrainConfig | None = None) -> TrainConfig:
@@ -43,8 +51,17 @@ def read_settings(path: Path, base: TrainConfig | None = None) -> TrainConfig:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where is not None else ""
         raise ConfigError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from error
+    return base if root is None else settings_of(root, path, base)
+
+
+def settings_of(node: yaml.Node, path: Path, base: TrainConfig) -> TrainConfig:
+    """The settings of a YAML mapping over those of `base`.
+
+    Raises:
+        ConfigError: One line with the file, the line, the key and what is allowed.
+    """
     lines: dict[str, int] = {}
-    config = base if root is None else _fill(base, root, path, "", lines)
+    config: TrainConfig = _fill(base, node, path, "", lines)
     try:
         validate(config)
     except ConfigError as error:
@@ -108,9 +125,14 @@ def _convert(value: Any, hint: Any) -> Any:
             raise ConfigError(", ".join(map(str, get_args(hint))))
         return value
     if origin is tuple:
-        if not isinstance(value, list):
+        kinds = get_args(hint)
+        if not isinstance(value, list) or (kinds[-1] is not Ellipsis and len(value) != len(kinds)):
             raise ConfigError("a list, [a, b]")
-        return tuple(_convert(item, get_args(hint)[0]) for item in value)
+        return tuple(_convert(item, kinds[0]) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError("names with values, {name: value}")
+        return {str(name): _convert(item, get_args(hint)[1]) for name, item in value.items()}
     if hint is float and isinstance(value, str):
         try:
             return float(value)  # YAML 1.1 reads 3e-4 as text
@@ -131,7 +153,7 @@ def shipped_settings(algo: str, scenario: str) -> Path | None:
 
 def to_yaml(config: TrainConfig) -> str:
     """The settings as a file that `read_settings` reads; what belongs to one run stands in the comment above."""
-    run = {name: getattr(config, name) for name in ("scenario", "algo", "seed")}
+    run = {name: getattr(config, name) for name in RUN_KEYS if getattr(config, name) is not None}
     head = "# " + ", ".join(f"{name} {value}" for name, value in run.items()) + "\n"
     values = {key: getattr(config, key) for key in FILE_KEYS}
     values |= {section: asdict(getattr(config, section)) for section in SECTIONS}
@@ -157,7 +179,18 @@ def from_plain(values: dict[str, Any]) -> TrainConfig:
     for section in SECTIONS:
         part = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if names.get(k) == section}
         config = replace(config, **{section: replace(getattr(config, section), **part)})
-    return replace(config, **{k: values[k] for k in ("scenario", "algo", "seed", *FILE_KEYS)})
+    return replace(config, **{k: values[k] for k in (*RUN_KEYS, *FILE_KEYS) if k in values})
+
+
+PLACES = ("run_dir", "config", "resume", "torch_threads", "env_threads")
+"""Settings that do not change what is learned."""
+
+
+def settings_hash(config: TrainConfig, scenario: Scenario) -> str:
+    """Short hash of all that decides what is learned: the settings and every number of the scenario."""
+    settings = {key: value for key, value in as_plain(config).items() if key not in PLACES}
+    text = json.dumps(settings, sort_keys=True, default=str) + repr(scenario)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def as_plain(config: TrainConfig) -> dict[str, Any]:
@@ -166,6 +199,28 @@ def as_plain(config: TrainConfig) -> dict[str, Any]:
     for name, value in as_flat(config).items():
         plain[name] = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
     return plain
+
+
+def as_flags(values: Mapping[str, Any]) -> list[str]:
+    """Settings by name as the flags that give them."""
+    flags = []
+    for name, value in values.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            flags += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return flags
+
+
+def command_of(config: TrainConfig) -> str:
+    """The shortest command that trains with these settings: what the shipped files and the defaults do not say."""
+    start = ["--scenario", config.scenario, "--algo", config.algo, "--seed", str(config.seed)]
+    told = as_flat(parse(start))
+    others = {name: value for name, value in as_flat(config).items() if value != told[name]}
+    for name in OF_A_SITTING:
+        others.pop(name, None)
+    return shlex.join(["fabmesh-train", *start, *as_flags(others)])
 
 
 def _peek(arguments: Sequence[str], name: str) -> str | None:
@@ -205,13 +260,20 @@ def parse(arguments: Sequence[str], stored: TrainConfig | None = None) -> TrainC
     except ConfigError as error:
         raise ConfigError(f"--{str(error).replace('_', '-', error.key.count('_'))}", error.key) from None
     if stored is not None:
-        before, after = as_flat(stored), as_flat(config)
-        for name in before:
-            if name not in MAY_CHANGE_ON_RESUME and before[name] != after[name]:
-                flag = f"--{name.replace('_', '-')}"
-                raise ConfigError(
-                    f"{flag}: the run was started with {before[name]!r}, not {after[name]!r}; "
-                    f"leave {flag} out, or start a new run in another --run-dir",
-                    name,
-                )
+        changed = first_change(stored, config)
+        if changed is not None:
+            name, before, after = changed
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(
+                f"{flag}: the run was started with {before!r}, not {after!r}; "
+                f"leave {flag} out, or start a new run in another --run-dir",
+                name,
+            )
     return config
+
+
+def first_change(stored: TrainConfig, config: TrainConfig) -> tuple[str, Any, Any] | None:
+    """The first setting in which a run that goes on differs from its start: name, value then, value now."""
+    before, after = as_flat(stored), as_flat(config)
+    names = (name for name in before if name not in MAY_CHANGE_ON_RESUME and before[name] != after[name])
+    return next(((name, before[name], after[name]) for name in names), None)

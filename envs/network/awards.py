@@ -29,7 +29,7 @@ def award(w: Tables, s: State, x: Scratch, h: int, lot: np.void, units: int, bid
         goods.awarded += units
     order.row, order.town, order.announced, order.due = lot.row, lot.town, lot.announced, lot.due
     order.units, order.open, order.ready = units, units, from_stock
-    order.accrued, order.inherited = 0, 0
+    order.inherited = 0
     if lot.again == 1:
         order.inherited = max(day + 1 - lot.due - w.par[0].late_grace_d, 0)
     order.price, order.bid, order.wip_value, order.key = lot.price, bid, 0.0, lot.key

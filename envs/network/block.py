@@ -6,6 +6,10 @@ every small function of the day; compiling that takes minutes. A `Block` is the 
 assume that headers never change. `Blocks` are many of them, one per copy or thread: `states[b]` is the block of the
 slices [b] of all arrays, so that the stages of the day see one network and no batch axis.
 
+The optimiser is also told which memory is which. The fields of a block are arrays of their own, so that a store into
+one leaves what it has read from another as it is (LLVM's `!tbaa`). Numba does not say so by itself, and every constant
+of a scenario would be read anew after each number that is written.
+
 Fields are indexed without Python's wrap-around of negative indices, which no stage uses and which would cost two
 instructions for every index. Blocks hold no references inside compiled code, so threads do not contend for counters;
 the Python object keeps the arrays alive.
@@ -14,6 +18,7 @@ the Python object keeps the arrays alive.
 from __future__ import annotations
 
 import hashlib
+import math
 import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -29,6 +34,7 @@ from numba.extending import (
     infer_getattr,
     lower_builtin,
     lower_getattr_generic,
+    lower_setattr_generic,
     models,
     register_model,
     typeof_impl,
@@ -48,8 +54,9 @@ class Block:
     """
 
     def __init__(self, arrays: Any) -> None:
-        fields = tuple((name, _field_type(name, array, array.ndim)) for name, array in arrays._asdict().items())
-        self._keep(arrays, [_header(array) for array in arrays], BlockType(type(arrays).__name__, fields))
+        label = type(arrays).__name__
+        fields = tuple((name, _field_type(label, name, array)) for name, array in arrays._asdict().items())
+        self._keep(arrays, [_header(array) for array in arrays], BlockType(label, fields))
 
     def _keep(self, arrays: Any, headers: Sequence[list[int]], numba_type: types.Type) -> None:
         self.arrays = arrays
@@ -65,13 +72,11 @@ class Blocks(Block):
     """
 
     def __init__(self, arrays: Any) -> None:
-        named = arrays._asdict().items()
+        label, named = type(arrays).__name__, arrays._asdict().items()
         parts = [[a[i : i + 1] if a.ndim == 1 else a[i] for a in arrays] for i in range(len(arrays[0]))]
-        fields = tuple(
-            (name, _field_type(name, part, part.ndim)) for (name, _), part in zip(named, parts[0], strict=True)
-        )
+        fields = tuple((name, _field_type(label, name, part)) for (name, _), part in zip(named, parts[0], strict=True))
         headers = [_header(part) for block in parts for part in block]
-        self._keep(arrays, headers, BlocksType(BlockType(type(arrays).__name__, fields)))
+        self._keep(arrays, headers, BlocksType(BlockType(label, fields)))
 
     def __getitem__(self, index: int) -> Block:
         """One of the blocks, to hand to a stage from Python."""
@@ -81,27 +86,64 @@ class Blocks(Block):
         return block
 
 
-def _field_type(name: str, array: NDArray[Any], ndim: int) -> FieldType:
+def _field_type(label: str, name: str, array: NDArray[Any]) -> FieldType:
     if not array.flags.c_contiguous:
         raise ValueError(f"{name} is not C-contiguous")
-    return FieldType(numba.typeof(array).dtype, ndim)
+    dtype = numba.typeof(array).dtype
+    if isinstance(dtype, types.Record):
+        dtype = FieldRecord(dtype)
+    return FieldType(dtype, array.ndim, f"{label}.{dtype}")
 
 
 def _header(array: NDArray[Any]) -> list[int]:
     return [array.ctypes.data, *array.shape, *array.strides]
 
 
-class FieldType(types.Array):
-    """Numba's type of an array of a block: contiguous, and indexed from 0 only."""
+def _mark(instruction: Any, memory: str) -> Any:
+    """Tells the optimiser where a load or a store goes: numbers kept under different names are never the same ones."""
+    module = instruction.parent.parent.module
+    leaf = module.add_metadata([memory, module.add_metadata(["fabmesh"]), ir.Constant(_WORD, 0)])
+    instruction.set_metadata("tbaa", module.add_metadata([leaf, leaf, ir.Constant(_WORD, 0)]))
+    return instruction
 
-    def __init__(self, dtype: types.Type, ndim: int) -> None:
-        super().__init__(dtype, ndim, "C", name=f"field({_digest(str(dtype))}, {ndim})")
+
+class FieldType(types.Array):
+    """Numba's type of an array of a block: contiguous, and indexed from 0 only; `memory` names where it is kept.
+
+    Arrays of one kind of record may stand for each other, whatever they are called: their members are marked by kind.
+    """
+
+    def __init__(self, dtype: types.Type, ndim: int, memory: str) -> None:
+        self.memory = str(dtype) if isinstance(dtype, types.Record) else memory
+        super().__init__(dtype, ndim, "C", name=f"field({_digest(str(dtype))}, {ndim}, {_digest(self.memory)})")
 
     def copy(self, dtype: Any = None, ndim: Any = None, layout: Any = None, readonly: Any = None) -> types.Array:  # type: ignore[override]
         """The type of a part of the array; only a contiguous part is a field again."""
         if layout in (None, "C") and not readonly:
-            return FieldType(dtype or self.dtype, self.ndim if ndim is None else ndim)
+            return FieldType(dtype or self.dtype, self.ndim if ndim is None else ndim, self.memory)
         return super().copy(dtype, ndim, layout, readonly)
+
+
+class FieldRecord(types.Record):
+    """Numba's type of a record of a block: its nested arrays are fields, too."""
+
+    def __init__(self, record: types.Record) -> None:
+        fields: Any = [(name, field._asdict()) for name, field in record.fields.items()]
+        super().__init__(fields, record.size, record.aligned)
+        self.name = f"record({_digest(self.name)})"
+
+    def typeof(self, key: str) -> types.Type:
+        """The type of a member."""
+        kind = super().typeof(key)
+        return FieldType(kind.dtype, kind.ndim, self.memory(key)) if isinstance(kind, types.NestedArray) else kind
+
+    def memory(self, key: str) -> str:
+        """Where a member is kept."""
+        return f"{self.name}.{key}"
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """The shape of a nested array."""
+        return tuple(super().typeof(key).shape)
 
 
 class BlockType(types.Type):
@@ -155,6 +197,11 @@ class _BlockModel(models.PrimitiveModel):  # type: ignore[misc]
 
 @register_model(FieldType)
 class _FieldModel(models.ArrayModel):  # type: ignore[misc]
+    pass
+
+
+@register_model(FieldRecord)
+class _RecordModel(models.RecordModel):  # type: ignore[misc]
     pass
 
 
@@ -218,7 +265,10 @@ def _block_at(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 def _get_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     field, index = sig.args
     if _is_element(field, index):
-        return arrayobj.load_item(context, builder, field, _pointer(context, builder, field, index, args[0], args[1]))
+        pointer = _pointer(context, builder, field, index, args[0], args[1])
+        if isinstance(field.dtype, types.Record):
+            return pointer
+        return _load(context, builder, field.dtype, pointer, field.memory)
     generic = arrayobj.getitem_array_tuple if isinstance(index, types.BaseTuple) else arrayobj.getitem_arraynd_intp
     return generic(context, builder, sig, args)
 
@@ -226,12 +276,60 @@ def _get_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 @lower_builtin(operator.setitem, FieldType, types.Any, types.Any)
 def _set_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     field, index, kind = sig.args
-    if not _is_element(field, index) or isinstance(field.dtype, types.Record):
+    if not _is_element(field, index):
         return arrayobj.setitem_array(context, builder, sig, args)
     pointer = _pointer(context, builder, field, index, args[0], args[1])
-    value = context.cast(builder, args[2], kind, field.dtype)
-    arrayobj.store_item(context, builder, field, value, pointer)
+    if isinstance(field.dtype, types.Record):
+        cgutils.raw_memcpy(builder, pointer, args[2], ir.Constant(_WORD, field.dtype.size), 1)
+    else:
+        _store(context, builder, field.dtype, context.cast(builder, args[2], kind, field.dtype), pointer, field.memory)
     return context.get_dummy_value()
+
+
+@lower_getattr_generic(FieldRecord)
+def _get_member(context: Any, builder: Any, record: FieldRecord, value: Any, key: str) -> Any:
+    kind = record.typeof(key)
+    pointer = _member(context, builder, record, value, key)
+    if not isinstance(kind, FieldType):
+        return _load(context, builder, kind, pointer, record.memory(key))
+    shape = record.shape(key)
+    sizes = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+    item = _item_size(context, kind)
+    array = arrayobj.make_array(kind)(context, builder)
+    arrayobj.populate_array(
+        array,
+        data=pointer,
+        shape=cgutils.pack_array(builder, [ir.Constant(_WORD, n) for n in shape]),
+        strides=cgutils.pack_array(builder, [builder.mul(ir.Constant(_WORD, n), item) for n in sizes]),
+        itemsize=item,
+        meminfo=None,
+        parent=None,
+    )
+    return array._getvalue()
+
+
+@lower_setattr_generic(FieldRecord)
+def _set_member(context: Any, builder: Any, sig: Any, args: Any, key: str) -> None:
+    record, kind = sig.args
+    member = record.typeof(key)
+    pointer = _member(context, builder, record, args[0], key)
+    _store(context, builder, member, context.cast(builder, args[1], kind, member), pointer, record.memory(key))
+
+
+def _member(context: Any, builder: Any, record: FieldRecord, value: Any, key: str) -> Any:
+    """Address of a member of a record."""
+    kind = record.typeof(key)
+    data = context.get_data_type(kind.dtype if isinstance(kind, FieldType) else kind)
+    return cgutils.get_record_member(builder, value, record.offset(key), data)
+
+
+def _load(context: Any, builder: Any, kind: types.Type, pointer: Any, memory: str) -> Any:
+    load = _mark(builder.load(pointer), memory)
+    return context.data_model_manager[kind].from_data(builder, load)
+
+
+def _store(context: Any, builder: Any, kind: types.Type, value: Any, pointer: Any, memory: str) -> None:
+    _mark(builder.store(context.data_model_manager[kind].as_data(builder, value), pointer), memory)
 
 
 def _is_element(field: FieldType, index: types.Type) -> bool:

@@ -44,10 +44,10 @@ class Buffers(NamedTuple):
     reward: NDArray[np.float32]  # [b, h + d]
     cost: NDArray[np.float64]  # [b] network cost of the day
     truncated: NDArray[np.bool_]  # [b]
-    final_hub_obs: NDArray[np.float32]
+    final_hub_obs: NDArray[np.float32]  # of worlds that ended; none without automatic resets, nor the next three
     final_depot_obs: NDArray[np.float32]
     final_state: NDArray[np.float32]
-    final_hub_mask: NDArray[np.int8]
+    final_hub_mask: NDArray[np.int8]  # none unless observations hold masks
     final_ledger: NDArray[np.float64]  # [b, n, lines]
     final_events: NDArray[np.float64]  # [b, events]
     final_standard: NDArray[np.float64]  # [b]
@@ -123,7 +123,8 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> 
     morning(w, s, x, False)
     if autoreset:
         observe(w, s, x, io.final_hub_obs, io.final_depot_obs, io.final_state)
-        write_hub_mask(w, s, io.final_hub_mask)
+        if len(io.final_hub_mask) > 0:
+            write_hub_mask(w, s, io.final_hub_mask)
         reset_copy(w, s, x, io, next_seed(clock.seed))
     else:
         observe(w, s, x, io.hub_obs, io.depot_obs, io.state)

@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite.binding import Linkage
 from numba.core import config
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
@@ -84,18 +85,52 @@ class _PartLowering(NativeLowering):  # type: ignore[misc]
         return True
 
 
+class _EntryLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """The code of an entry with all its parts, which nobody else calls: one with a single caller goes into it."""
+
+    def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if function.linkage == Linkage.linkonce_odr and not function.is_declaration:
+                function.linkage = "internal"
+        super()._optimize_final_module()
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _EntryLowering(NativeLowering):  # type: ignore[misc]
+    """Numba's own lowering into a library of ours."""
+
+    _name = "entry_lowering"
+
+    def run_pass(self, state: Any) -> bool:
+        """Prepares the library that Numba would make."""
+        state.library = _EntryLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()
+        return bool(super().run_pass(state))
+
+
+def _pipeline(state: Any, lowering: type) -> list[Any]:
+    """Numba's pipeline with another last step."""
+    pipeline = DefaultPassBuilder.define_nopython_pipeline(state)
+    pipeline.passes = [(lowering, why) if step is NativeLowering else (step, why) for step, why in pipeline.passes]
+    pipeline.finalize()
+    return [pipeline]
+
+
 class _PartCompiler(CompilerBase):  # type: ignore[misc]
     """Numba's pipeline up to the point where a function would become machine code."""
 
     def define_pipelines(self) -> list[Any]:
         """One pipeline; Numba asks for a list."""
         self.state.flags.no_compile = True
-        pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        pipeline.passes = [
-            (_PartLowering, why) if step is NativeLowering else (step, why) for step, why in pipeline.passes
-        ]
-        pipeline.finalize()
-        return [pipeline]
+        return _pipeline(self.state, _PartLowering)
+
+
+class _EntryCompiler(CompilerBase):  # type: ignore[misc]
+    """Numba's pipeline, for an entry and its parts as a whole."""
+
+    def define_pipelines(self) -> list[Any]:
+        """One pipeline; Numba asks for a list."""
+        return _pipeline(self.state, _EntryLowering)
 
 
 class _Part(CPUDispatcher):  # type: ignore[misc]
@@ -136,6 +171,14 @@ def kernel(function: F) -> F:
     return part
 
 
+def inlined(function: F) -> F:
+    """Decorates a part that goes into every caller: small, and called so often that the call itself would count."""
+    part: F = _Part(
+        function, targetoptions=_OPTIONS | _NO_WRAPPERS | {"forceinline": True}, pipeline_class=_PartCompiler
+    )
+    return part
+
+
 def entry(function: F) -> F:
     """Decorates a compiled function that Python calls, with a signature or two; kept on disk.
 
@@ -146,7 +189,9 @@ def entry(function: F) -> F:
     before = config.CACHE_DIR
     config.CACHE_DIR = str(CACHE_DIRECTORY)
     try:
-        compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
+        compiled: F = numba.njit(
+            cache=True, nogil=True, error_model="numpy", _nrt=False, pipeline_class=_EntryCompiler
+        )(function)
         return compiled
     finally:
         config.CACHE_DIR = before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fabmesh.envs.network.carbon import stop_co2e
-from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.kernel import inlined, kernel
 from fabmesh.envs.network.last_mile import delivery_cost, delivery_days, parcel_cost, parcel_weight, units_per_stop
 from fabmesh.envs.network.promises import lateness_rate, promise_days
 from fabmesh.envs.network.state import Scratch, State
@@ -52,7 +52,7 @@ def own_cost(s: State, h: int, lot: np.void, setup_share: float) -> float:
     return s.unit_cost[h, lot.row, 0] + s.unit_cost[h, lot.row, 1] * lot.price + setup_share
 
 
-@kernel
+@inlined
 def landed_score(
     w: Tables,
     s: State,

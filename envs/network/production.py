@@ -105,35 +105,48 @@ def write_scrap_rate(w: Tables, s: State, x: Scratch, h: int, row: int, stage: i
                     good *= 1.0 - min(material.bad / there, 1.0)
         out = out_of_tolerance(w, s, h, k, unqualified)
         found = w.par[0].hub_check * out
-        x.escape_rate[row, stage] = (out - found) / (1.0 - found) if found < 1.0 else 0.0
+        x.job[row, stage].escape_rate = (out - found) / (1.0 - found) if found < 1.0 else 0.0
         rate = min(1.0 - (1.0 - rate) * (1.0 - found) * good, MOST_SCRAP)
     if stage == 0 and row < w.par[0].products and s.hub_prod[h, row].qualifies > 0:
         rate = max(rate, 1.0 - w.par[0].first_pass_yield)
     if x.tampered[row] == 1:
         rate = min(1.0 - (1.0 - rate) * (1.0 - w.par[0].tampering_scrap), MOST_SCRAP)
-    x.scrap_rate[row, stage] = rate
+    x.job[row, stage].scrap_rate = rate
 
 
 @kernel
 def scrap_of(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, units: int) -> int:
     """Units scrapped among the next `units` worked: the rise of the day's binomial quantile (see rng)."""
     u = uniform(x.scrap_key[0], w.row[row].key + np.uint64(stage))
-    if x.worked[row, stage] == 0:
+    job = x.job[row, stage]
+    if job.worked == 0:
         write_scrap_rate(w, s, x, h, row, stage)
-    x.worked[row, stage] += units
-    before = x.scrapped[row, stage]
-    x.scrapped[row, stage] = binomial_quantile(u, x.worked[row, stage], x.scrap_rate[row, stage])
-    return x.scrapped[row, stage] - before
+    before = job.scrapped
+    job.worked += units
+    job.scrapped = binomial_quantile(u, job.worked, job.scrap_rate)
+    return job.scrapped - before
 
 
 @kernel
 def returns_of(w: Tables, x: Scratch, row: int, stage: int) -> int:
     """Units of the last ones worked that pass the hub's check and come back from the customer, drawn like scrap."""
     u = uniform(x.scrap_key[0], combine(w.row[row].key + np.uint64(stage), _RETURNED))
-    before = x.escaped[row, stage]
-    passed = x.worked[row, stage] - x.scrapped[row, stage]
-    x.escaped[row, stage] = binomial_quantile(u, passed, x.escape_rate[row, stage])
-    return x.escaped[row, stage] - before
+    job = x.job[row, stage]
+    before = job.escaped
+    job.escaped = binomial_quantile(u, job.worked - job.scrapped, job.escape_rate)
+    return job.escaped - before
+
+
+@kernel
+def fitting(there: float, each: float, units: int) -> int:
+    """Units that what is there is enough for, at so much each, at most `units`; the division where it is not.
+
+    The 1e-9 of a unit is rounding's, so that three times a third makes one. A product that does not exceed what is
+    there says the same as the quotient: they differ by 1e-16 of themselves.
+    """
+    if units * each <= there:
+        return units
+    return min(units, int(max(there, 0.0) / each + 1e-9))
 
 
 @kernel
@@ -145,20 +158,20 @@ def workable(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, pric
         if w.row[row].bom_stage[line] == stage:
             quantity = bom_quantity(w, row, line, price)
             if quantity > 0.0:
-                units = min(units, int(on_hand(s.hub_mat[h, w.row[row].bom_material[line]]) / quantity + 1e-9))
+                units = fitting(on_hand(s.hub_mat[h, w.row[row].bom_material[line]]), quantity, units)
     if units <= 0:
         return 0
-    setup = 0.0 if x.setup[row, stage] == 1 else w.tech[k].setup_h
+    setup = 0.0 if x.job[row, stage].setup == 1 else w.tech[k].setup_h
     wanted = units
     machine = machine_h(w, row, stage, price)
     labour = labour_h(w, row, stage, price) * s.hub_tech[h, k].learned
     if machine > 0.0:
-        units = min(units, int(max(x.cap[k] - setup, 0.0) / machine + 1e-9))
+        units = fitting(x.cap[k] - setup, machine, units)
         if units < wanted:
             x.blocked[k] = max(x.blocked[k], machine + setup)
             x.any_blocked[0] = True
     if labour > 0.0:
-        fits = int(max(x.cap[people] - setup, 0.0) / labour + 1e-9)
+        fits = fitting(x.cap[people] - setup, labour, units)
         if fits < units:
             x.blocked[people] = max(x.blocked[people], labour + setup)
             x.any_blocked[0] = True
@@ -176,8 +189,8 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
     k = w.row[row].tech[stage]
     people = len(w.tech)
     tech = w.tech[k]
-    if x.setup[row, stage] == 0:
-        x.setup[row, stage] = 1
+    if x.job[row, stage].setup == 0:
+        x.job[row, stage].setup = 1
         x.cap[k] -= tech.setup_h
         x.cap[people] -= tech.setup_h
         s.events[E_MACHINE_H + k] += tech.setup_h
@@ -215,8 +228,8 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
         for line in range(w.row[row].bom):
             if w.row[row].bom_stage[line] == stage:
                 standard += bom_quantity(w, row, line, price) * w.mat[w.row[row].bom_material[line]].bulk
-        x.batch_eur[row, stage, 0] += value + lost + scrapped * hour_cost
-        x.batch_eur[row, stage, 1] += good * standard
+        x.job[row, stage].eur += value + lost + scrapped * hour_cost
+        x.job[row, stage].standard_eur += good * standard
     if w.par[0].experience == 1:
         practise(w, s, h, row, stage, units, good, price)
     if w.par[0].quality == 1:
@@ -322,7 +335,7 @@ def count_batches(w: Tables, s: State, x: Scratch, h: int) -> None:
     month = s.clock[0].day // MONTH_D + 1
     for r in range(len(w.row)):
         for stage in range(w.row[r].stages):
-            units = x.worked[r, stage]
+            units = x.job[r, stage].worked
             if units == 0:
                 continue
             if s.made[h, r] != month:
@@ -333,9 +346,9 @@ def count_batches(w: Tables, s: State, x: Scratch, h: int) -> None:
                 size += 1 if units >= begins else 0
             tech = w.tech[w.row[r].tech[stage]]
             setup = tech.setup_h * (tech.rate + tech.energy + w.par[0].wage)
-            s.events[E_BATCH + size] += x.batch_eur[r, stage, 0] + setup
-            s.events[E_BATCH_STANDARD + size] += x.batch_eur[r, stage, 1]
-            x.batch_eur[r, stage, 0], x.batch_eur[r, stage, 1] = 0.0, 0.0
+            s.events[E_BATCH + size] += x.job[r, stage].eur + setup
+            s.events[E_BATCH_STANDARD + size] += x.job[r, stage].standard_eur
+            x.job[r, stage].eur, x.job[r, stage].standard_eur = 0.0, 0.0
 
 
 @kernel
@@ -343,6 +356,8 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
     """All of stage 6."""
     day = s.clock[0].day
     people = len(w.tech)
+    for r in range(len(w.row)):
+        x.tampered[r] = 1 if r < w.par[0].products and s.tampered_until[r] > day else 0
     for h in range(s.hub.shape[0]):
         hub = s.hub[h]
         if hub.down_until > day:
@@ -364,12 +379,9 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         if w.par[0].experience == 1:
             qualify(w, s, x, h)
         for r in range(len(w.row)):
-            x.tampered[r] = 1 if r < w.par[0].products and s.tampered_until[r] > day else 0
             for stage in range(MAX_STAGES):
-                x.setup[r, stage] = 0
-                x.worked[r, stage] = 0
-                x.scrapped[r, stage] = 0
-                x.escaped[r, stage] = 0
+                job = x.job[r, stage]
+                job.setup, job.worked, job.scrapped, job.escaped = 0, 0, 0, 0
         x.scrap_key[0] = combine(day_key(s.clock[0].seed, STREAM_SCRAP, day), w.hub_key[h])
         dispatch(w, s, x, h)
         for i in range(hub.orders):

@@ -65,6 +65,8 @@ def clear(s: State) -> None:
             s.ledger[n, line] = 0.0
     for i in range(s.events.shape[0]):
         s.events[i] = 0.0
+    for i in range(len(s.repair)):
+        s.repair[i] = 0.0
     for n in range(s.flow.shape[0]):
         for m in range(s.flow.shape[1]):
             for i in range(s.flow.shape[2]):
@@ -85,8 +87,6 @@ def clear(s: State) -> None:
             tech.bias, tech.bias_var, tech.scrap_share, tech.units, tech.scrapped = 0.0, 0.0, 0.0, 0.0, 0.0
             tech.passed, tech.returned = 0.0, 0.0
             tech.made, tech.doublings, tech.learned, tech.scrap_learned = 0.0, 0.0, 1.0, 1.0
-            for i in range(s.repair.shape[2]):
-                s.repair[h, k, i] = 0.0
         for p in range(s.hub_prod.shape[1]):
             goods = s.hub_prod[h, p]
             goods.finished, goods.value, goods.wip_value, goods.awarded = 0, 0.0, 0.0, 0.0

@@ -200,12 +200,12 @@ SUPPLIER_ORDER = np.dtype(
     [
         ("placed", _i4),
         ("arrives", _i4),
+        ("due", _i4),  # day it would arrive if no port were closed
+        ("spot", _i2),  # 1 = from the spot source
+        ("inspection", _i2),  # level: none, sample, full
         ("quantity", _f8),
         ("price", _f8),
         ("landed", _f8),
-        ("due", _i4),  # day it would arrive if no port were closed
-        ("spot", _i4),  # 1 = from the spot source
-        ("inspection", _i4),  # level: none, sample, full
     ],
     align=True,
 )
@@ -244,7 +244,6 @@ ORDER = np.dtype(
         ("todo", _i2, (MAX_STAGES,)),  # units waiting for a stage
         ("ready", _i2),  # finished, to be shipped
         ("open", _i2),  # not yet shipped
-        ("accrued", _i2),  # days of lateness charged
         ("inherited", _i2),  # days of lateness that a former owner is to blame for
         ("price", _f8),  # list price of a unit
         ("bid", _f8),  # paid to the hub for a unit: its bid, or the second price
@@ -270,6 +269,20 @@ LOT = np.dtype(
     align=True,
 )
 
+JOB = np.dtype(
+    [
+        ("setup", _i4),  # 1: the machine has been set up for it today
+        ("worked", _i4),  # units worked today
+        ("scrapped", _i4),  # of them
+        ("escaped", _i4),  # of them, those that will come back
+        ("scrap_rate", _f8),  # today
+        ("escape_rate", _f8),  # parts out of tolerance among those that pass the hub's check
+        ("eur", _f8),  # what they cost without set-up (with `audit`)
+        ("standard_eur", _f8),  # and should have
+    ],
+    align=True,
+)
+
 
 class State(NamedTuple):
     """Everything that changes. Shapes in the index letters of the module's docstring."""
@@ -287,7 +300,7 @@ class State(NamedTuple):
     slot: NDArray[np.int32]  # [b, h, slots] tenders a hub sees, index into tender, -1 = empty
     revision: NDArray[np.int32]  # [b, p] day the announced revision takes effect, -1 = none
     unit_cost: NDArray[np.float64]  # [b, h, r, 2] a hub's estimate of its cost of a unit, EUR and EUR per EUR of price
-    made: NDArray[np.int16]  # [b, h, r] last month in which a hub worked on a row, from 1 (with `audit`)
+    made: NDArray[np.int16]  # [b, h, r] last month in which a hub worked on a row, from 1; none without `audit`
     ledger: NDArray[np.float64]  # [b, n, lines] cumulative
     day_cost: NDArray[np.float64]  # [b, n] cost of the day
     events: NDArray[np.float64]  # [b, events] cumulative
@@ -300,7 +313,7 @@ class State(NamedTuple):
     outside: NDArray[np.void]  # [b] platform, port and sea route
     tampered_until: NDArray[np.int32]  # [b, p] day on which the wrong file of a product is found out
     post: NDArray[np.void]  # [b, h, most technicians of a hub] POST; none where people are off
-    repair: NDArray[np.float64]  # [b, h, k, most machines] working hours a repair still takes; none where upkeep is off
+    repair: NDArray[np.float64]  # [b, machines] working hours a repair still takes, from `first_machine`; or none
 
 
 class Scratch(NamedTuple):
@@ -327,13 +340,7 @@ class Scratch(NamedTuple):
     hold: NDArray[np.float64]  # [t, k + 1] hours already put into such a unit
     opening: NDArray[np.float64]  # [t, k] machine hours at the beginning of the day's work
     any_blocked: NDArray[np.bool_]  # [t] since the last look
-    setup: NDArray[np.int8]  # [t, r, stages] set up today
-    worked: NDArray[np.int32]  # [t, r, stages] units worked today
-    batch_eur: NDArray[np.float64]  # [t, r, stages, 2] what they cost without set-up, and should have (with `audit`)
-    scrapped: NDArray[np.int32]  # [t, r, stages] of them
-    scrap_rate: NDArray[np.float64]  # [t, r, stages] today
-    escape_rate: NDArray[np.float64]  # [t, r, stages] parts out of tolerance among those that pass the hub's check
-    escaped: NDArray[np.int32]  # [t, r, stages] units of today that will come back
+    job: NDArray[np.void]  # [t, r, stages] JOB: what a hub works today
     scrap_key: NDArray[np.uint64]  # [t] of the day and hub
     lane_h: NDArray[np.float64]  # [t, k] machine hours of the open lots
     stock: NDArray[np.float64]  # [t, h, m] on hand
@@ -380,7 +387,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         slot=np.full((b, hubs, c.tender_slots), -1, np.int32),
         revision=np.full((b, p), -1, np.int32),
         unit_cost=np.zeros((b, hubs, r, 2)),
-        made=np.zeros((b, hubs, r), np.int16),
+        made=np.zeros((b, hubs, r if w.par[0]["audit"] else 0), np.int16),
         ledger=np.zeros((b, nodes, len(LEDGER_LINES))),
         day_cost=np.zeros((b, nodes)),
         events=np.zeros((b, len(event_names(scenario)))),
@@ -393,7 +400,7 @@ def make_state(scenario: Scenario, w: Tables, copies: int) -> State:
         outside=np.zeros(b, OUTSIDE),
         tampered_until=np.zeros((b, p), np.int32),
         post=np.zeros((b, hubs, int(w.hub_people.max()) if scenario.people.enabled else 0), POST),
-        repair=np.zeros((b, hubs, k, int(w.hub_machines.max()) if scenario.upkeep.enabled else 0)),
+        repair=np.zeros((b, int(w.hub_machines.sum()) if scenario.upkeep.enabled else 0)),
     )
 
 
@@ -423,13 +430,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "hold": ((k + 1,), _f8),
         "opening": ((k,), _f8),
         "any_blocked": ((), np.bool_),
-        "setup": ((r, MAX_STAGES), _i1),
-        "worked": ((r, MAX_STAGES), _i4),
-        "batch_eur": ((r, MAX_STAGES, 2), _f8),
-        "scrapped": ((r, MAX_STAGES), _i4),
-        "scrap_rate": ((r, MAX_STAGES), _f8),
-        "escape_rate": ((r, MAX_STAGES), _f8),
-        "escaped": ((r, MAX_STAGES), _i4),
+        "job": ((r, MAX_STAGES), JOB),
         "scrap_key": ((), _u8),
         "lane_h": ((k,), _f8),
         "stock": ((hubs, m), _f8),

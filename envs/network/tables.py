@@ -255,6 +255,7 @@ class Tables(NamedTuple):
     hub_people: NDArray[np.float64]  # [h] technicians
     hub_hours: NDArray[np.float64]  # [h, k] machine hours a day
     hub_machines: NDArray[np.int32]  # [h, k]
+    first_machine: NDArray[np.int32]  # [h, k] the number of its first one, among those of all hubs and technologies
     hub_can: NDArray[np.int8]  # [h, r] has every technology of the row
     hub_uses: NDArray[np.int8]  # [h, m] could use the material
     hub_use: NDArray[np.float64]  # [h, m] expected use of the catchment, units a day
@@ -375,6 +376,7 @@ def build_tables(
         [[h.machines.get(t.name, 0) * t.hours_per_day for t in scenario.technologies] for h in scenario.hubs],
         np.float64,
     )
+    machines = np.array([[h.machines.get(t.name, 0) for t in scenario.technologies] for h in scenario.hubs], np.int32)
     can = np.array([[all(hours[r["tech"][s]] > 0 for s in range(r["stages"])) for r in row] for hours in hub_hours])
     reach_lists = [
         [int(h) for h in np.argsort(town_km[:, c], kind="stable") if town_km[h, c] <= scenario.market.reach_km]
@@ -454,9 +456,8 @@ def build_tables(
         hub_town=hub_town,
         hub_people=np.array([h.technicians for h in scenario.hubs], np.float64),
         hub_hours=hub_hours,
-        hub_machines=np.array(
-            [[h.machines.get(t.name, 0) for t in scenario.technologies] for h in scenario.hubs], np.int32
-        ),
+        hub_machines=machines,
+        first_machine=(machines.cumsum() - machines.ravel()).reshape(machines.shape).astype(np.int32),
         hub_can=can.astype(np.int8),
         hub_uses=((can @ (per_unit > 0).astype(np.int64)) > 0).astype(np.int8),
         hub_use=hub_use,

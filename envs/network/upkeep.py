@@ -47,8 +47,9 @@ def breakdowns(w: Tables, s: State, day: int) -> None:
             probability = -math.expm1(-risk)
             failed = 0
             lane_key = combine(w.hub_key[h], tech.key)
+            first = w.first_machine[h, k]
             for i in range(machines):
-                left = max(s.repair[h, k, i] - tech.hours_d, 0.0)
+                left = max(s.repair[first + i] - tech.hours_d, 0.0)
                 name = combine(lane_key, np.uint64(i + 1))
                 if left == 0.0 and probability > 0.0 and uniform(failure_key, name) < probability:
                     left = -tech.mttr_h * math.log(uniform(repair_key, name))
@@ -56,7 +57,7 @@ def breakdowns(w: Tables, s: State, day: int) -> None:
                     s.events[E_BREAKDOWNS] += 1.0
                     s.events[E_REPAIR_H] += left
                     post(s, h, UPKEEP, left * w.par[0].repair_eur_h)
-                s.repair[h, k, i] = left
+                s.repair[first + i] = left
             if failed > 0:
                 lane.wear_h *= (machines - failed) / machines
                 lane.seen_wear = lane.wear_h**shape
@@ -67,8 +68,9 @@ def hours_lost(w: Tables, s: State, h: int, k: int, days: int) -> float:
     """Machine hours that the repairs under way take on the day `days` from today."""
     hours = w.tech[k].hours_d
     lost = 0.0
-    for i in range(w.hub_machines[h, k]):
-        lost += min(max(s.repair[h, k, i] - days * hours, 0.0), hours)
+    first = w.first_machine[h, k]
+    for i in range(first, first + w.hub_machines[h, k]):
+        lost += min(max(s.repair[i] - days * hours, 0.0), hours)
     return lost
 
 
