@@ -310,7 +310,7 @@ def validate(config: TrainConfig) -> None:
     for key in ("hidden", "critic_hidden"):
         widths = values[key]
         _require(len(widths) > 0 and min(widths) > 0, key, list(widths), "one or more positive widths")
-    own = config.init_from is None or config.algo != "sb3_ppo"
+    own = config.init_from is None or config.algo not in SB3_ALGORITHMS
     _require(own, "init_from", config.init_from, "with mappo and ippo")
     copies, group = config.rollout.copies, config.rollout.group
     _require(copies % group == 0, "group", group, f"a divisor of copies ({copies})")
@@ -344,7 +344,7 @@ def _require_what_sb3_can(config: TrainConfig, values: dict[str, Any]) -> None:
 
 def _require_sense(config: TrainConfig) -> None:
     """Refuse settings of which one would have no effect, or no meaning, beside the other."""
-    ppo, network, ours = config.ppo, config.network, config.algo != "sb3_ppo"
+    ppo, network, ours = config.ppo, config.network, config.algo not in SB3_ALGORITHMS
     critic = ppo.baseline == "critic"
     _require(
         not ppo.critic_tape or (critic and config.algo == "mappo"),
@@ -367,8 +367,8 @@ def _require_sense(config: TrainConfig) -> None:
         )
     taught = config.imitation.teacher != "none"
     _require(taught or not network.residual, "residual", True, "off, or a teacher: it corrects an imitated policy")
-    _require(ours or ppo.reward == "mixed", "reward", ppo.reward, "mixed with sb3_ppo")
-    _require(ours or not ppo.entropy_of, "entropy_of", ppo.entropy_of, "{} with sb3_ppo")
+    _require(ours or ppo.reward == "mixed", "reward", ppo.reward, f"mixed with {config.algo}")
+    _require(ours or not ppo.entropy_of, "entropy_of", ppo.entropy_of, f"none with {config.algo}")
     weight = ppo.team_weight
     _require(weight is None or 0.0 <= weight <= 1.0, "team_weight", weight, "a share from 0 to 1")
     _require(weight is None or ppo.reward == "mixed", "team_weight", weight, "none with reward difference")
