@@ -28,7 +28,6 @@ from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.recorded import RecordedOrders, days_read, read_orders
 from fabmesh.envs.network.scenario import Scenario
 
-WIDTH = 100  # columns; tables are laid out for it
 OTHER_NUMBERS = 1  # exit code when a manifest's numbers do not come out again
 FIXED_BY_MANIFEST = (
     "--policies",
@@ -363,7 +362,7 @@ def main(args: Sequence[str] | None = None) -> int:
         config = tyro.cli(EvaluateConfig, args=arguments, prog="fabmesh-evaluate", description=about)
         console = Console()
         if not console.is_terminal:
-            console = Console(width=WIDTH)
+            console = Console(width=report.WIDTH)
         return run(config, arguments, console)
 
     return guarded(judge, "stopped; nothing has been written")

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shlex
 import sys
 import time
@@ -27,12 +25,10 @@ from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.heuristics import names_for
 from fabmesh.agents.learning import checkpoint, cli
 from fabmesh.agents.learning.config import TrainConfig
-from fabmesh.agents.learning.settings import as_plain, parse
+from fabmesh.agents.learning.session import is_over
+from fabmesh.agents.learning.settings import parse, settings_hash
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.scenario import Scenario
-
-PLACES = ("run_dir", "config", "resume", "torch_threads", "env_threads")  # settings that do not change what is learned
 
 
 @dataclass(frozen=True)
@@ -61,24 +57,10 @@ def _training_arguments(config: DemoConfig) -> list[str]:
     return [*flags, "--max-minutes", f"{config.minutes:g}"]
 
 
-def settings_hash(training: TrainConfig, scenario: Scenario) -> str:
-    """Short hash of all that decides what is learned: the settings and every number of the scenario."""
-    settings = {key: value for key, value in as_plain(training).items() if key not in PLACES}
-    text = json.dumps(settings, sort_keys=True, default=str) + repr(scenario)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def _finished(run_dir: Path, training: TrainConfig) -> bool:
-    """Say whether the training in a directory came to its end; one that was stopped goes on instead."""
-    state = checkpoint.read(run_dir / checkpoint.LAST)["state"]
-    in_time = training.max_minutes is not None and state["seconds"] >= 60.0 * training.max_minutes
-    return bool(in_time or state["steps"] >= training.total_steps)
-
-
 def _train(config: DemoConfig, arguments: list[str], run_dir: Path, training: TrainConfig, console: Console) -> None:
     arguments = [*arguments, "--run-dir", str(run_dir)]
     if (run_dir / checkpoint.LAST).exists():
-        if _finished(run_dir, training):
+        if is_over(run_dir, training):
             console.print(
                 f"Reusing the checkpoint of the same settings in {run_dir} (delete it to train again).", soft_wrap=True
             )

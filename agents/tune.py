@@ -11,27 +11,25 @@ has seen; these choose the winner and show what more budget is worth.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import tyro
-import yaml
 from rich.console import Console
 from tqdm import tqdm
 
 from fabmesh.agents.evaluation.exits import guarded
-from fabmesh.agents.evaluation.files import check_writable, write_whole
+from fabmesh.agents.evaluation.files import check_writable
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.evaluation.statistics import compare
 from fabmesh.agents.heuristics import PRESETS
 from fabmesh.agents.heuristics.family import FAMILY, Choice, Choices, Parameter, Value, compose, decisions_of
 from fabmesh.agents.heuristics.tuned import path_for, plain, read_rules
+from fabmesh.agents.searching import estimator, optuna_for, rounded, versions, write_yaml
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.loading import load_scenario
@@ -42,7 +40,6 @@ CONTROL_EPISODES = 16  # worlds whose cost is written down, so that a file can b
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of a restart's trials, at which the best so far is looked at
 STARTUP_TRIALS = 60  # drawn at random before the estimator is believed
 FIRST_STEP = 0.15  # of CMA-ES, in widths of the bounds
-_DIGITS = 4  # significant digits of a parameter: what more would say is noise
 
 Candidate = dict[str, Choice]
 
@@ -137,7 +134,7 @@ def search(config: TuneConfig, judge: Judge, number: int, done: Callable[[float]
         number: Of the restart, from 0.
         done: Told the best cost so far after each candidate, EUR.
     """
-    optuna = _optuna()
+    optuna = optuna_for("tuning")
     found = Restart()
 
     def play(candidate: Candidate) -> float:
@@ -149,14 +146,8 @@ def search(config: TuneConfig, judge: Judge, number: int, done: Callable[[float]
 
     broad = max(config.trials // 2, 1)
     seed = config.seed * 1_000 + number
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", optuna.exceptions.ExperimentalWarning
-        )  # `group`: rules have numbers of their own
-        sampler = optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, group=True, n_startup_trials=min(STARTUP_TRIALS, broad // 3 + 1)
-        )
-    study = optuna.create_study(sampler=sampler)
+    startup = min(STARTUP_TRIALS, broad // 3 + 1)
+    study = optuna.create_study(sampler=estimator(optuna, seed, startup, group=True))  # rules have numbers of their own
     for preset in (*PRESETS.values(), *(read_rules(path) for path in config.start)):
         study.enqueue_trial(as_trial(preset, judge.decisions))
     study.optimize(lambda trial: play(suggest(trial, judge.decisions)), n_trials=broad)
@@ -189,7 +180,7 @@ def _moved(start: Candidate, places: Sequence[tuple[str, str]], bounds: Sequence
     """The candidate with other numbers."""
     numbers: dict[str, dict[str, Value]] = {decision: {} for decision in start}
     for (decision, name), parameter, value in zip(places, bounds, values, strict=True):
-        numbers[decision][name] = rounded(parameter, float(value))
+        numbers[decision][name] = within(parameter, float(value))
     return {decision: Choice(choice.rule, numbers[decision]) for decision, choice in start.items()}
 
 
@@ -205,16 +196,16 @@ def suggest(trial: Any, decisions: Sequence[str]) -> Candidate:
             if parameter.whole:
                 numbers[name] = trial.suggest_int(place, int(parameter.low), int(parameter.high))
             else:
-                numbers[name] = rounded(parameter, trial.suggest_float(place, parameter.low, parameter.high))
+                numbers[name] = within(parameter, trial.suggest_float(place, parameter.low, parameter.high))
         candidate[decision] = Choice(rule, numbers)
     return candidate
 
 
-def rounded(parameter: Parameter, value: float) -> Value:
+def within(parameter: Parameter, value: float) -> Value:
     """A value as it is kept: whole, or with so many digits, within its bounds."""
     if parameter.whole:
         return int(min(max(round(value), parameter.low), parameter.high))
-    return min(max(float(f"{value:.{_DIGITS}g}"), parameter.low), parameter.high)
+    return min(max(rounded(value), parameter.low), parameter.high)
 
 
 def as_trial(choices: Choices, decisions: Sequence[str]) -> dict[str, Any]:
@@ -265,7 +256,7 @@ def result(config: TuneConfig, scenario: Scenario, judge: Judge, restarts: Seque
         "rules": plain(winner),
         "search": {
             "command": f"python -m fabmesh.agents.tune {config.scenario} {options}",
-            "library": f"optuna {version('optuna')}, cmaes {version('cmaes')}",
+            "library": versions("optuna", "cmaes"),
             "trials": sum(len(restart.costs) for restart in restarts),
             "worlds": f"train 0-{config.episodes - 1}, checked on train {check[0]}-{sum(check) - 1}",
             "controllable_cost_eur": {"base_stock": round(float(base.mean())), "tuned": mean(winner)},
@@ -295,16 +286,6 @@ HEAD = """\
 """
 
 
-def _optuna() -> Any:
-    try:
-        import cmaes  # noqa: F401 Optuna's CMA-ES needs it and says so late
-        import optuna
-    except ImportError:
-        raise FabmeshError("tuning needs Optuna and cmaes: pip install 'fabmesh[tune]'") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
-
-
 def default_out(given: str, scenario: Scenario) -> Path:
     """Where the result goes: what belongs to a user's file never replaces what is shipped."""
     path = Path(given)
@@ -321,7 +302,7 @@ def run(config: TuneConfig, console: Console) -> int:
     scenario = load_scenario(config.scenario)
     out = config.out if config.out is not None else default_out(config.scenario, scenario)
     check_writable(out, "--out")
-    _optuna()
+    optuna_for("tuning")
     announce_compilation()
     judge = Judge(scenario, config.threads)
     restarts = []
@@ -334,8 +315,7 @@ def run(config: TuneConfig, console: Console) -> int:
 
             restarts.append(search(config, judge, number, tell))
     content = result(config, scenario, judge, restarts)
-    text = HEAD + yaml.safe_dump(content, sort_keys=False, width=120, default_flow_style=None)
-    write_whole(out, lambda draft: draft.write_text(text, encoding="utf-8"))
+    write_yaml(out, HEAD, content)
     costs = content["search"]["controllable_cost_eur"]
     saved = [x / 1e3 for x in content["search"]["saved_against_base_stock_eur"]]
     more = content["search"]["second_half_of_the_restarts_saves_percent"]

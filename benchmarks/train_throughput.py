@@ -14,13 +14,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine, print_machine, write_report
 from fabmesh.agents.learning.config import (
     Algorithm,
+    ImitationConfig,
     MachineConfig,
     NetworkConfig,
     PpoConfig,
@@ -93,6 +93,7 @@ def _config(options: argparse.Namespace, algo: Algorithm) -> TrainConfig:
         rollout=RolloutConfig(copies=options.copies, group=8, days=options.days),
         # no early stop: every epoch that is asked for is run
         ppo=PpoConfig(epochs=options.epochs, minibatches=options.minibatches, target_kl=0.0),
+        imitation=ImitationConfig(teacher="none"),
         network=NetworkConfig(hidden=(128, 128), critic_hidden=(128, 128)),
         machine=MachineConfig(torch_threads=options.torch_threads, env_threads=options.env_threads),
     )
@@ -122,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("Stable-Baselines3 is not installed: measured without it (pip install 'fabmesh[sb3]')")
     else:
         # SB3 sees each agent as an environment of its own; its threads are PyTorch's as well
-        trainers.append(_Trainer("SB3 PPO", replace(_config(options, "sb3_ppo")), Sb3Training))
+        trainers.append(_Trainer("SB3 PPO", _config(options, "sb3_ppo"), Sb3Training))
     for turn in range(options.turns):
         for trainer in trainers:
             if sys.stderr.isatty():

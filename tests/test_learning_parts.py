@@ -150,11 +150,12 @@ def test_compiled_loss_and_gradient_equal_the_tensor_form(padded, joint):
         log_ratio = log_ratio.sum(-1, keepdim=True)
     ratio, column = log_ratio.exp(), advantages.unsqueeze(-1)
     surrogate = torch.minimum(ratio * column, ratio.clamp(0.8, 1.2) * column).mean()
-    loss = -surrogate - 0.01 * entropy(log_probs).mean()
+    weights = torch.linspace(0.0, 0.02, mask.shape[1])
+    loss = -surrogate - (weights * entropy(log_probs)).mean()
     loss.backward()
 
     found, statistics, entropies = fused.ClippedPolicyLoss.apply(
-        compiled, mask, actions, old, advantages, 0.2, 0.01, joint
+        compiled, mask, actions, old, advantages, 0.2, weights.double().numpy(), joint
     )
     found.backward()
     torch.testing.assert_close(found, loss)

@@ -277,7 +277,7 @@ def broken(content, what):
     ("what", "why"),
     [
         *((name, f"{name} is missing") for name in ("signature", "config", "weights", "kind", "state")),
-        ("kind!", "unknown kind 'dqn', known are mappo, ippo, sb3_ppo"),
+        ("kind!", "unknown kind 'dqn', known are mappo, ippo, sb3_ppo, sb3_a2c, sb3_maskable_ppo"),
         ("signature!", "its signature: 'features'"),
         ("state!", "'inner'"),
         ("infinite", "weights.hub.first.weight holds numbers that are not finite"),

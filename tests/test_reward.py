@@ -137,7 +137,7 @@ def training(algo, weight, **ppo):
 @pytest.mark.parametrize("baseline", ["critic", "group"])
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_learners_take_own_and_mixed_rewards(algo, baseline, weight):
-    made = training(algo, weight, baseline=baseline, settlement=True)
+    made = training(algo, weight, baseline=baseline, gae_lambda=1.0, settlement=True)
     before = {name: value.clone() for name, value in made.weights()["hub"].items()}
     for _ in range(2):
         metrics = made.iterate()

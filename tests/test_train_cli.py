@@ -17,7 +17,16 @@ import pytest
 import fabmesh
 from fabmesh.agents.learning.checkpoint import LAST, read_whole
 from fabmesh.agents.learning.cli import main
-from fabmesh.agents.learning.config import SECTIONS, ConfigError, TrainConfig, as_flat, setting_names, validate
+from fabmesh.agents.learning.config import (
+    ALGORITHMS,
+    SB3_ALGORITHMS,
+    SECTIONS,
+    ConfigError,
+    TrainConfig,
+    as_flat,
+    defaults_of,
+    setting_names,
+)
 from fabmesh.agents.learning.reporting import CSV_NAME, holds_rows
 from fabmesh.agents.learning.settings import as_plain, from_plain, parse, read_settings, shipped_settings, to_yaml
 from fabmesh.envs.errors import FabmeshError
@@ -74,7 +83,7 @@ def test_a_run_its_refusal_to_be_overwritten_and_its_resumption(tmp_path):
     ("arguments", "message"),
     [
         (["--scenario", "atlantis"], "atlantis"),
-        (["--group", "5"], "--group: 5 is not possible; allowed: a divisor of copies (64)"),
+        (["--copies", "64", "--group", "5"], "--group: 5 is not possible; allowed: a divisor of copies (64)"),
         (["--smoothing", "1.5"], "--smoothing: 1.5 is not possible; allowed: a share from 0 to 1"),
         (["--teacher", "base_stok"], "base_stok"),
         (["--resume"], "--resume: nothing to go on with in runs/rotterdam_mappo_1 (no last.pt); leave --resume out"),
@@ -176,9 +185,12 @@ def test_numbers_yaml_reads_as_text_are_numbers(tmp_path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "training").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_file_loads(path):
-    algo, _, scenario = path.stem.partition("_")
+    algo = next(name for name in ALGORITHMS if path.stem.startswith(name))
+    scenario = path.stem.removeprefix(algo).removeprefix("_")
     assert shipped_settings(algo, scenario or "a scenario of one's own") == path
-    validate(read_settings(path))
+    assert parse(["--algo", algo, "--scenario", scenario or "own.yaml"]) == read_settings(
+        path, replace(defaults_of(algo), algo=algo, scenario=scenario or "own.yaml")
+    )
 
 
 def test_settings_survive_their_file_and_their_checkpoint(tmp_path):
@@ -201,10 +213,41 @@ def test_names_of_settings_are_unique_so_that_flags_need_no_prefix():
     assert len(setting_names()) == len(as_flat(defaults)) == count
 
 
-@pytest.mark.parametrize("arguments", [["train.py", "--algo", "sb3_ppo"], ["evaluate.py", "--policies", "model.zip"]])
-def test_without_stable_baselines3_what_needs_it_says_so(tmp_path, arguments):
+@pytest.mark.parametrize("algo", SB3_ALGORITHMS)
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (
+            "--teacher base_stock",
+            "--teacher: 'base_stock' is not possible; allowed: none: {} starts from random weights",
+        ),
+        ("--schedule adaptive", "--schedule: 'adaptive' is not possible; allowed: constant or linear with {}"),
+        ("--spread 0.8", "--spread: 0.8 is not possible; allowed: 0.0 with {}, which does without it"),
+        ("--stock-charge 0.1", "--stock-charge: 0.1 is not possible; allowed: 0.0 with {}, which does without it"),
+    ],
+)
+def test_what_stable_baselines3_would_leave_out_is_refused(algo, flags, why):
+    assert parse(["--algo", algo]).imitation.teacher == "none"
+    with pytest.raises(FabmeshError) as error:
+        parse(["--algo", algo, *flags.split()])
+    assert str(error.value) == why.format(algo)
+
+
+@pytest.mark.parametrize("algo", SB3_ALGORITHMS)
+def test_settings_of_mappo_are_refused_for_stable_baselines3(algo):
+    with pytest.raises(
+        FabmeshError, match=r"mappo.yaml line \d+: teacher: 'base_stock' is not possible; allowed: none"
+    ):
+        parse(["--algo", algo, "--config", str(ROOT / "configs/training/mappo.yaml")])
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("stable_baselines3", "stable-baselines3"), ("sb3_contrib", "sb3-contrib")]
+)
+@pytest.mark.parametrize("arguments", [["train.py", "--algo", "sb3_a2c"], ["evaluate.py", "--policies", "model.zip"]])
+def test_without_stable_baselines3_what_needs_it_says_so(tmp_path, arguments, module, package):
     (tmp_path / "model.zip").write_bytes(b"")
-    hidden = "import sys; sys.modules['stable_baselines3'] = None; sys.argv = sys.argv[1:]; "
+    hidden = f"import sys; sys.modules[{module!r}] = None; sys.argv = sys.argv[1:]; "
     script = f"import runpy; runpy.run_path({str(ROOT / arguments[0])!r}, run_name='__main__')"
     done = subprocess.run(
         [sys.executable, "-c", hidden + script, *arguments, "--scenario", "pocket"],
@@ -212,7 +255,7 @@ def test_without_stable_baselines3_what_needs_it_says_so(tmp_path, arguments):
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: ")
-    assert done.stderr.splitlines()[-1].endswith("needs stable-baselines3; install it with pip install 'fabmesh[sb3]'")
+    assert done.stderr.splitlines()[-1].endswith(f"needs {package}; install it with pip install 'fabmesh[sb3]'")
 
 
 def has_trained(run):

@@ -42,14 +42,14 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": row.name, "sees": row.sees, "episodes": row.episodes}
         for name, found in row.summaries.items():
             entry[name] = {
-                "mean": _number(found.mean.mean),
-                "ci95": _interval(found.mean),
-                "median": _number(found.median),
-                "iqm": _number(found.iqm),
-                "cvar95": _number(found.cvar95),
+                "mean": number_of(found.mean.mean),
+                "ci95": interval_of(found.mean),
+                "median": number_of(found.median),
+                "iqm": number_of(found.iqm),
+                "cvar95": number_of(found.cvar95),
             }
             if len(row.runs) > 1:
-                entry[name]["run_means"] = [_number(value) for value in found.run_means]
+                entry[name]["run_means"] = [number_of(value) for value in found.run_means]
         entry["runs"] = len(row.runs)
         policies.append(entry)
     paired = []
@@ -61,11 +61,11 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
                     "a": a.name,
                     "b": b.name,
                     "measure": name,
-                    "difference": _number(result.difference.mean),
-                    "ci95": _interval(result.difference),
-                    "share_won": _number(result.share_won),
-                    "median": _number(result.median),
-                    "iqm": _number(result.iqm),
+                    "difference": number_of(result.difference.mean),
+                    "ci95": interval_of(result.difference),
+                    "share_won": number_of(result.share_won),
+                    "median": number_of(result.median),
+                    "iqm": number_of(result.iqm),
                 }
             )
     names = list(comparison.rows[0].runs[0].measures)
@@ -142,10 +142,11 @@ def to_marl_eval(comparison: Comparison) -> dict[str, Any]:
     return {ENVIRONMENT: {comparison.scenario.name: algorithms}}
 
 
-def _number(value: float) -> float | None:
+def number_of(value: float) -> float | None:
     """JSON has no nan: what is undefined is null."""
     return None if math.isnan(value) else value
 
 
-def _interval(value: Estimate) -> list[float | None]:
-    return [_number(value.low), _number(value.high)]
+def interval_of(value: Estimate) -> list[float | None]:
+    """The ends of an interval, null where there is none."""
+    return [number_of(value.low), number_of(value.high)]

@@ -33,7 +33,7 @@ from fabmesh.envs.network.scenario import Scenario, fingerprint
 FORMAT = 1
 ORDERS_FILE = "orders.csv"  # copy of the recorded demand, beside the manifest
 REMEDY = "give the manifest.json that fabmesh-evaluate --out wrote"
-_PACKAGES = ("numpy", "scipy", "numba", "torch", "matplotlib", "stable-baselines3")
+_PACKAGES = ("numpy", "scipy", "numba", "torch", "matplotlib", "stable-baselines3", "sb3-contrib")
 _SHOWN = 12  # hexadecimal digits of a hash in a message
 
 

@@ -16,6 +16,7 @@ from fabmesh.agents.evaluation.statistics import Estimate
 
 COSTS = ("network_cost", "controllable_cost", "mission_cost", "deadstock")
 UNDEFINED = "n/a"
+WIDTH = 100  # columns of a terminal; tables are laid out for it
 MISSION_NOTE = "mission cost must be read beside the fill rate: who serves nobody has the lowest"
 CHOSEN_NOTE = (
     "trained: each run's checkpoint was chosen on these validation seeds; "
@@ -263,12 +264,12 @@ def _seed_by_seed(comparison: Comparison) -> Sheet:
         found = result.difference
         base = b.summaries["controllable_cost"].mean.mean
         known = not math.isnan(found.low)
-        interval = f"[{_signed(found.low / 1e3)}, {_signed(found.high / 1e3)}]" if known else UNDEFINED
+        interval = f"[{signed(found.low / 1e3)}, {signed(found.high / 1e3)}]" if known else UNDEFINED
         share = words_of_saving(-found.mean / base) if base > 0 else UNDEFINED
         if known and found.low <= 0.0 <= found.high:
             share = f"({share})"
         pair = b.name if many else f"{a.name} - {b.name}"
-        rows.append((pair, _signed(found.mean / 1e3), interval, share, _percent(result.share_won)))
+        rows.append((pair, signed(found.mean / 1e3), interval, share, _percent(result.share_won)))
     one = f"{comparison.against} less each policy" if many else "a - b"
     return Sheet(
         f"network cost seed by seed: {one}, kEUR per episode",
@@ -304,7 +305,8 @@ def _plain_thousands(value: float) -> str:
     return UNDEFINED if math.isnan(value) else f"{value / 1e3:,.1f}"
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """A number with its sign, and no more digits than are worth reading."""
     return f"{value:+,.1f}" if abs(value) < 1e3 else f"{value:+,.0f}"
 
 

@@ -47,6 +47,7 @@ class LeastExpectedLoss:
 
     def __init__(self, scenario: Scenario, damage: float = 1.0) -> None:
         supply, quality, materials = scenario.supply, scenario.quality, scenario.materials
+        self._switched_off = scenario.actions.switched_off
         self._expected = expect(scenario).depot_use
         self._floor = scenario.inventory.catchment_floor
         self._lead = np.array([m.lead_mean_d for m in materials])
@@ -77,8 +78,11 @@ class LeastExpectedLoss:
             return
         base = base_rate(self._expected, desk.see("request_rate"), self._floor)
         there = (desk.see("stock_cover") + desk.see("inbound_cover")) * COVER_SCALE_D * base
-        reorder = self._triggers[desk.chosen("trigger")] * self._lead * base
-        lot = desk.chosen("lot")
+        trigger, lot = (
+            desk.chosen(name) if desk.decides(name) else np.array(self._switched_off[f"depot.{name}"])
+            for name in ("trigger", "lot")
+        )
+        reorder = self._triggers[trigger] * self._lead * base
         quantity = reorder + self._lots_d[lot] * base - there
         above = np.where(self._breaks > quantity[..., None], self._breaks, np.inf).min(axis=-1)
         quantity = np.where((lot == len(self._lots_d) - 1) & np.isfinite(above), above, quantity)

@@ -115,5 +115,17 @@ def team_weight(batch: Batch) -> float:
     return 1.0 if scenario is None else float(scenario.reward.team_weight)
 
 
+def books_of_ended(info: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+    """Copies of the books of the episodes that ended with a step, the copies they ended in as first axis.
+
+    Empty where none ended, or where the batch keeps no books, like the toy.
+    """
+    if not info["_final"].any() or "final_ledger" not in info:
+        return {}
+    copies = np.flatnonzero(info["_final"])
+    keys = ("final_ledger", "final_events", "settlement", "standard_cost")
+    return {key: np.array(info[key][copies]) for key in keys}
+
+
 BatchFactory = Callable[[int], Batch]
 """Makes a batch of so many copies."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.learning import transfer
 from fabmesh.agents.learning.batch import RoleSpec
-from fabmesh.agents.learning.config import ConfigError, NetworkConfig, TrainConfig
+from fabmesh.agents.learning.config import ALGORITHMS, SB3_ALGORITHMS, ConfigError, NetworkConfig, TrainConfig
 from fabmesh.agents.learning.learned import LearnedPolicy
 from fabmesh.agents.learning.networks import RolePolicy
 from fabmesh.agents.learning.settings import as_flags, as_plain, from_plain
@@ -30,10 +30,9 @@ from fabmesh.envs.network.scenario import Scenario
 
 FORMAT = 1
 BEST, LAST = "best.pt", "last.pt"
-KINDS = ("mappo", "ippo", "sb3_ppo")
-OWN_KINDS = ("mappo", "ippo")
+OWN_KINDS = tuple(kind for kind in ALGORITHMS if kind not in SB3_ALGORITHMS)
 """Kinds whose policies are our own: another training can begin from them, and they need no other library."""
-OF_WEIGHTS = ("hidden", "item_width", "spread", "residual", "residual_features")
+OF_WEIGHTS = ("hidden", "item_width", "standardise", "spread", "residual", "residual_features")
 """Settings of the networks that the meaning of a policy's weights depends on."""
 REMEDY = "train again or give another file"
 UNUSABLE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -129,8 +128,8 @@ def read_whole(path: Path, resumable: bool = False) -> dict[str, Any]:
             raise damaged(path, f"{name} is missing")
         if not isinstance(content[name], kind):
             raise damaged(path, f"{name} is not what it should be")
-    if content["kind"] not in KINDS:
-        raise damaged(path, f"unknown kind {content['kind']!r}, known are {', '.join(KINDS)}")
+    if content["kind"] not in ALGORITHMS:
+        raise damaged(path, f"unknown kind {content['kind']!r}, known are {', '.join(ALGORITHMS)}")
     for name, value in _leaves(content["weights"], "weights"):
         if not isinstance(value, torch.Tensor):
             raise damaged(path, f"{name} is not a tensor")
@@ -354,8 +353,8 @@ def load_policy(path: Path, scenario: Scenario, sample: bool = False, name: str 
     One that was trained on another scenario is moved to this one (`transfer`), and its name says so.
 
     Args:
-        path: Run directory, `.pt` file of this project, or `.zip` file of `stable_baselines3`'s `PPO.save`, trained
-            through `fabmesh.envs.adapters.sb3`. A `.zip` is unpickled: open only your own.
+        path: Run directory, `.pt` file of this project, or `.zip` file of the `save` of PPO, A2C or MaskablePPO,
+            trained through `fabmesh.envs.adapters.sb3`. A `.zip` is unpickled: open only your own.
         scenario: The network it is to act in.
         sample: Draw the actions instead of taking the most likely ones.
         name: Name in tables; None: of the run directory, and of the file if it is not the best checkpoint.
@@ -384,29 +383,29 @@ def load_policy(path: Path, scenario: Scenario, sample: bool = False, name: str 
 
 
 def sb3_module(wanted_for: str) -> Any:
-    """The part that needs Stable-Baselines3, which is optional.
+    """The part that needs Stable-Baselines3 and sb3-contrib, which are optional.
 
     Args:
         wanted_for: What needs it, for the message.
 
     Raises:
-        ConfigError: If it is not installed.
+        ConfigError: If one of them is not installed.
     """
     try:
         return importlib.import_module("fabmesh.agents.learning.sb3")
     except ModuleNotFoundError as error:
-        if error.name != "stable_baselines3":
+        missing = (error.name or "").partition(".")[0].replace("_", "-")
+        if missing not in ("stable-baselines3", "sb3-contrib"):
             raise
-        raise ConfigError(
-            f"{wanted_for}: needs stable-baselines3; install it with pip install 'fabmesh[sb3]'"
-        ) from None
+        raise ConfigError(f"{wanted_for}: needs {missing}; install it with pip install 'fabmesh[sb3]'") from None
 
 
 def policy_from(content: Mapping[str, Any], spec: Mapping[str, RoleSpec], name: str, sample: bool) -> Policy:
     """The policy of a checkpoint's content, for a layout it fits."""
     config = from_plain(content["config"])
-    if content["kind"] == "sb3_ppo":
-        policy: Policy = sb3_module(name).policy_from_weights(content["weights"], spec, config, name, sample)
+    if content["kind"] in SB3_ALGORITHMS:
+        sb3 = sb3_module(name)
+        policy: Policy = sb3.policy_from_weights(content["kind"], content["weights"], spec, config, name, sample)
         return policy
     return LearnedPolicy.from_weights(content["weights"], spec, config.network, name, sample)
 

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import fabmesh
 from fabmesh.agents.evaluation.files import check_writable
 from fabmesh.agents.evaluation.report import words_of_saving
-from fabmesh.agents.learning.config import ConfigError, TrainConfig
+from fabmesh.agents.learning.config import SB3_ALGORITHMS, ConfigError, TrainConfig, validate
 from fabmesh.agents.learning.settings import from_plain, parse
 from fabmesh.envs.errors import FabmeshError
 
 if TYPE_CHECKING:
     from fabmesh.agents.learning.session import Session, Task
     from fabmesh.envs.network.scenario import Scenario
+
+ENDLESS = 10**12
+"""Steps that no run gets to: its end is its time."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,16 +86,41 @@ def _train(config: TrainConfig) -> int:
     from fabmesh.envs.network.loading import load_scenario
 
     scenario = load_scenario(config.scenario)
-    if config.rollout.days == 0:
-        config = replace(config, rollout=replace(config.rollout, days=scenario.episode_d))
-    task = _task(config, scenario)
-    session = _session(config, task)
+    config = for_scenario(config, scenario)
+    session = session_for(config, task_for(config, scenario))
     run(session, config.directory, config.resume)
     _summarise(session, config.directory, config.validation.opponents[0])
     return 130 if session.stopped else 0
 
 
-def _task(config: TrainConfig, scenario: Scenario) -> Task:
+def for_scenario(config: TrainConfig, scenario: Scenario) -> TrainConfig:
+    """The settings with the scenario's episode where they ask for one."""
+    if config.rollout.days > 0:
+        return config
+    return replace(config, rollout=replace(config.rollout, days=scenario.episode_d))
+
+
+def with_budget(config: TrainConfig, minutes: float | None, total_steps: int | None) -> TrainConfig:
+    """The settings with another budget; None leaves what they say, minutes alone any number of steps.
+
+    Raises:
+        ConfigError: If it is impossible.
+    """
+    if config.total_steps > 0 and minutes is not None:
+        config = replace(config, max_minutes=minutes, total_steps=total_steps or ENDLESS)
+    elif config.total_steps > 0 and total_steps is not None:
+        config = replace(config, max_minutes=None, total_steps=total_steps)
+    validate(config)
+    return config
+
+
+def learned_in(config: TrainConfig, scenario: Scenario) -> Scenario:
+    """The network with the reward that is learned from."""
+    weight = config.ppo.team_weight
+    return scenario if weight is None else replace(scenario, reward=replace(scenario.reward, team_weight=weight))
+
+
+def task_for(config: TrainConfig, scenario: Scenario) -> Task:
     """The scenario's batches, teacher and validation worlds."""
     from fabmesh.agents.evaluation.manifest import commit_of
     from fabmesh.agents.evaluation.protocol import evaluate
@@ -108,9 +136,10 @@ def _task(config: TrainConfig, scenario: Scenario) -> Task:
     taught = config.init_from is None and config.imitation.teacher != "none"
     teacher = make_policy(config.imitation.teacher, scenario) if taught else None
     opponents = [make_policy(name, scenario) for name in config.validation.opponents]
+    world = learned_in(config, scenario)
     return Task(
         scenario.name,
-        lambda copies: HubNetworkVector(scenario, num_envs=copies, threads=threads),
+        lambda copies: HubNetworkVector(world, num_envs=copies, threads=threads),
         teacher,
         SeedValidator(lambda policy: evaluate(policy, scenario, seeds, threads).measures, opponents),
         start,
@@ -130,15 +159,15 @@ def _start(config: TrainConfig, given: str, scenario: Scenario) -> Mapping[str, 
         raise ConfigError(f"--init-from: {error}", "init_from") from None
 
 
-def _session(config: TrainConfig, task: Task) -> Session:
+def session_for(config: TrainConfig, task: Task) -> Session:
     """What learns."""
-    if config.algo != "sb3_ppo":
+    if config.algo not in SB3_ALGORITHMS:
         from fabmesh.agents.learning.training import Training
 
         return Training(config, task)
     from fabmesh.agents.learning.checkpoint import sb3_module
 
-    learner: Session = sb3_module("--algo sb3_ppo").Sb3Training(config, task)
+    learner: Session = sb3_module(f"--algo {config.algo}").Sb3Training(config, task)
     return learner
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fabmesh.envs.errors import FabmeshError
 
-Algorithm = Literal["mappo", "ippo", "sb3_ppo"]
-ALGORITHMS: tuple[Algorithm, ...] = ("mappo", "ippo", "sb3_ppo")
+Algorithm = Literal["mappo", "ippo", "sb3_ppo", "sb3_a2c", "sb3_maskable_ppo"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+SB3_ALGORITHMS = tuple(name for name in ALGORITHMS if name.startswith("sb3_"))
+"""Those of Stable-Baselines3 and sb3-contrib (`fabmesh.agents.learning.sb3`)."""
 
 
 class ConfigError(FabmeshError):
@@ -71,11 +73,20 @@ class PpoConfig:
     clip: float = 0.2
     """half-width of the range to which the probability ratio is clipped"""
     ratio: Literal["component", "joint"] = "component"
-    """clip the ratio of each action component, or of the whole action of an agent"""
+    """clip the ratio of each action component, or of the whole action of an agent, as sb3_* always do"""
     entropy: float = 0.003
     """weight of the mean entropy of a component (nats) in the loss, at the start"""
     entropy_end: float = 0.0
     """the same at the end of the run; between them it moves linearly"""
+    entropy_of: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """both weights of components of their own, by role.block: hub.make_to_stock 0.02 0.005 keeps one in use that would
+    be given up before it has shown what it is good for"""
+    reward: Literal["mixed", "difference"] = "mixed"
+    """mixed: network cost and own cost less own income, by team-weight; difference: an agent's reward is the network's
+    cost less what the other agents of its role spend on stock and upkeep, in which it has no hand"""
+    team_weight: float | None = None
+    """share of the network's cost in the mixed reward that is learned from; none = the scenario's. Policies are judged
+    by network cost all the same"""
     gamma: float = 0.99
     """discount per day"""
     gae_lambda: float = 0.95
@@ -86,6 +97,9 @@ class PpoConfig:
     credit: Literal["day", "episode"] = "day"
     """what an action is judged by: what followed it; or the whole episode, for draws that last as long (a group's copy
     that has bought much has paid its freight before today). Needs days to be the episode's"""
+    critic_tape: bool = False
+    """the central critic also reads what the world will bring in the next days whatever anyone does: orders, outages.
+    Critics are for training alone, and a baseline that knows the tape leaves the policy gradient unbiased"""
     settlement: bool = False
     """at the end of an episode, count its settlement instead of the value of a network that goes on"""
     stock_charge: float = 0.0
@@ -96,6 +110,10 @@ class PpoConfig:
     """the same of a EUR of order cost, freight of material, and deadstock"""
     max_grad_norm: float = 0.5
     """norm to which gradients are clipped, per role"""
+
+    def entropy_at(self, progress: float) -> float:
+        """Weight of the entropy when so much of the run is over (0 to 1)."""
+        return self.entropy + progress * (self.entropy_end - self.entropy)
 
 
 @dataclass(frozen=True)
@@ -108,6 +126,9 @@ class NetworkConfig:
     """width of the encoders shared by all lanes, tender slots, materials or products"""
     critic_hidden: tuple[int, ...] = (128, 128)
     """widths of the hidden layers of a critic"""
+    standardise: bool = False
+    """features reach the networks with mean 0 and deviation 1, by block, as the teacher's worlds have them: whether a
+    machine is due shows in the second decimal of its wear"""
     spread: float = 0.0
     """levels that are numbers follow a discrete bell of this deviation (levels) around a mean level; 0 = a free logit
     for each level"""
@@ -124,7 +145,7 @@ class ImitationConfig:
     """The start: the policies first imitate a heuristic."""
 
     teacher: str = "base_stock"
-    """heuristic to imitate; none = start from random weights"""
+    """heuristic to imitate; none = start from random weights, as sb3_* always do"""
     imitation_copies: int = 32
     """copies of the network shown"""
     imitation_days: int = 90
@@ -177,11 +198,13 @@ class TrainConfig:
     scenario: str = "rotterdam"
     """shipped scenario or path of a scenario file"""
     algo: Algorithm = "mappo"
-    """mappo: central critic; ippo: local critics; sb3_ppo: Stable-Baselines3's PPO on the same worlds"""
+    """mappo: central critic; ippo: local critics; sb3_ppo, sb3_a2c: PPO and A2C of Stable-Baselines3, sb3_maskable_ppo:
+    MaskablePPO of sb3-contrib, with one network for all roles and from random weights. Only MaskablePPO knows masks:
+    to the others a masked level is one that does nothing"""
     seed: int = 1
     """seed of weights, exploration and training worlds"""
     total_steps: int = 1_000_000
-    """environment steps (copies x days), rounded up to whole iterations (rollout copies x days)"""
+    """environment steps (copies x days), rounded up to whole iterations (rollout copies x days); 0 = imitation only"""
     max_minutes: float | None = None
     """stop after so many minutes; schedules then follow whichever end is nearer, so results depend on the machine"""
     run_dir: Path | None = None
@@ -219,7 +242,7 @@ FILE_KEYS: tuple[str, ...] = ("total_steps", "max_minutes")
 """Keys a configuration file may hold beside the sections; the others belong to one run and are flags."""
 
 _AT_LEAST: dict[str, float] = {
-    "seed": 0, "total_steps": 1, "copies": 1, "group": 1, "days": 0, "persistence": 1, "epochs": 1, "minibatches": 1,
+    "seed": 0, "total_steps": 0, "copies": 1, "group": 1, "days": 0, "persistence": 1, "epochs": 1, "minibatches": 1,
     "target_kl": 0, "entropy": 0, "entropy_end": 0, "item_width": 1, "imitation_copies": 1, "imitation_days": 1,
     "imitation_rounds": 1, "imitation_epochs": 1, "critic_iterations": 0, "validation_seeds": 2,
     "validation_every": 1, "torch_threads": 1, "env_threads": 1, "spread": 0,
@@ -239,6 +262,20 @@ _SHARES = (
     "imitation_noise",
     "smoothing",
 )
+
+
+_OF_SB3 = frozenset((
+    "copies", "group", "days", "epochs", "minibatches", "learning_rate", "schedule", "target_kl", "clip", "ratio",
+    "entropy", "entropy_end", "gamma", "gae_lambda", "max_grad_norm", "hidden", "critic_hidden",
+))  # fmt: skip
+"""Settings of what is learned, and how, that the algorithms of Stable-Baselines3 follow or need not."""
+
+
+def defaults_of(algo: str) -> TrainConfig:
+    """What an algorithm's settings are before any file or flag."""
+    if algo not in SB3_ALGORITHMS:
+        return TrainConfig()
+    return TrainConfig(algo=algo, imitation=ImitationConfig(teacher="none"))
 
 
 def setting_names() -> dict[str, str]:
@@ -273,7 +310,7 @@ def validate(config: TrainConfig) -> None:
     for key in ("hidden", "critic_hidden"):
         widths = values[key]
         _require(len(widths) > 0 and min(widths) > 0, key, list(widths), "one or more positive widths")
-    own = config.init_from is None or config.algo != "sb3_ppo"
+    own = config.init_from is None or config.algo not in SB3_ALGORITHMS
     _require(own, "init_from", config.init_from, "with mappo and ippo")
     copies, group = config.rollout.copies, config.rollout.group
     _require(copies % group == 0, "group", group, f"a divisor of copies ({copies})")
@@ -284,10 +321,80 @@ def validate(config: TrainConfig) -> None:
     _require(network.residual or rate == 0.0, "residual_learning_rate", rate, "0, or a network with a residual")
     alone = config.ppo.baseline == "group" and group == 1
     _require(not alone, "baseline", "group", "critic, or a group of more than 1 copy")
+    _require_sense(config)
     _require(config.rollout.days != 1, "days", 1, "0 (an episode), or at least 2")
     steps = config.steps_per_iteration or copies  # days 0: not known yet
     _require(config.ppo.minibatches <= steps, "minibatches", config.ppo.minibatches, f"at most copies x days ({steps})")
     _require(len(config.validation.opponents) > 0, "opponents", [], "at least one policy to compare with")
+    if config.algo in SB3_ALGORITHMS:
+        _require_what_sb3_can(config, values)
+
+
+def _require_what_sb3_can(config: TrainConfig, values: dict[str, Any]) -> None:
+    """Refuse what the run would silently be without."""
+    teacher, schedule = config.imitation.teacher, config.ppo.schedule
+    _require(teacher == "none", "teacher", teacher, f"none: {config.algo} starts from random weights")
+    _require(schedule != "adaptive", "schedule", schedule, f"constant or linear with {config.algo}")
+    usual = as_flat(TrainConfig())
+    for key, section in setting_names().items():
+        if section in ("rollout", "ppo", "network") and key not in _OF_SB3:
+            allowed = f"{usual[key]!r} with {config.algo}, which does without it"
+            _require(values[key] == usual[key], key, values[key], allowed)
+
+
+def _require_sense(config: TrainConfig) -> None:
+    """Refuse settings of which one would have no effect, or no meaning, beside the other."""
+    ppo, network, ours = config.ppo, config.network, config.algo not in SB3_ALGORITHMS
+    critic = ppo.baseline == "critic"
+    _require(
+        not ppo.critic_tape or (critic and config.algo == "mappo"),
+        "critic_tape",
+        True,
+        "off, or the central critic of mappo with baseline critic",
+    )
+    _require(
+        critic or ppo.gae_lambda == 1.0,
+        "gae_lambda",
+        ppo.gae_lambda,
+        "1 with baseline group: without a critic it would be another discount; that is gamma",
+    )
+    for key, value in (("gamma", ppo.gamma), ("gae_lambda", ppo.gae_lambda)):
+        _require(
+            ppo.credit == "day" or value == 1.0,
+            key,
+            value,
+            "1 with credit episode, which counts every day of the episode alike; or credit day",
+        )
+    taught = config.imitation.teacher != "none"
+    _require(taught or not network.residual, "residual", True, "off, or a teacher: it corrects an imitated policy")
+    _require(ours or ppo.reward == "mixed", "reward", ppo.reward, f"mixed with {config.algo}")
+    _require(ours or not ppo.entropy_of, "entropy_of", ppo.entropy_of, f"none with {config.algo}")
+    weight = ppo.team_weight
+    _require(weight is None or 0.0 <= weight <= 1.0, "team_weight", weight, "a share from 0 to 1")
+    _require(weight is None or ppo.reward == "mixed", "team_weight", weight, "none with reward difference")
+    require_team_reward(config, 1.0 if weight is None else weight)
+    for name, weights in ppo.entropy_of.items():
+        _require(min(weights) >= 0.0, "entropy_of", {name: weights}, "weights of at least 0")
+
+
+def require_team_reward(config: TrainConfig, team_weight: float) -> None:
+    """Refuse what is charged to every agent for costs of the network where agents are paid for their own.
+
+    Args:
+        config: The settings.
+        team_weight: Share of the network's cost in the rewards.
+
+    Raises:
+        ConfigError: Naming the setting.
+    """
+    for name in ("stock_charge", "lost_weight", "supply_weight"):
+        charge = getattr(config.ppo, name)
+        if charge > 0.0 and team_weight < 1.0:
+            raise ConfigError(
+                f"{name}: {charge:g} charges every agent for costs of the network, which needs the team reward, not "
+                f"team_weight {team_weight:g}. Set {name} to 0 or team_weight to 1",
+                name,
+            )
 
 
 def _require(holds: bool, key: str, value: object, allowed: str) -> None:

@@ -150,7 +150,7 @@ def _clipped_loss(
     old_log_probs: NDArray[np.float32],
     advantages: NDArray[np.float32],
     clip: float,
-    entropy_weight: float,
+    entropy_weight: NDArray[np.float64],
     joint: bool,
     gradient: NDArray[np.float32],
     statistics: NDArray[np.float64],
@@ -226,7 +226,7 @@ def _clipped_loss(
                 continue
             chosen = actions[n, c]
             pull = np.float32(slope[c])
-            bonus = np.float32(entropy_weight * scale)
+            bonus = np.float32(entropy_weight[c] * scale)
             spread = np.float32(entropy[c])
             # d log p_chosen / d logit = [chosen] - p;  d entropy / d logit = -p (log p + entropy)
             for level in range(levels):
@@ -357,7 +357,7 @@ class ClippedPolicyLoss(torch.autograd.Function):
         old_log_probs: Tensor,
         advantages: Tensor,
         clip: float,
-        entropy_weight: float,
+        entropy_weight: NDArray[np.float64],
         joint: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss [], statistics (`STATISTICS`) and entropy per component [C]; only the loss has a gradient.
@@ -370,7 +370,7 @@ class ClippedPolicyLoss(torch.autograd.Function):
             old_log_probs: [N, C].
             advantages: [N].
             clip: Half-width of the clip range.
-            entropy_weight: Weight of the mean entropy of a component.
+            entropy_weight: [C], weight of the entropy of each component, in their mean.
             joint: Ratio of the whole action instead of one per component.
         """
         gradient = torch.empty_like(logits)
@@ -397,7 +397,7 @@ class ClippedPolicyLoss(torch.autograd.Function):
         ctx.save_for_backward(gradient)
         stats, entropy = torch.from_numpy(statistics), torch.from_numpy(entropies)
         ctx.mark_non_differentiable(stats, entropy)
-        loss = torch.tensor(statistics[0] - entropy_weight * entropies.mean(), dtype=logits.dtype)
+        loss = torch.tensor(statistics[0] - (entropy_weight * entropies).mean(), dtype=logits.dtype)
         return loss, stats, entropy
 
     @staticmethod

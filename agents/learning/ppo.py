@@ -11,11 +11,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fabmesh.agents.learning import fused
-from fabmesh.agents.learning.batch import Batch, team_weight
+from fabmesh.agents.learning.batch import Batch, RoleSpec, team_weight
 from fabmesh.agents.learning.config import ConfigError, PpoConfig, TrainConfig
 from fabmesh.agents.learning.networks import Critic, RolePolicy
 from fabmesh.agents.learning.returns import gae, subtract_group_mean
@@ -35,12 +37,41 @@ def make_policies(batch: Batch, config: TrainConfig) -> dict[str, RolePolicy]:
     return {role: RolePolicy(batch.spec[role], config.network) for role in batch.roles}
 
 
-def make_critics(batch: Batch, config: TrainConfig) -> dict[str, Critic]:
-    """The central critic of MAPPO, or one local critic per role of IPPO."""
+def entropy_weights(config: PpoConfig, spec: RoleSpec, role: str, progress: float) -> NDArray[np.float64]:
+    """Weight of the entropy of each component, [C], at a share of the run that is over."""
+
+    def at(start: float, end: float) -> float:
+        return start + progress * (end - start)
+
+    weights = np.full(len(spec.nvec), at(config.entropy, config.entropy_end))
+    for block in spec.components:
+        own = config.entropy_of.get(f"{role}.{block.name}")
+        if own is not None:
+            weights[block.start : block.start + block.count] = at(*own)
+    return weights
+
+
+def require_known_components(batch: Batch, config: PpoConfig) -> None:
+    """Refuse weights of entropy for components that no agent has.
+
+    Raises:
+        ConfigError: With the names there are.
+    """
+    there = [f"{role}.{block.name}" for role in batch.roles for block in batch.spec[role].components]
+    for name in config.entropy_of:
+        if name not in there:
+            raise ConfigError(
+                f"entropy_of: no component is called {name!r}; there are {', '.join(there)}", "entropy_of"
+            )
+
+
+def make_critics(batch: Batch, config: TrainConfig, tape: int = 0) -> dict[str, Critic]:
+    """The central critic of MAPPO, which also reads `tape` features of what lies ahead, or IPPO's of every role."""
     hidden = config.network.critic_hidden
     if config.algo == "mappo":
-        agents = None if team_weight(batch) == 1.0 else sum(len(batch.spec[role].agents) for role in batch.roles)
-        return {CENTRAL: Critic(batch.state_space.shape[0], hidden, agents)}
+        team = team_weight(batch) == 1.0 and config.ppo.reward == "mixed"
+        agents = None if team else sum(len(batch.spec[role].agents) for role in batch.roles)
+        return {CENTRAL: Critic(batch.state_space.shape[0] + tape, hidden, agents)}
     return {role: Critic(batch.spec[role].num_features, hidden) for role in batch.roles}
 
 
@@ -97,7 +128,9 @@ class Learner:
         """
         advantages, targets, metrics = self._estimate(rollout)
         days, copies = rollout.ended.shape
-        entropy_weight = self.config.entropy + progress * (self.config.entropy_end - self.config.entropy)
+        weights = {
+            role: entropy_weights(self.config, rollout.batch.spec[role], role, progress) for role in self.policies
+        }
         if self.config.schedule == "linear":
             for optimiser in self.policy_optimisers.values():
                 optimiser.param_groups[0]["lr"] = self._rate * (1.0 - 0.9 * progress)
@@ -111,7 +144,7 @@ class Learner:
                     loss = self._critic_step(name, rollout, targets[name], index)
                     records.setdefault(f"loss/value_{name}", []).append(loss)
                 for role in moving:
-                    found = self._policy_step(role, rollout, advantages[role], index, entropy_weight)
+                    found = self._policy_step(role, rollout, advantages[role], index, weights[role])
                     divergence[role].append(found[f"kl/{role}"])
                     for name, value in found.items():
                         records.setdefault(name, []).append(value)
@@ -124,7 +157,7 @@ class Learner:
         if self.config.schedule == "adaptive" and move_policies:
             self._adapt(metrics)
         metrics |= {name: sum(values) / len(values) for name, values in records.items()}
-        metrics["update/entropy_weight"] = entropy_weight
+        metrics |= {f"update/entropy_weight_{role}": float(weight.mean()) for role, weight in weights.items()}
         metrics |= {f"update/learning_rate_{r}": o.param_groups[0]["lr"] for r, o in self.policy_optimisers.items()}
         return metrics
 
@@ -182,7 +215,7 @@ class Learner:
         return float(loss.detach())
 
     def _policy_step(
-        self, role: str, rollout: Collector, advantages: Tensor, index: Tensor, entropy_weight: float
+        self, role: str, rollout: Collector, advantages: Tensor, index: Tensor, entropy_weight: NDArray[np.float64]
     ) -> Metrics:
         """One step of a policy; returns its statistics."""
         buffer, policy = rollout.roles[role], self.policies[role]

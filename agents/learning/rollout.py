@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fabmesh.agents.learning import fused
-from fabmesh.agents.learning.batch import Batch, RoleSpec, team_weight
+from fabmesh.agents.learning.batch import Batch, RoleSpec, books_of_ended, team_weight
 from fabmesh.agents.learning.config import RolloutConfig
+from fabmesh.agents.learning.difference import DifferenceRewards
 from fabmesh.agents.learning.networks import Critic, RolePolicy
+from fabmesh.agents.learning.tape import WorldTape
 
 INVENTORY = "inventory_eur_days"
 """Event that counts the value of stock, day by day."""
@@ -66,10 +68,12 @@ class Collector:
         policies: Role -> policy.
         config: Size of a rollout.
         generator: Source of all exploration.
+        tape: What lies ahead of the worlds, for a central critic that reads it.
+        difference: Works out the rewards learned from, in place of the batch's.
 
     Attributes:
         roles: Role -> buffers.
-        states: float32 [T+1, B, S], input of a central critic.
+        states: float32 [T+1, B, S], input of a central critic, the tape's features last.
         ended: bool [T, B], True where an episode ended with the day.
         stock: float64 [T+1, B], EUR, value of all stock after each day (slot 0: before the first), where it is counted.
         begins: bool [T+1, B], True where a day is the first of an episode.
@@ -82,12 +86,20 @@ class Collector:
     """
 
     def __init__(
-        self, batch: Batch, policies: Mapping[str, RolePolicy], config: RolloutConfig, generator: torch.Generator
+        self,
+        batch: Batch,
+        policies: Mapping[str, RolePolicy],
+        config: RolloutConfig,
+        generator: torch.Generator,
+        tape: WorldTape | None = None,
+        difference: DifferenceRewards | None = None,
     ) -> None:
         self.batch, self.policies, self.config, self.generator = batch, policies, config, generator
+        self.tape, self.difference = tape, difference
         days, copies = config.days, batch.num_envs
+        self._plain_state = batch.state_space.shape[0]
         self.roles = {role: RoleBuffer(days, copies, batch.spec[role], policies[role]) for role in batch.roles}
-        self.states = torch.zeros(days + 1, copies, batch.state_space.shape[0])
+        self.states = torch.zeros(days + 1, copies, self._plain_state + (0 if tape is None else tape.size))
         self.ended = torch.zeros(days, copies, dtype=torch.bool)
         self.stock = torch.zeros(days + 1, copies, dtype=torch.float64)
         self.begins = torch.ones(days + 1, copies, dtype=torch.bool)
@@ -95,7 +107,7 @@ class Collector:
         self.goals = torch.zeros(days, copies, len(GOALS), dtype=torch.float64)
         self.settlements = torch.zeros(days, copies, dtype=torch.float64)
         self._team_weight = team_weight(batch)
-        self.team = self._team_weight == 1.0
+        self.team = self._team_weight == 1.0 and difference is None
         self._inventory = self._inventory_column()
         names = list(getattr(batch, "ledger_lines", ()))
         self._goal_columns = [[names.index(line) for line in lines] for lines in GOALS.values()] if names else []
@@ -123,14 +135,15 @@ class Collector:
         self.finals.clear()
         self.settlements.zero_()
         self.episodes.clear()
+        if self.difference is not None:
+            self.difference.begin(self.begins[0].numpy())
         for day in range(days):
             chosen = self._act(day)
             before, spent = self._stock_days(), self._goal_costs()
             obs, reward, _, truncated, info = self.batch.step(chosen)
             self._count_stock(day, before, info)
+            self._keep_rewards(day, reward, info)
             self._count_goals(day, spent, info)
-            for role, buffer in self.roles.items():
-                buffer.rewards[day].copy_(torch.from_numpy(reward[role]))
             self.ended[day].copy_(torch.from_numpy(np.asarray(truncated)))
             self.begins[day + 1].copy_(self.ended[day])
             if info["_final"].any():
@@ -181,22 +194,38 @@ class Collector:
         changed = changed.reshape(shape) | begins.reshape(-1, *[1] * (len(shape) - 1))
         torch.where(changed, fresh.reshape(shape), noise, out=noise)
 
+    def _keep_rewards(self, day: int, reward: Mapping[str, NDArray[np.float32]], info: Mapping[str, Any]) -> None:
+        """Every agent's reward of a day: the batch's, or worked out from the ledger."""
+        buffers = list(self.roles.values())
+        if self.difference is None:
+            found = [torch.from_numpy(reward[role]) for role in self.roles]
+        else:
+            agents = [buffer.rewards.shape[2] for buffer in buffers]
+            found = list(torch.split(torch.from_numpy(self.difference.of_day(info)), agents, dim=1))
+        for buffer, part in zip(buffers, found, strict=True):
+            buffer.rewards[day].copy_(part)
+
     def _store(self, slot: int, obs: Mapping[str, NDArray[np.float32]], info: Mapping[str, Any]) -> None:
         """Copy what the batch shows into a slot: its arrays are overwritten by the next step."""
         for role, buffer in self.roles.items():
             buffer.obs[slot].copy_(torch.from_numpy(obs[role]))
             self.policies[role].layout.pad_mask(info["action_mask"][role], out=buffer.mask[slot].numpy())
-        self.states[slot].copy_(torch.from_numpy(self.batch.state()))
+        self.states[slot, :, : self._plain_state].copy_(torch.from_numpy(self.batch.state()))
+        if self.tape is not None:
+            self.states[slot, :, self._plain_state :].copy_(torch.from_numpy(self.tape.ahead()))
 
     def _finish(self, day: int, info: Mapping[str, Any]) -> None:
         """Keep the final observations, states and books of the episodes that end."""
         copies = np.flatnonzero(info["_final"])
         observations = {role: torch.from_numpy(info["final_obs"][role][copies].copy()) for role in self.roles}
-        self.finals.append((day, copies, observations, torch.from_numpy(info["final_state"][copies].copy())))
-        if "final_ledger" in info:
-            keys = ("final_ledger", "final_events", "settlement", "standard_cost")
-            self.settlements[day, copies] = torch.from_numpy(info["settlement"][copies])
-            self.episodes.append({key: np.array(info[key][copies]) for key in keys})
+        state = info["final_state"][copies]
+        if self.tape is not None:
+            state = np.concatenate((state, self.tape.at_end(copies)), axis=1)
+        self.finals.append((day, copies, observations, torch.from_numpy(state.copy())))
+        books = books_of_ended(info)
+        if books:
+            self.settlements[day, copies] = torch.from_numpy(books["settlement"])
+            self.episodes.append(books)
 
     def _inventory_column(self) -> int | None:
         names = getattr(self.batch, "event_names", ())
@@ -246,6 +275,8 @@ class Collector:
 
     def _reward_per_eur(self) -> float:
         """Reward of an agent for one EUR less of network cost that is on no agent's own account."""
+        if self.difference is not None:
+            return self.difference.per_eur
         if self.team:
             return float(self.team_rewards().sum()) / float(-self.costs.sum())
         batch = cast(Any, self.batch)
@@ -334,3 +365,5 @@ class Collector:
             buffer.common.copy_(torch.from_numpy(saved[f"common.{role}"]))
         for name in ("states", "stock", "begins"):
             getattr(self, name)[self.config.days].copy_(torch.from_numpy(saved[name]))
+        if self.tape is not None:
+            self.tape.ahead()  # of the worlds put in place, for the day on which they end

@@ -1,25 +1,31 @@
-"""Stable-Baselines3's PPO on the same worlds, judged, logged and kept like our own trainers' runs.
+"""On-policy algorithms of Stable-Baselines3 and sb3-contrib on the same worlds, judged, logged and kept like our own.
 
 One policy network serves all roles: observations and actions are padded to one shape (`fabmesh.envs.adapters.sb3`). It
-starts from random weights and has no same-seed groups: it is the reference a reader knows.
+starts from random weights and has no same-seed groups: these are the references a reader knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3 import PPO
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.vec_env import VecNormalize
 
 from fabmesh.agents.learning import checkpoint
-from fabmesh.agents.learning.batch import RoleSpec
-from fabmesh.agents.learning.config import TrainConfig
+from fabmesh.agents.learning.batch import RoleSpec, books_of_ended
+from fabmesh.agents.learning.config import PpoConfig, TrainConfig
+from fabmesh.agents.learning.reporting import episode_metrics
 from fabmesh.agents.learning.session import Say, Session, Task
 from fabmesh.agents.learning.training import SEEDS_OF_A_RUN
 from fabmesh.agents.policy import Levels, Masks, Observations
@@ -29,12 +35,47 @@ from fabmesh.envs.network.rng import seed_of
 NEVER = 1_000_000_000
 """Iterations between SB3's own reports: the metrics are read, and shown, by us."""
 
+Network: TypeAlias = ActorCriticPolicy | MaskableActorCriticPolicy
+
+
+def _clipped(ppo: PpoConfig, rows: int) -> dict[str, Any]:
+    """Settings of the algorithms that pass several times over a rollout of so many rows."""
+    return {
+        "batch_size": max(2, -(-rows // ppo.minibatches)),
+        "n_epochs": ppo.epochs,
+        "clip_range": ppo.clip,
+        "target_kl": ppo.target_kl or None,
+    }
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One of the family.
+
+    Attributes:
+        model: Class of the algorithm.
+        network: Class of its policy.
+        settings: What it is given beside what all are given, from our settings and the rows of a rollout.
+    """
+
+    model: type[PPO | A2C | MaskablePPO]
+    network: type[Network]
+    settings: Callable[[PpoConfig, int], dict[str, Any]]
+
+
+FAMILY: dict[str, Algorithm] = {
+    "sb3_ppo": Algorithm(PPO, ActorCriticPolicy, _clipped),
+    "sb3_a2c": Algorithm(A2C, ActorCriticPolicy, lambda ppo, rows: {}),
+    "sb3_maskable_ppo": Algorithm(MaskablePPO, MaskableActorCriticPolicy, _clipped),
+}
+"""By the name of `--algo`."""
+
 
 class Sb3Policy:
-    """A model of SB3 as everyone else sees it; like plain PPO it reads no masks.
+    """A model's network as everyone else sees it. Only MaskablePPO's reads the masks, as in training.
 
     Args:
-        network: SB3's policy.
+        network: Policy of the model.
         padding: Shape it was trained with.
         name: Name in tables.
         sample: Draw the levels instead of taking the most likely ones.
@@ -42,7 +83,7 @@ class Sb3Policy:
 
     sees: Literal["local"] = "local"
 
-    def __init__(self, network: ActorCriticPolicy, padding: Padding, name: str, sample: bool) -> None:
+    def __init__(self, network: Network, padding: Padding, name: str, sample: bool) -> None:
         self.network, self.padding, self.name, self.sample = network, padding, name, sample
         self._generator = torch.Generator()
 
@@ -53,14 +94,20 @@ class Sb3Policy:
     @torch.no_grad()
     def act(self, obs: Observations, masks: Masks) -> Levels:
         """Levels per role, int64 [copies, agents, components]."""
-        distribution = self.network.get_distribution(torch.from_numpy(self.padding.observations(obs)))
         levels = []
-        for part in cast(Any, distribution).distribution:  # one categorical per component
+        for part in self._components(torch.from_numpy(self.padding.observations(obs)), masks):
             race = torch.ones_like(part.logits)
             if self.sample:
-                race.exponential_(generator=self._generator)
-            levels.append((part.probs / race).argmax(dim=-1))
+                race.exponential_(generator=self._generator).clamp_(min=torch.finfo(race.dtype).tiny)
+            levels.append((part.probs / race).argmax(dim=-1))  # a masked level has probability 0, and never wins
         return self.padding.actions(torch.stack(levels, dim=-1).numpy())
+
+    def _components(self, rows: torch.Tensor, masks: Masks) -> list[torch.distributions.Categorical]:
+        """The distribution of each component for rows of padded observations."""
+        if isinstance(self.network, MaskableActorCriticPolicy):
+            masked = self.network.get_distribution(rows, action_masks=self.padding.masks(masks))
+            return list(cast(Any, masked).distributions)
+        return list(cast(Any, self.network.get_distribution(rows)).distribution)
 
 
 def _network_arguments(config: TrainConfig) -> dict[str, Any]:
@@ -71,11 +118,11 @@ def _network_arguments(config: TrainConfig) -> dict[str, Any]:
 
 
 def policy_from_weights(
-    weights: Mapping[str, Any], spec: Mapping[str, RoleSpec], config: TrainConfig, name: str, sample: bool
+    kind: str, weights: Mapping[str, Any], spec: Mapping[str, RoleSpec], config: TrainConfig, name: str, sample: bool
 ) -> Sb3Policy:
-    """The policy of a checkpoint of ours."""
+    """The policy of a checkpoint of ours, trained with the algorithm `kind`."""
     padding = Padding(spec)
-    network = ActorCriticPolicy(
+    network = FAMILY[kind].network(
         padding.observation_space, padding.action_space, lambda _: 0.0, **_network_arguments(config)
     )
     network.load_state_dict(dict(weights))
@@ -83,56 +130,84 @@ def policy_from_weights(
 
 
 def load_zip(path: Path, spec: Mapping[str, RoleSpec], sample: bool) -> Sb3Policy:
-    """The policy of a file written by `PPO.save`."""
+    """The policy of a file written by the `save` of PPO, A2C or MaskablePPO with an "MlpPolicy".
+
+    Raises:
+        CheckpointError: If it is no such file, or was trained with other spaces than the layout's.
+    """
     padding = Padding(spec)
     try:
-        model = PPO.load(path, device="cpu")
-    except (OSError, ValueError, KeyError) as error:
-        raise checkpoint.CheckpointError(f"{path}: not a model saved by stable_baselines3's PPO ({error})") from None
-    for kind, there, here in (
-        ("observation", model.observation_space.shape, padding.observation_space.shape),
-        ("action", getattr(model.action_space, "nvec", np.zeros(0)).tolist(), padding.nvec.tolist()),
+        data, weights, _ = load_from_zip_file(path, device="cpu")
+        if data is None:
+            raise _not_a_model(path, "it holds no settings")
+        kind, observed, chosen = (data[key] for key in ("policy_class", "observation_space", "action_space"))
+    except (OSError, *checkpoint.UNUSABLE) as error:
+        raise _not_a_model(path, checkpoint.first_line(error)) from None
+    if kind not in {algorithm.network for algorithm in FAMILY.values()}:
+        raise _not_a_model(path, f"its policy is a {getattr(kind, '__name__', kind)}")
+    for what, there, here in (
+        ("observation", observed.shape, padding.observation_space.shape),
+        ("action", getattr(chosen, "nvec", np.zeros(0)).tolist(), padding.nvec.tolist()),
     ):
         if there != here:
             raise checkpoint.CheckpointError(
-                f"{path}: trained with another {kind} space than this scenario's; use the scenario it was trained on"
+                f"{path}: trained with another {what} space than this scenario's; use the scenario it was trained on"
             )
-    return Sb3Policy(model.policy, padding, path.stem, sample)
+    try:
+        network = kind(padding.observation_space, padding.action_space, lambda _: 0.0, **data["policy_kwargs"])
+        network.load_state_dict(weights["policy"])
+    except checkpoint.UNUSABLE as error:
+        raise _not_a_model(path, checkpoint.first_line(error)) from None
+    return Sb3Policy(network.eval(), padding, path.stem, sample)
+
+
+def _not_a_model(path: Path, why: str) -> checkpoint.CheckpointError:
+    return checkpoint.CheckpointError(
+        f'{path}: not a model that PPO, A2C or MaskablePPO saved with an "MlpPolicy" ({why}): {checkpoint.REMEDY}'
+    )
 
 
 class Sb3Training(Session):
-    """SB3's PPO. Settings of imitation, groups, critics' step size and ratio have no effect on it.
+    """One algorithm of the family.
 
-    SB3 draws from the global generators of PyTorch and NumPy; their states are kept for a resumed run.
+    Its critic shares the policies' step size and has no value normalisation of its own, so rewards are divided by the
+    running deviation of their discounted sum (SB3's `VecNormalize`). A2C takes one step on each rollout: epochs,
+    minibatches, clip and target_kl have no effect on it. SB3 draws from the global generators of PyTorch and NumPy;
+    their states are kept for a resumed run.
 
     Args:
         config: The settings.
         task: What to learn on.
+
+    Attributes:
+        worlds: The batch as SB3 sees it.
+        env: The same with the rewards that are learned from.
+        model: The algorithm.
     """
 
     def __init__(self, config: TrainConfig, task: Task) -> None:
         super().__init__(config, task)
         first = config.seed * SEEDS_OF_A_RUN
         seeds = [seed_of("train", first + copy) for copy in range(config.rollout.copies)]
-        self.env = HubNetworkVecEnv(cast(Any, self.batch), seeds)
-        self.model = PPO(
+        self.worlds = HubNetworkVecEnv(cast(Any, self.batch), seeds)
+        self.env = VecNormalize(self.worlds, norm_obs=False, gamma=config.ppo.gamma)
+        algorithm = FAMILY[config.algo]
+        self.model = algorithm.model(
             "MlpPolicy",
             self.env,
             learning_rate=self._learning_rate,
             n_steps=config.rollout.days,
-            batch_size=max(2, self.env.num_envs * config.rollout.days // config.ppo.minibatches),
-            n_epochs=config.ppo.epochs,
             gamma=config.ppo.gamma,
             gae_lambda=config.ppo.gae_lambda,
-            clip_range=config.ppo.clip,
-            ent_coef=config.ppo.entropy,
             max_grad_norm=config.ppo.max_grad_norm,
-            target_kl=config.ppo.target_kl or None,
             policy_kwargs=_network_arguments(config),
             seed=config.seed,
             device="cpu",
+            **algorithm.settings(config.ppo, self.env.num_envs * config.rollout.days),
         )
         self.model.set_logger(Logger(None, []))
+        self._rewards: list[float] = []
+        self._episodes: list[dict[str, NDArray[np.float64]]] = []
 
     def _learning_rate(self, _: float) -> float:
         """Step size by the share of our run, not of SB3's own count."""
@@ -144,15 +219,30 @@ class Sb3Training(Session):
 
     def _learn(self) -> dict[str, float]:
         """One rollout and one update by SB3."""
+        ppo = self.config.ppo
+        # the setting weighs the mean entropy of a component, SB3 their sum
+        self.model.ent_coef = ppo.entropy_at(self.progress) / self.worlds.padding.components
+        self._rewards.clear()
+        self._episodes.clear()
         steps = self.env.num_envs * self.config.rollout.days
-        self.model.learn(steps, log_interval=NEVER, reset_num_timesteps=False)
-        rewards = self.model.rollout_buffer.rewards
-        logged = {name.replace("train/", "sb3/"): float(v) for name, v in self.model.logger.name_to_value.items()}
-        return {"episode/reward_per_day": float(rewards.mean()), **logged}
+        self.model.learn(steps, callback=self._watch, log_interval=NEVER, reset_num_timesteps=False)
+        metrics = {name.replace("train/", "sb3/"): float(v) for name, v in self.model.logger.name_to_value.items()}
+        metrics["episode/reward_per_day"] = float(np.mean(self._rewards))
+        if self._episodes:
+            metrics |= episode_metrics(self._episodes, cast(Any, self.batch))  # it has books
+        return metrics
+
+    def _watch(self, *_: dict[str, Any]) -> bool:
+        """Keep the rewards of a day and the books of the episodes that end with it."""
+        self._rewards.append(float(self.env.get_original_reward().mean()))
+        books = books_of_ended(self.worlds.info)
+        if books:
+            self._episodes.append(books)
+        return True
 
     def policy(self, sample: bool) -> Sb3Policy:
         """The model's policy as it is."""
-        return Sb3Policy(self.model.policy, self.env.padding, "sample" if sample else "mode", sample)
+        return Sb3Policy(self.model.policy, self.worlds.padding, "sample" if sample else "mode", sample)
 
     def weights(self) -> dict[str, Any]:
         """Weights of the shared network, critic included."""
@@ -166,11 +256,18 @@ class Sb3Training(Session):
             arrays |= {f"world.{name}": value for name, value in self.batch.save_state().items()}
             arrays["last_obs"] = cast(NDArray[Any], self.model._last_obs)
             arrays["last_starts"] = cast(NDArray[Any], self.model._last_episode_starts)
+            arrays |= {f"mask.{role}": mask for role, mask in self.worlds.info["action_mask"].items()}
+            arrays["returns"] = self.env.returns
         return {
             "optimiser": self.model.policy.optimizer.state_dict(),
             "arrays": checkpoint.pack(arrays),
             "numpy": [drawn["state"]["pos"], drawn["has_gauss"], drawn["gauss"]],
             "torch": torch.get_rng_state(),
+            "return_statistics": [
+                float(self.env.ret_rms.mean),
+                float(self.env.ret_rms.var),
+                float(self.env.ret_rms.count),
+            ],
             "timesteps": self.model.num_timesteps,
             "updates": self.model._n_updates,
         }
@@ -182,9 +279,17 @@ class Sb3Training(Session):
         arrays = checkpoint.unpack(state["arrays"])
         if "last_obs" in arrays:
             self.env.reset()
-            world = {name.removeprefix("world."): value for name, value in arrays.items() if name.startswith("world.")}
-            self.batch.load_state(world)
+            self.batch.load_state(_below("world.", arrays))
+            self.worlds.info["action_mask"] = _below("mask.", arrays)
+            self.env.returns = arrays["returns"]
             self.model._last_obs, self.model._last_episode_starts = arrays["last_obs"], arrays["last_starts"]
+        returns: Any = self.env.ret_rms
+        returns.mean, returns.var, returns.count = map(np.float64, state["return_statistics"])
         self.model.num_timesteps, self.model._n_updates = state["timesteps"], state["updates"]
         np.random.set_state(("MT19937", arrays["numpy_keys"], *state["numpy"]))  # noqa: NPY002  # SB3 draws from it
         torch.set_rng_state(state["torch"])
+
+
+def _below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What is filed under a prefix, by the rest of the name."""
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

@@ -129,7 +129,7 @@ class Session(ABC):
     @property
     def progress(self) -> float:
         """Share of the run that is over, by steps or by time, whichever is nearer its end."""
-        share = self.steps / self.config.total_steps
+        share = self.steps / self.config.total_steps if self.config.total_steps > 0 else 1.0
         if self.config.max_minutes is not None:
             share = max(share, self.seconds / (60.0 * self.config.max_minutes))
         return min(share, 1.0)
@@ -196,7 +196,20 @@ class Session(ABC):
             raise checkpoint.damaged(path, checkpoint.first_line(error)) from None
 
 
-def run(session: Session, directory: Path, resume: bool = False, quiet: bool = False) -> dict[str, float]:
+def is_over(directory: Path, config: TrainConfig) -> bool:
+    """Whether the run in a directory, which has a last checkpoint, came to the end that the settings give it."""
+    state = checkpoint.read(directory / checkpoint.LAST)["state"]
+    in_time = config.max_minutes is not None and state["seconds"] >= 60.0 * config.max_minutes
+    return bool(in_time or state["steps"] >= config.total_steps)
+
+
+def run(
+    session: Session,
+    directory: Path,
+    resume: bool = False,
+    quiet: bool = False,
+    watch: Callable[[Session], object] = lambda _: None,
+) -> dict[str, float]:
     """Learn to the end, or to Ctrl-C, with logs and checkpoints in a directory.
 
     Args:
@@ -204,6 +217,7 @@ def run(session: Session, directory: Path, resume: bool = False, quiet: bool = F
         directory: Of the run; made if need be.
         resume: Start from its last checkpoint.
         quiet: Nothing on the terminal.
+        watch: Shown the session after each iteration.
 
     Returns:
         The last validation, by name.
@@ -231,6 +245,7 @@ def run(session: Session, directory: Path, resume: bool = False, quiet: bool = F
                 if due or session.progress >= 1.0:
                     metrics |= _validate(session, directory)
                 reporter.iteration(session.iteration, session.steps, metrics)
+                watch(session)
                 if due:
                     _save(session, directory)
             if not session.found:  # of a version that did not keep it

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import shlex
 import types
 from collections.abc import Mapping, Sequence
@@ -20,9 +22,11 @@ from fabmesh.agents.learning.config import (
     ConfigError,
     TrainConfig,
     as_flat,
+    defaults_of,
     setting_names,
     validate,
 )
+from fabmesh.envs.network.scenario import Scenario
 
 OF_A_SITTING = ("resume", "run_dir", "config")
 """Settings that say where a run is kept and where its settings came from, not what is learned."""
@@ -47,8 +51,17 @@ def read_settings(path: Path, base: TrainConfig | None = None) -> TrainConfig:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where is not None else ""
         raise ConfigError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from error
+    return base if root is None else settings_of(root, path, base)
+
+
+def settings_of(node: yaml.Node, path: Path, base: TrainConfig) -> TrainConfig:
+    """The settings of a YAML mapping over those of `base`.
+
+    Raises:
+        ConfigError: One line with the file, the line, the key and what is allowed.
+    """
     lines: dict[str, int] = {}
-    config = base if root is None else _fill(base, root, path, "", lines)
+    config: TrainConfig = _fill(base, node, path, "", lines)
     try:
         validate(config)
     except ConfigError as error:
@@ -112,9 +125,14 @@ def _convert(value: Any, hint: Any) -> Any:
             raise ConfigError(", ".join(map(str, get_args(hint))))
         return value
     if origin is tuple:
-        if not isinstance(value, list):
+        kinds = get_args(hint)
+        if not isinstance(value, list) or (kinds[-1] is not Ellipsis and len(value) != len(kinds)):
             raise ConfigError("a list, [a, b]")
-        return tuple(_convert(item, get_args(hint)[0]) for item in value)
+        return tuple(_convert(item, kinds[0]) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError("names with values, {name: value}")
+        return {str(name): _convert(item, get_args(hint)[1]) for name, item in value.items()}
     if hint is float and isinstance(value, str):
         try:
             return float(value)  # YAML 1.1 reads 3e-4 as text
@@ -162,6 +180,17 @@ def from_plain(values: dict[str, Any]) -> TrainConfig:
         part = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if names.get(k) == section}
         config = replace(config, **{section: replace(getattr(config, section), **part)})
     return replace(config, **{k: values[k] for k in (*RUN_KEYS, *FILE_KEYS) if k in values})
+
+
+PLACES = ("run_dir", "config", "resume", "torch_threads", "env_threads")
+"""Settings that do not change what is learned."""
+
+
+def settings_hash(config: TrainConfig, scenario: Scenario) -> str:
+    """Short hash of all that decides what is learned: the settings and every number of the scenario."""
+    settings = {key: value for key, value in as_plain(config).items() if key not in PLACES}
+    text = json.dumps(settings, sort_keys=True, default=str) + repr(scenario)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def as_plain(config: TrainConfig) -> dict[str, Any]:
@@ -216,7 +245,7 @@ def parse(arguments: Sequence[str], stored: TrainConfig | None = None) -> TrainC
         ConfigError: An impossible value, in one line.
         SystemExit: With 2 for flags that do not exist (tyro prints which are alike), with 0 for --help.
     """
-    base = TrainConfig() if stored is None else stored
+    base = defaults_of(_peek(arguments, "algo") or "") if stored is None else stored
     scenario = _peek(arguments, "scenario") or base.scenario
     algo = _peek(arguments, "algo") or base.algo
     file = _peek(arguments, "config")
@@ -231,13 +260,20 @@ def parse(arguments: Sequence[str], stored: TrainConfig | None = None) -> TrainC
     except ConfigError as error:
         raise ConfigError(f"--{str(error).replace('_', '-', error.key.count('_'))}", error.key) from None
     if stored is not None:
-        before, after = as_flat(stored), as_flat(config)
-        for name in before:
-            if name not in MAY_CHANGE_ON_RESUME and before[name] != after[name]:
-                flag = f"--{name.replace('_', '-')}"
-                raise ConfigError(
-                    f"{flag}: the run was started with {before[name]!r}, not {after[name]!r}; "
-                    f"leave {flag} out, or start a new run in another --run-dir",
-                    name,
-                )
+        changed = first_change(stored, config)
+        if changed is not None:
+            name, before, after = changed
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(
+                f"{flag}: the run was started with {before!r}, not {after!r}; "
+                f"leave {flag} out, or start a new run in another --run-dir",
+                name,
+            )
     return config
+
+
+def first_change(stored: TrainConfig, config: TrainConfig) -> tuple[str, Any, Any] | None:
+    """The first setting in which a run that goes on differs from its start: name, value then, value now."""
+    before, after = as_flat(stored), as_flat(config)
+    names = (name for name in before if name not in MAY_CHANGE_ON_RESUME and before[name] != after[name])
+    return next(((name, before[name], after[name]) for name in names), None)

@@ -9,14 +9,16 @@ from typing import Any
 import torch
 
 from fabmesh.agents.learning import checkpoint
-from fabmesh.agents.learning.batch import Batch, team_weight
-from fabmesh.agents.learning.config import ConfigError, TrainConfig
+from fabmesh.agents.learning.batch import team_weight
+from fabmesh.agents.learning.config import TrainConfig, require_team_reward
+from fabmesh.agents.learning.difference import DifferenceRewards
 from fabmesh.agents.learning.imitation import imitate
 from fabmesh.agents.learning.learned import LearnedPolicy
-from fabmesh.agents.learning.ppo import Learner, make_critics, make_policies
+from fabmesh.agents.learning.ppo import Learner, make_critics, make_policies, require_known_components
 from fabmesh.agents.learning.reporting import episode_metrics
 from fabmesh.agents.learning.rollout import Collector
 from fabmesh.agents.learning.session import Say, Session, Task
+from fabmesh.agents.learning.tape import WorldTape
 from fabmesh.envs.network.rng import seed_of
 
 SEEDS_OF_A_RUN = 1_000_000
@@ -46,14 +48,17 @@ class Training(Session):
 
     def __init__(self, config: TrainConfig, task: Task) -> None:
         super().__init__(config, task)
-        _require_team_reward(self.batch, config)
+        require_team_reward(config, team_weight(self.batch))
+        require_known_components(self.batch, config.ppo)
+        tape = WorldTape(self.batch) if config.ppo.critic_tape else None
+        difference = DifferenceRewards(self.batch) if config.ppo.reward == "difference" else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.policies = make_policies(self.batch, config)
-            critics = make_critics(self.batch, config)
+            critics = make_critics(self.batch, config, 0 if tape is None else tape.size)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.learner = Learner(self.policies, critics, config.ppo, config.rollout.group)
-        self.collector = Collector(self.batch, self.policies, config.rollout, self.generator)
+        self.collector = Collector(self.batch, self.policies, config.rollout, self.generator, tape, difference)
 
     def _begin(self, say: Say) -> None:
         """Take the weights to begin from or imitate the teacher, if there is either, and begin the first episodes."""
@@ -111,16 +116,3 @@ class Training(Session):
         self.learner.load_state_dict(state["learner"])
         self.collector.load(checkpoint.unpack(state["collector"]))
         self.generator.set_state(state["generator"])
-
-
-def _require_team_reward(batch: Batch, config: TrainConfig) -> None:
-    """Refuse what is worked out in network cost, and so has no meaning where agents are paid for their own."""
-    weight = team_weight(batch)
-    for name in ("stock_charge", "lost_weight", "supply_weight"):
-        charge = getattr(config.ppo, name)
-        if weight < 1.0 and charge > 0.0:
-            raise ConfigError(
-                f"{name}: {charge:g} charges every agent for costs of the network, which needs the team reward; "
-                f"the scenario has reward.team_weight {weight:g}. Set {name} to 0 or team_weight to 1",
-                name,
-            )

@@ -2,8 +2,12 @@
 
 SB3 knows one observation space and one action space, so the roles are padded to a shared shape. `Padding` says how;
 policies trained here act through it elsewhere too. With `sb3_contrib.MaskablePPO` the padding and the day's masks are
-respected; plain `PPO` may choose a level its role does not have, which counts as level 0 of that component (withdraw,
-none, decline), as a masked level is a counted no-op in the world itself.
+respected; plain `PPO` and `A2C` may choose a level their role does not have, which counts as level 0 of that component
+(withdraw, none, decline), as a masked level is a counted no-op in the world itself.
+
+The reward is the world's: about -1 a day in the team game of any scenario (docs/model.md, section 9), so returns are
+about -100 at a discount of 0.99. Wrap `HubNetworkVecEnv` in SB3's `VecNormalize` with `norm_obs=False`, as
+`fabmesh-train` does, for rewards whose returns are of order one.
 """
 
 from __future__ import annotations
@@ -123,6 +127,9 @@ class HubNetworkVecEnv(VecEnv):
     Args:
         batch: The worlds; closed with this environment.
         seeds: First world of each copy; default: those SB3's `seed` asks for, else the batch's next ones.
+
+    Attributes:
+        info: What the batch told beside the observations returned last.
     """
 
     def __init__(self, batch: HubNetworkVector, seeds: Sequence[int] | None = None) -> None:
@@ -130,7 +137,7 @@ class HubNetworkVecEnv(VecEnv):
         self.padding = Padding(batch.spec)
         self._first_seeds = None if seeds is None else list(seeds)
         self._chosen: dict[str, NDArray[np.int64]] = {}
-        self._masks: Mapping[str, NDArray[np.int8]] = {}
+        self.info: dict[str, Any] = {}
         super().__init__(
             batch.num_envs * self.padding.agents, self.padding.observation_space, self.padding.action_space
         )
@@ -140,9 +147,8 @@ class HubNetworkVecEnv(VecEnv):
         seed: int | list[int] | None = self._first_seeds
         if seed is None and self._seeds and self._seeds[0] is not None:
             seed = int(self._seeds[0])
-        obs, info = self.batch.reset(seed=seed)
+        obs, self.info = self.batch.reset(seed=seed)
         self._first_seeds = None
-        self._masks = info["action_mask"]
         self._reset_seeds()
         self._reset_options()
         return self.padding.observations(obs)
@@ -153,13 +159,12 @@ class HubNetworkVecEnv(VecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         """One day of every copy."""
-        obs, reward, terminated, truncated, info = self.batch.step(self._chosen)
-        self._masks = info["action_mask"]
+        obs, reward, terminated, truncated, self.info = self.batch.step(self._chosen)
         agents = self.padding.agents
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         ended = np.asarray(terminated | truncated)
         if ended.any():
-            final = self.padding.observations(info["final_obs"])
+            final = self.padding.observations(self.info["final_obs"])
             for copy in np.flatnonzero(ended):
                 for row in range(copy * agents, (copy + 1) * agents):
                     infos[row] = {
@@ -170,7 +175,7 @@ class HubNetworkVecEnv(VecEnv):
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Legal levels of every environment, bool [environments, sum(nvec)], for the observations returned last."""
-        return self.padding.masks(self._masks)
+        return self.padding.masks(self.info["action_mask"])
 
     def close(self) -> None:
         """Close the batch."""
