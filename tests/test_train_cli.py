@@ -33,7 +33,8 @@ from fabmesh.envs.errors import FabmeshError
 
 ROOT = Path(fabmesh.__file__).parent
 TINY = shlex.split(
-    "--copies 8 --group 4 --days 10 --total-steps 160 --hidden 16 --critic-hidden 16 --epochs 1 --minibatches 2 "
+    "--copies 8 --group 4 --days 10 --credit day --total-steps 160 --hidden 16 --critic-hidden 16 --epochs 1 "
+    "--minibatches 2 "
     "--imitation-copies 2 --imitation-days 5 --imitation-rounds 1 --imitation-epochs 1 --critic-iterations 1 "
     "--validation-seeds 2 --validation-every 1 --env-threads 1"
 )
@@ -74,9 +75,9 @@ def test_a_run_its_refusal_to_be_overwritten_and_its_resumption(tmp_path):
     assert status == 0, err
     assert "network cost on validation worlds at the end" in out
 
-    status, out, err = train("--resume", "--run-dir", "a", "--gamma", "0.5", cwd=tmp_path)
+    status, out, err = train("--resume", "--run-dir", "a", "--clip", "0.5", cwd=tmp_path)
     assert status == 2
-    assert "--gamma: the run was started with 1.0, not 0.5" in err
+    assert "--clip: the run was started with 0.2, not 0.5" in err
 
 
 @pytest.mark.parametrize(
