@@ -97,8 +97,7 @@ def test_its_name_says_if_it_was_trained_for_other_numbers(pocket):
     changed = replace(scenario, episode_d=scenario.episode_d + 1)
     assert make_policy("shipped:pocket", changed).name == "shipped:pocket, trained for another pocket"
     assert make_policy("shipped:pocket:sample", changed).name == "shipped:pocket, trained for another pocket:sample"
-    renamed = replace(scenario, name="delta")
-    assert make_policy("shipped:pocket", renamed).name == "shipped:pocket, trained for pocket"
+    assert make_policy("shipped:pocket", replace(scenario, name="delta")).name == "shipped:pocket"
 
 
 def test_a_file_that_has_changed_is_refused(pocket):

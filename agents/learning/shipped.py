@@ -135,8 +135,7 @@ def path_of(name: str) -> Path:
 def make(name: str, scenario: Scenario, sample: bool = False) -> Policy:
     """The policy `shipped:NAME`.
 
-    One that was trained for other numbers under the same name, or on another scenario, says so in its name, which every
-    table shows.
+    One that was trained for other numbers under the same name says so in its name, which every table shows.
 
     Args:
         name: As a user types it.
