@@ -19,7 +19,7 @@ from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.learning import checkpoint, cli, shipped
 from fabmesh.agents.learning.settings import as_plain, command_of, parse
-from fabmesh.agents.registry import make_policy, names
+from fabmesh.agents.registry import make_policy, names, scenario_of
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import fingerprint
@@ -82,6 +82,7 @@ def test_a_shipped_policy_is_judged_by_its_name(pocket, capsys):
     assert evaluate_main([*judged, "--policies", *given]) == 0
     rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if " local " in line]
     assert rows == ["shipped:pocket", "shipped:pocket:sample", "a"]
+    assert scenario_of("shipped:pocket:sample") == "pocket"
     entries = parse_entries(given)
     assert all(entry.trained for entry in entries)
     assert set(hashes_of(entries, load_scenario("pocket")).values()) == {shipped.index()["pocket"].sha256}

@@ -24,7 +24,7 @@ from fabmesh.agents.learning.config import (
     ConfigError,
     TrainConfig,
     as_flat,
-    defaults,
+    defaults_of,
     setting_names,
 )
 from fabmesh.agents.learning.reporting import CSV_NAME, holds_rows
@@ -190,7 +190,7 @@ def test_every_shipped_file_loads(path):
     scenario = path.stem.removeprefix(algo).removeprefix("_")
     assert shipped_settings(algo, scenario or "a scenario of one's own") == path
     assert parse(["--algo", algo, "--scenario", scenario or "own.yaml"]) == read_settings(
-        path, replace(defaults(algo), algo=algo, scenario=scenario or "own.yaml")
+        path, replace(defaults_of(algo), algo=algo, scenario=scenario or "own.yaml")
     )
 
 

@@ -32,7 +32,7 @@ FORMAT = 1
 BEST, LAST = "best.pt", "last.pt"
 OWN_KINDS = tuple(kind for kind in ALGORITHMS if kind not in SB3_ALGORITHMS)
 """Kinds whose policies are our own: another training can begin from them, and they need no other library."""
-OF_WEIGHTS = ("hidden", "item_width", "spread", "residual", "residual_features")
+OF_WEIGHTS = ("hidden", "item_width", "standardise", "spread", "residual", "residual_features")
 """Settings of the networks that the meaning of a policy's weights depends on."""
 REMEDY = "train again or give another file"
 UNUSABLE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)

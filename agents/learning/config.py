@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from fabmesh.envs.errors import FabmeshError
 
@@ -126,6 +126,9 @@ class NetworkConfig:
     """width of the encoders shared by all lanes, tender slots, materials or products"""
     critic_hidden: tuple[int, ...] = (128, 128)
     """widths of the hidden layers of a critic"""
+    standardise: bool = False
+    """features reach the networks with mean 0 and deviation 1, by block, as the teacher's worlds have them: whether a
+    machine is due shows in the second decimal of its wear"""
     spread: float = 0.0
     """levels that are numbers follow a discrete bell of this deviation (levels) around a mean level; 0 = a free logit
     for each level"""
@@ -261,11 +264,18 @@ _SHARES = (
 )
 
 
-def defaults(algo: str) -> TrainConfig:
+_OF_SB3 = frozenset((
+    "copies", "group", "days", "epochs", "minibatches", "learning_rate", "schedule", "target_kl", "clip", "ratio",
+    "entropy", "entropy_end", "gamma", "gae_lambda", "max_grad_norm", "hidden", "critic_hidden",
+))  # fmt: skip
+"""Settings of what is learned, and how, that the algorithms of Stable-Baselines3 follow or need not."""
+
+
+def defaults_of(algo: str) -> TrainConfig:
     """What an algorithm's settings are before any file or flag."""
     if algo not in SB3_ALGORITHMS:
         return TrainConfig()
-    return TrainConfig(algo=cast(Algorithm, algo), imitation=ImitationConfig(teacher="none"))
+    return TrainConfig(algo=algo, imitation=ImitationConfig(teacher="none"))
 
 
 def setting_names() -> dict[str, str]:
@@ -318,13 +328,6 @@ def validate(config: TrainConfig) -> None:
     _require(len(config.validation.opponents) > 0, "opponents", [], "at least one policy to compare with")
     if config.algo in SB3_ALGORITHMS:
         _require_what_sb3_can(config, values)
-
-
-_OF_SB3 = frozenset((
-    "copies", "group", "days", "epochs", "minibatches", "learning_rate", "schedule", "target_kl", "clip", "ratio",
-    "entropy", "entropy_end", "gamma", "gae_lambda", "max_grad_norm", "hidden", "critic_hidden",
-))  # fmt: skip
-"""Settings of what is learned, and how, that the algorithms of Stable-Baselines3 follow or need not."""
 
 
 def _require_what_sb3_can(config: TrainConfig, values: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from fabmesh.agents.learning.config import (
     ConfigError,
     TrainConfig,
     as_flat,
-    defaults,
+    defaults_of,
     setting_names,
     validate,
 )
@@ -245,7 +245,7 @@ def parse(arguments: Sequence[str], stored: TrainConfig | None = None) -> TrainC
         ConfigError: An impossible value, in one line.
         SystemExit: With 2 for flags that do not exist (tyro prints which are alike), with 0 for --help.
     """
-    base = defaults(_peek(arguments, "algo") or "") if stored is None else stored
+    base = defaults_of(_peek(arguments, "algo") or "") if stored is None else stored
     scenario = _peek(arguments, "scenario") or base.scenario
     algo = _peek(arguments, "algo") or base.algo
     file = _peek(arguments, "config")

@@ -149,7 +149,7 @@ def _moved(name: str, fresh: Tensor, weights: Weights, there: Names, policy: Rol
         raise DoesNotFitError(f"its networks have no {name}")
     if name == "first.weight":
         return _columns(weights[name], there.features, here.features)
-    if name in ("residual.mean", "residual.scale"):
+    if name in ("mean", "scale", "residual.mean", "residual.scale"):
         return _columns(weights[name], there.features, here.features, fresh)
     if name.startswith("residual."):
         return _correction(name, weights, there, policy, here)
