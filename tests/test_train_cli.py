@@ -34,8 +34,8 @@ from fabmesh.envs.errors import FabmeshError
 ROOT = Path(fabmesh.__file__).parent
 TINY = shlex.split(
     "--copies 8 --group 4 --days 10 --credit day --total-steps 160 --hidden 16 --critic-hidden 16 --epochs 1 "
-    "--minibatches 2 --imitation-copies 2 --imitation-days 5 --imitation-rounds 1 --imitation-epochs 1 --critic-iterations 1 "
-    "--validation-seeds 2 --validation-every 1 --env-threads 1"
+    "--minibatches 2 --imitation-copies 2 --imitation-days 5 --imitation-rounds 1 --imitation-epochs 1 "
+    "--critic-iterations 1 --validation-seeds 2 --validation-every 1 --env-threads 1"
 )
 
 
