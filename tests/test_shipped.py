@@ -13,6 +13,7 @@ from rich.console import Console
 
 import fabmesh
 from fabmesh.agents import ship as tool
+from fabmesh.agents.evaluation.curves import steps_of_run
 from fabmesh.agents.evaluation.entries import parse_entries
 from fabmesh.agents.evaluation.manifest import hashes_of
 from fabmesh.agents.evaluation.protocol import evaluate
@@ -83,6 +84,7 @@ def test_a_shipped_policy_is_judged_by_its_name(pocket, capsys):
     rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if " local " in line]
     assert rows == ["shipped:pocket", "shipped:pocket:sample", "a"]
     assert scenario_of("shipped:pocket:sample") == "pocket"
+    assert steps_of_run("shipped:pocket:sample") == shipped.index()["pocket"].trained["steps"]
     entries = parse_entries(given)
     assert all(entry.trained for entry in entries)
     assert set(hashes_of(entries, load_scenario("pocket")).values()) == {shipped.index()["pocket"].sha256}
