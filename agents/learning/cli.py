@@ -70,7 +70,7 @@ def _peek_resumed(arguments: list[str]) -> TrainConfig:
     """The stored settings of the run named by the flags, with what a resumed run may change."""
     from fabmesh.agents.learning import checkpoint
 
-    first = parse(arguments)
+    first = parse(arguments, checked=False)  # beside the settings of the run, not the shipped ones
     last = first.directory / checkpoint.LAST
     if not last.exists():
         raise ConfigError(
