@@ -63,11 +63,13 @@ def is_trained(name_or_path: str) -> bool:
 
 
 def scenario_of(name_or_path: str) -> str | None:
-    """Name of the scenario that a checkpoint or run directory was trained on, if it is a shipped one; else None.
+    """Name of the scenario that a trained policy was trained on, if it is a shipped one; else None.
 
     Raises:
-        FabmeshError: If there is a file that is no checkpoint.
+        FabmeshError: If there is a file that is no checkpoint, or no policy of that name comes with the package.
     """
+    if shipped.is_shipped(name_or_path):
+        return shipped.find(name_or_path.removesuffix(SAMPLE_SUFFIX)).scenario
     path = Path(name_or_path.removesuffix(SAMPLE_SUFFIX))
     if not is_trained(str(path)) or not path.exists() or path.suffix == ".zip":
         return None

@@ -228,10 +228,10 @@ def test_surges_are_as_frequent_and_as_long_as_the_scenario_says():
 def test_off_by_default_and_invisible_then():
     for name in shipped_scenarios():
         scenario = load_scenario(name)
-        assert not is_shaped(scenario)
+        assert is_shaped(scenario) == (name != "pocket")
         batch = HubNetworkVector(scenario)
         blocks = [*batch.spec["hub"].features, *batch.spec["depot"].features, *batch.state_features]
-        assert "surge" not in [block.name for block in blocks]
+        assert ("surge" in [block.name for block in blocks]) == (name != "pocket")
     neutral = vary(surge_factor=(3.0, 4.0), life_sigma=1.0, adoption_ramp_d=9, adoption_day=3)
     worlds = []
     for scenario in (POCKET, neutral):

@@ -138,9 +138,9 @@ def test_sections_that_the_code_refers_to_exist():
     assert referred <= sections
 
 
-@pytest.mark.parametrize("name", ["rotterdam", "pocket"])
+@pytest.mark.parametrize("name", ["rotterdam", "benelux", "pocket"])
 def test_published_results_are_of_the_scenario_and_rules_that_are_shipped(name):
-    manifest = ROOT / "docs" / "results" / f"{name}_heuristics.json"
+    manifest = ROOT / "docs" / "results" / f"{name}.json"
     plan = read_manifest(manifest)
     require_same_inputs(plan, load_scenario(plan.scenario), manifest)
     assert (plan.scenario, plan.seeds.space, plan.seeds.count) == (name, "test", 256)

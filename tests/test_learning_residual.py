@@ -161,3 +161,15 @@ def test_the_correction_learns_from_returns_of_whole_episodes():
 def test_settings_that_do_not_go_together_are_refused(change, message):
     with pytest.raises(ConfigError, match=message):
         validate(replace(TrainConfig(), **change))
+
+
+def test_features_are_standardised_by_block():
+    made = policy(standardise=True)
+    obs = torch.tensor([[1.0, 3.0, 5.0], [3.0, 5.0, 5.0]])
+    made.calibrate(obs)
+    assert made.mean.tolist() == [3.0, 3.0, 5.0]  # both lanes' loads together, then labour
+    torch.testing.assert_close(made.scale, torch.tensor([(3.0 / 8.0) ** 0.5] * 2 + [100.0]))
+    plain = policy()
+    plain.load_state_dict({k: v for k, v in made.state_dict().items() if k not in ("mean", "scale")})
+    seen = (obs - made.mean) * made.scale
+    torch.testing.assert_close(made._scores(obs, None), plain._scores(seen, None))

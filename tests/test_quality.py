@@ -15,6 +15,8 @@ from test_stages import put_order
 
 from fabmesh.agents.evaluation.measures import measure_mechanisms
 from fabmesh.agents.evaluation.protocol import evaluate
+from fabmesh.agents.heuristics import PRESETS
+from fabmesh.agents.heuristics.family import Choice, compose
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.network.goods import receive
 from fabmesh.envs.network.loading import load_scenario
@@ -32,7 +34,7 @@ from fabmesh.envs.network.rng import (
     normal,
     uniform,
 )
-from fabmesh.envs.network.scenario import People, Quality, Upkeep
+from fabmesh.envs.network.scenario import Experience, People, Quality, Upkeep
 from fabmesh.envs.network.supply import depots_buy
 from fabmesh.envs.testing import check_scenario
 from fabmesh.envs.vector import HubNetworkVector
@@ -342,14 +344,28 @@ def test_calibration_and_source_move_their_measures():
     assert checked["quality_cost"] > 0.0
 
 
+def careless(name):
+    """A heuristic that neither services nor inspects."""
+    return {**PRESETS[name], "upkeep": Choice("run_to_failure"), "sourcing": Choice("fixed_source")}
+
+
 def test_the_weight_in_the_score_sends_work_where_less_comes_back():
     """Hubs differ in calibration only by chance; ceilings are out of the way, so that nearly as much is served."""
-    scenario = replace(load_scenario("rotterdam"), quality=Quality(enabled=True, hub_check=0.0), episode_d=60)
+    living = load_scenario("rotterdam")
+    scenario = replace(
+        living,
+        quality=Quality(enabled=True, hub_check=0.0),
+        people=People(),
+        upkeep=Upkeep(),
+        experience=Experience(),
+        disruptions=replace(living.disruptions, scale=0.0),
+        episode_d=60,
+    )
     market = replace(scenario.market, ceiling_catalogue=4.0, ceiling_custom=4.0)
     measures = []
     for weight in (0.0, 10.0):
         weighted = replace(scenario, market=replace(market, quality_weight=weight))
-        measures.append(evaluate(make_policy("nearest", weighted), weighted, range(8)).measures)
+        measures.append(evaluate(compose("nearest", weighted, careless("nearest")), weighted, range(8)).measures)
     back = [measure["return_share"] for measure in measures]
     assert back[1].mean() < 0.7 * back[0].mean()
     assert (back[1] < back[0]).sum() >= 6
@@ -381,7 +397,7 @@ def test_perfect_quality_is_the_world_without_the_mechanism():
         quality=Quality(enabled=True, bad_lots=(0.0, 0.0)),
     )
     off = evaluate(make_policy("base_stock", POCKET), POCKET, range(3)).measures
-    on = evaluate(make_policy("base_stock", perfect), perfect, range(3)).measures
+    on = evaluate(compose("base_stock", perfect, careless("base_stock")), perfect, range(3)).measures
     assert (off["network_cost"] == on["network_cost"]).all()
 
 

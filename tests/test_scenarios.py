@@ -298,7 +298,7 @@ def test_shipped_names_are_the_files() -> None:
 
 def test_shared_rules_say_what_the_schema_says() -> None:
     """Rules are written out for their sources only; a default changed in one place must be changed in both."""
-    scenario = load_scenario("rotterdam")
+    scenario = load_scenario("pocket")  # the regions have prices and mechanisms of their own
     for section in (
         "labour",
         "market",
@@ -412,7 +412,7 @@ def test_select_keeps_names_in_order() -> None:
     assert [product.name for product in pocket.products] == ["P02", "P10", "P12"]
     assert [material.name for material in pocket.materials] == ["petg", "aluminium", "lamp_kit"]
     rotterdam = {product.name: product for product in load_scenario("rotterdam").products}
-    assert all(rotterdam[product.name] == product for product in pocket.products)
+    assert all(dataclasses.replace(rotterdam[product.name], royalty=0.0) == product for product in pocket.products)
 
 
 def test_wrong_select_and_include(tmp_path: Path) -> None:

@@ -44,10 +44,10 @@ def test_hours_of_machines_and_people() -> None:
     capacity = SHEET.capacity
     k = capacity.resources.index("CNC")
     assert capacity.town_need_h[:, k].sum() == pytest.approx(needed)
-    assert capacity.hub_hours[:, k].tolist() == [20, 20, 10, 10]
-    assert capacity.utilisation[k] == pytest.approx(needed / 60)
-    assert capacity.utilisation[k] == pytest.approx(0.78, abs=0.005)
-    assert capacity.own_town[0, k] == pytest.approx(needed * 868.135 / THOUSANDS / 20)
+    assert capacity.hub_hours[:, k].tolist() == [30, 20, 10, 10]
+    assert capacity.utilisation[k] == pytest.approx(needed / 70)
+    assert capacity.utilisation[k] == pytest.approx(0.67, abs=0.005)
+    assert capacity.own_town[0, k] == pytest.approx(needed * 868.135 / THOUSANDS / 30)
     assert capacity.hub_hours[:, -1].tolist() == pytest.approx([66, 66, 13.2, 13.2])
     assert capacity.own_town[2, capacity.resources.index("SLS")] == np.inf  # Delft owns no SLS
 
@@ -126,7 +126,7 @@ def test_lot_without_discounts_is_the_eoq() -> None:
     aluminium = 4
     lot, price = best_lot(scenario, aluminium, year=10_000)
     assert price == 5.0
-    assert lot == pytest.approx(math.sqrt(2 * (60 + 33) * 10_000 / (0.2 * 5.0)))
+    assert lot == pytest.approx(math.sqrt(2 * (60 + 90) * 10_000 / (0.2 * 5.0)))
 
 
 @settings(deadline=None)
@@ -146,7 +146,7 @@ def _cost_year(scenario: Scenario, m: int, year: float, lot: float) -> float:
     material = scenario.materials[m]
     factor = scenario.supply.price_factors[int(price_class(scenario, np.array(lot / material.pallet)))]
     price = material.bulk_eur + (material.retail_eur - material.bulk_eur) * factor
-    return year * price + (60 + 33) * year / lot + 0.2 * price * lot / 2
+    return year * price + (60 + 90) * year / lot + 0.2 * price * lot / 2
 
 
 @pytest.mark.parametrize("name", shipped_scenarios())

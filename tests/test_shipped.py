@@ -13,13 +13,14 @@ from rich.console import Console
 
 import fabmesh
 from fabmesh.agents import ship as tool
+from fabmesh.agents.evaluation.curves import steps_of_run
 from fabmesh.agents.evaluation.entries import parse_entries
 from fabmesh.agents.evaluation.manifest import hashes_of
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.learning import checkpoint, cli, shipped
 from fabmesh.agents.learning.settings import as_plain, command_of, parse
-from fabmesh.agents.registry import make_policy, names
+from fabmesh.agents.registry import make_policy, names, scenario_of
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import fingerprint
@@ -82,6 +83,8 @@ def test_a_shipped_policy_is_judged_by_its_name(pocket, capsys):
     assert evaluate_main([*judged, "--policies", *given]) == 0
     rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if " local " in line]
     assert rows == ["shipped:pocket", "shipped:pocket:sample", "a"]
+    assert scenario_of("shipped:pocket:sample") == "pocket"
+    assert steps_of_run("shipped:pocket:sample") == shipped.index()["pocket"].trained["steps"]
     entries = parse_entries(given)
     assert all(entry.trained for entry in entries)
     assert set(hashes_of(entries, load_scenario("pocket")).values()) == {shipped.index()["pocket"].sha256}
@@ -96,8 +99,7 @@ def test_its_name_says_if_it_was_trained_for_other_numbers(pocket):
     changed = replace(scenario, episode_d=scenario.episode_d + 1)
     assert make_policy("shipped:pocket", changed).name == "shipped:pocket, trained for another pocket"
     assert make_policy("shipped:pocket:sample", changed).name == "shipped:pocket, trained for another pocket:sample"
-    renamed = replace(scenario, name="delta")
-    assert make_policy("shipped:pocket", renamed).name == "shipped:pocket, trained for pocket"
+    assert make_policy("shipped:pocket", replace(scenario, name="delta")).name == "shipped:pocket"
 
 
 def test_a_file_that_has_changed_is_refused(pocket):

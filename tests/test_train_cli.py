@@ -33,9 +33,9 @@ from fabmesh.envs.errors import FabmeshError
 
 ROOT = Path(fabmesh.__file__).parent
 TINY = shlex.split(
-    "--copies 8 --group 4 --days 10 --total-steps 160 --hidden 16 --critic-hidden 16 --epochs 1 --minibatches 2 "
-    "--imitation-copies 2 --imitation-days 5 --imitation-rounds 1 --imitation-epochs 1 --critic-iterations 1 "
-    "--validation-seeds 2 --validation-every 1 --env-threads 1"
+    "--copies 8 --group 4 --days 10 --credit day --total-steps 160 --hidden 16 --critic-hidden 16 --epochs 1 "
+    "--minibatches 2 --imitation-copies 2 --imitation-days 5 --imitation-rounds 1 --imitation-epochs 1 "
+    "--critic-iterations 1 --validation-seeds 2 --validation-every 1 --env-threads 1"
 )
 
 
@@ -74,9 +74,9 @@ def test_a_run_its_refusal_to_be_overwritten_and_its_resumption(tmp_path):
     assert status == 0, err
     assert "network cost on validation worlds at the end" in out
 
-    status, out, err = train("--resume", "--run-dir", "a", "--gamma", "0.5", cwd=tmp_path)
+    status, out, err = train("--resume", "--run-dir", "a", "--clip", "0.5", cwd=tmp_path)
     assert status == 2
-    assert "--gamma: the run was started with 1.0, not 0.5" in err
+    assert "--clip: the run was started with 0.2, not 0.5" in err
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,7 @@ def test_a_run_its_refusal_to_be_overwritten_and_its_resumption(tmp_path):
         (["--resume"], "--resume: nothing to go on with in runs/rotterdam_mappo_1 (no last.pt); leave --resume out"),
         (["--config", "none.yaml"], "none.yaml: cannot be read (No such file or directory); give the path of a YAML"),
         (["--validation-seeds", "65"], "65"),
+        (["--days", "10"], "--credit episode: needs --days to be the episode of rotterdam, 180 or 0, not 10"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line_with_nothing_written(tmp_path, monkeypatch, capsys, arguments, message):

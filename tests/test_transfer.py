@@ -25,7 +25,9 @@ from fabmesh.envs.vector import HubNetworkVector
 
 SCENARIOS = ("pocket", "rotterdam", "benelux")
 SPECS = {name: role_specs(load_scenario(name)) for name in SCENARIOS}
-NETWORK = NetworkConfig(hidden=(16, 16), item_width=8, spread=0.8, residual=True, agent_embedding=True)
+NETWORK = NetworkConfig(
+    hidden=(16, 16), item_width=8, standardise=True, spread=0.8, residual=True, agent_embedding=True
+)
 ROLES = ("hub", "depot")
 
 
@@ -36,8 +38,8 @@ def policy(scenario, role, network=NETWORK):
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.normal_(std=0.3)
+    made.calibrate(torch.randn(50, SPECS[scenario][role].num_features))
     if made.residual is not None:
-        made.residual.calibrate(torch.randn(50, SPECS[scenario][role].num_features))
         with torch.no_grad():  # what fills a row up is never read, and stays at zero in training
             read = made.residual.weight > 0.0
             firsts = [block.start for block in SPECS[scenario][role].components]
@@ -101,7 +103,8 @@ def in_reverse(role):
 @pytest.mark.parametrize("other", ["pocket", "in reverse"])
 def test_items_are_known_by_name(role, other):
     before = without_agents(policy("rotterdam", role))
-    before.residual.mean.zero_()  # so that what is not seen in the smaller network counts nothing in the larger
+    for mean in (before.mean, before.residual.mean):
+        mean.zero_()  # so that what is not seen in the smaller network counts nothing in the larger
     spec = SPECS["rotterdam"][role]
     spec_here = in_reverse(role) if other == "in reverse" else SPECS["pocket"][role]
     names, here = Names.of(spec), Names.of(spec_here)
@@ -133,6 +136,9 @@ def test_what_is_new_counts_nothing_and_new_items_are_like_the_mean_of_the_known
     old = [place for place, name in enumerate(here.features) if name in names.features]
     assert not after["first.weight"][:, new].any()
     assert after["first.weight"][:, old].all()
+    for place, (block, _) in enumerate(here.features):
+        known = [before.scale[column] for column, name in enumerate(names.features) if name[0] == block]
+        torch.testing.assert_close(after["scale"][place], torch.stack(known).mean() if known else torch.ones(()))
     offset = dict(before.state_dict())["heads.cover.offset"]
     items, items_here = names.items("cover"), here.items("cover")
     for item, row in zip(items_here, after["heads.cover.offset"], strict=True):
@@ -215,11 +221,11 @@ def test_items_of_other_names_do_not_pass_for_the_same(tmp_path):
     ("change", "message"),
     [
         ({"kind": "sb3_ppo"}, r"a policy of sb3_ppo; only those of mappo and ippo go on"),
-        ({"weights": {"hub": {}, "depot": {}}}, r"hub its networks have no first.weight"),
+        ({"weights": {"hub": {}, "depot": {}}}, "hub its networks have no mean"),
         ({"weights": {}}, r"is damaged \('hub'\)"),
         (
             {"network": NetworkConfig(hidden=(8,))},
-            "add --hidden 8 --item-width 32 --spread 0.0 --no-residual",
+            "add --hidden 8 --item-width 32 --no-standardise --spread 0.0 --no-residual",
         ),
     ],
 )

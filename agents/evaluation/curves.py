@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fabmesh.agents.evaluation.statistics import Floats
+from fabmesh.agents.learning import shipped
 from fabmesh.agents.registry import SAMPLE_SUFFIX
 
 _PROGRESS = "progress.csv"  # what a training writes an iteration a row into
@@ -81,6 +82,9 @@ def curves_of(sources: tuple[str, ...]) -> list[Curve]:
 
 def steps_of_run(source: str) -> int:
     """Environment steps a policy's run was trained for, 0 where nothing tells."""
+    plain = source.removesuffix(SAMPLE_SUFFIX)
+    if shipped.is_shipped(plain):
+        return int(shipped.find(plain).trained.get("steps") or 0)
     directory = run_directory(source)
     if directory is None:
         return 0

@@ -32,7 +32,7 @@ FORMAT = 1
 BEST, LAST = "best.pt", "last.pt"
 OWN_KINDS = tuple(kind for kind in ALGORITHMS if kind not in SB3_ALGORITHMS)
 """Kinds whose policies are our own: another training can begin from them, and they need no other library."""
-OF_WEIGHTS = ("hidden", "item_width", "spread", "residual", "residual_features")
+OF_WEIGHTS = ("hidden", "item_width", "standardise", "spread", "residual", "residual_features")
 """Settings of the networks that the meaning of a policy's weights depends on."""
 REMEDY = "train again or give another file"
 UNUSABLE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -350,7 +350,7 @@ def _dtype(described: str | dict[str, Any]) -> np.dtype[Any]:
 def load_policy(path: Path, scenario: Scenario, sample: bool = False, name: str | None = None) -> Policy:
     """The policy of a run directory (its best checkpoint), of a checkpoint, or of a model saved by SB3 (.zip).
 
-    One that was trained on another scenario is moved to this one (`transfer`), and its name says so.
+    One that was trained on another scenario is moved to this one (`transfer`), and the name it gets here says so.
 
     Args:
         path: Run directory, `.pt` file of this project, or `.zip` file of the `save` of PPO, A2C or MaskablePPO,
@@ -373,9 +373,9 @@ def load_policy(path: Path, scenario: Scenario, sample: bool = False, name: str 
     file = locate(path)
     content = read_whole(file)
     content["weights"] = fitting_weights(content, file, scenario.name, spec)
-    name = _name_of(path) if name is None else name
-    if content["scenario"] != scenario.name:
-        name += f", trained for {content['scenario']}"
+    if name is None:
+        elsewhere = content["scenario"] != scenario.name
+        name = _name_of(path) + (f", trained for {content['scenario']}" if elsewhere else "")
     try:
         return policy_from(content, spec, f"{name}:sample" if sample else name, sample)
     except UNUSABLE as error:

@@ -70,7 +70,7 @@ def _peek_resumed(arguments: list[str]) -> TrainConfig:
     """The stored settings of the run named by the flags, with what a resumed run may change."""
     from fabmesh.agents.learning import checkpoint
 
-    first = parse(arguments)
+    first = parse(arguments, checked=False)  # beside the settings of the run, not the shipped ones
     last = first.directory / checkpoint.LAST
     if not last.exists():
         raise ConfigError(
@@ -94,10 +94,17 @@ def _train(config: TrainConfig) -> int:
 
 
 def for_scenario(config: TrainConfig, scenario: Scenario) -> TrainConfig:
-    """The settings with the scenario's episode where they ask for one."""
-    if config.rollout.days > 0:
-        return config
-    return replace(config, rollout=replace(config.rollout, days=scenario.episode_d))
+    """The settings with the scenario's episode where they ask for one.
+
+    Raises:
+        ConfigError: If whole episodes are to be judged and other days are collected.
+    """
+    days, episode = config.rollout.days, scenario.episode_d
+    if config.ppo.credit == "episode" and days not in (0, episode):
+        raise ConfigError(
+            f"--credit episode: needs --days to be the episode of {scenario.name}, {episode} or 0, not {days}"
+        )
+    return replace(config, rollout=replace(config.rollout, days=days or episode))
 
 
 def with_budget(config: TrainConfig, minutes: float | None, total_steps: int | None) -> TrainConfig:

@@ -126,6 +126,9 @@ class NetworkConfig:
     """width of the encoders shared by all lanes, tender slots, materials or products"""
     critic_hidden: tuple[int, ...] = (128, 128)
     """widths of the hidden layers of a critic"""
+    standardise: bool = False
+    """features reach the networks with mean 0 and deviation 1, by block, as the teacher's worlds have them: whether a
+    machine is due shows in the second decimal of its wear"""
     spread: float = 0.0
     """levels that are numbers follow a discrete bell of this deviation (levels) around a mean level; 0 = a free logit
     for each level"""

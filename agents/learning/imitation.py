@@ -107,8 +107,7 @@ def imitate(
         progress(f"round {round_number + 1} of {config.imitation_rounds}: {config.imitation_days} days are shown")
         _watch(batch, teacher, policies, config, seeds, round_number, shown, rng, generator)
         for role, policy in policies.items():
-            if policy.residual is not None:
-                policy.residual.calibrate(shown[role].tensors()[0])
+            policy.calibrate(shown[role].tensors()[0])
         for epoch in range(config.imitation_epochs):
             done = (round_number * config.imitation_epochs + epoch) / steps
             for role, policy in policies.items():

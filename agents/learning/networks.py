@@ -18,6 +18,10 @@ from fabmesh.agents.learning.distribution import ActionLayout
 from fabmesh.agents.learning.residual import Residual
 from fabmesh.agents.learning.returns import PopArt
 
+LEAST_DEVIATION = 0.01
+"""Deviation that features which hardly vary are taken to have."""
+CLIP = 10.0
+"""Deviations to which standardised features are clipped."""
 SLOT = "slot"
 """Items so named are places that hold something else every day, not things with a character of their own."""
 
@@ -192,11 +196,19 @@ class RolePolicy(nn.Module):
         head_of: Block of components -> the head that scores it.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, spec: RoleSpec, config: NetworkConfig) -> None:
         super().__init__()
         hidden = config.hidden
         self.layout = ActionLayout(spec.nvec)
         self.block = torch.repeat_interleave(torch.tensor([block.count for block in spec.components]))
+        self.blocks = [slice(block.start, block.start + block.count) for block in spec.features]
+        if config.standardise:
+            self.register_buffer("mean", torch.zeros(spec.num_features))
+            self.register_buffer("scale", torch.ones(spec.num_features))
+        self.standardise = config.standardise
         self.first = nn.Linear(spec.num_features, hidden[0])
         nn.init.orthogonal_(self.first.weight, math.sqrt(2.0))
         nn.init.zeros_(self.first.bias)
@@ -245,6 +257,19 @@ class RolePolicy(nn.Module):
         """Logits [N, C, L] of single observations [N, F]; `agents` [N] says whose each is."""
         return self._logits(obs, None if self.embedding is None else self.embedding[agents], agents)
 
+    @torch.no_grad()
+    def calibrate(self, obs: Tensor) -> None:
+        """Take mean and deviation of features from observations [N, F].
+
+        Those of a block as a whole, since what is learned of one item serves the others.
+        """
+        if self.residual is not None:
+            self.residual.calibrate(obs)
+        for block in self.blocks if self.standardise else ():
+            part = obs[:, block]
+            self.mean[block] = part.mean()
+            self.scale[block] = 1.0 / max(float(part.std()), LEAST_DEVIATION)
+
     @property
     def numeric(self) -> Tensor:
         """Levels that are in order, bool [C, L]."""
@@ -277,6 +302,8 @@ class RolePolicy(nn.Module):
         return cast(Tensor, self.ordinal(scored, shift))
 
     def _scores(self, obs: Tensor, offset: Tensor | None) -> Tensor:
+        if self.standardise:
+            obs = ((obs - self.mean) * self.scale).clamp(-CLIP, CLIP)
         hidden = self.first(obs)
         if offset is not None:
             hidden = hidden + offset

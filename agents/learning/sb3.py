@@ -106,8 +106,8 @@ class Sb3Policy:
         """The distribution of each component for rows of padded observations."""
         if isinstance(self.network, MaskableActorCriticPolicy):
             masked = self.network.get_distribution(rows, action_masks=self.padding.masks(masks))
-            return cast(Any, masked).distributions
-        return cast(Any, self.network.get_distribution(rows)).distribution
+            return list(cast(Any, masked).distributions)
+        return list(cast(Any, self.network.get_distribution(rows)).distribution)
 
 
 def _network_arguments(config: TrainConfig) -> dict[str, Any]:
@@ -138,6 +138,8 @@ def load_zip(path: Path, spec: Mapping[str, RoleSpec], sample: bool) -> Sb3Polic
     padding = Padding(spec)
     try:
         data, weights, _ = load_from_zip_file(path, device="cpu")
+        if data is None:
+            raise _not_a_model(path, "it holds no settings")
         kind, observed, chosen = (data[key] for key in ("policy_class", "observation_space", "action_space"))
     except (OSError, *checkpoint.UNUSABLE) as error:
         raise _not_a_model(path, checkpoint.first_line(error)) from None
@@ -281,9 +283,8 @@ class Sb3Training(Session):
             self.worlds.info["action_mask"] = _below("mask.", arrays)
             self.env.returns = arrays["returns"]
             self.model._last_obs, self.model._last_episode_starts = arrays["last_obs"], arrays["last_starts"]
-        self.env.ret_rms.mean, self.env.ret_rms.var, self.env.ret_rms.count = map(
-            np.float64, state["return_statistics"]
-        )
+        returns: Any = self.env.ret_rms
+        returns.mean, returns.var, returns.count = map(np.float64, state["return_statistics"])
         self.model.num_timesteps, self.model._n_updates = state["timesteps"], state["updates"]
         np.random.set_state(("MT19937", arrays["numpy_keys"], *state["numpy"]))  # noqa: NPY002  # SB3 draws from it
         torch.set_rng_state(state["torch"])

@@ -234,12 +234,13 @@ def _peek(arguments: Sequence[str], name: str) -> str | None:
     return found
 
 
-def parse(arguments: Sequence[str], stored: TrainConfig | None = None) -> TrainConfig:
+def parse(arguments: Sequence[str], stored: TrainConfig | None = None, checked: bool = True) -> TrainConfig:
     """The settings of a command line.
 
     Args:
         arguments: Without the program's name.
         stored: The settings of the run to go on with; they replace files and defaults.
+        checked: False: only to see what is meant; values may be impossible together.
 
     Raises:
         ConfigError: An impossible value, in one line.
@@ -256,7 +257,8 @@ def parse(arguments: Sequence[str], stored: TrainConfig | None = None) -> TrainC
         TrainConfig, default=base, args=list(arguments), prog="train.py", config=(tyro.conf.OmitArgPrefixes,)
     )
     try:
-        validate(config)
+        if checked:
+            validate(config)
     except ConfigError as error:
         raise ConfigError(f"--{str(error).replace('_', '-', error.key.count('_'))}", error.key) from None
     if stored is not None:

@@ -102,7 +102,12 @@ def names() -> tuple[str, ...]:
     return tuple(f"{PREFIX}{name}" for name in index())
 
 
-def _find(name: str) -> Shipped:
+def find(name: str) -> Shipped:
+    """The entry of `shipped:NAME`.
+
+    Raises:
+        FabmeshError: If there is none, listing what there is.
+    """
     found = index().get(name.removeprefix(PREFIX))
     if found is None:
         there = f"there are {', '.join(names())}" if names() else "there are none in this version"
@@ -116,7 +121,7 @@ def path_of(name: str) -> Path:
     Raises:
         FabmeshError: If there is no such policy, or its file is not the one the index is about.
     """
-    entry = _find(name)
+    entry = find(name)
     path = DIRECTORY / entry.file
     found = hash_of_file(path)
     if found != entry.sha256:
@@ -130,8 +135,7 @@ def path_of(name: str) -> Path:
 def make(name: str, scenario: Scenario, sample: bool = False) -> Policy:
     """The policy `shipped:NAME`.
 
-    One that was trained for other numbers under the same name, or on another scenario, says so in its name, which every
-    table shows.
+    One that was trained for other numbers under the same name says so in its name, which every table shows.
 
     Args:
         name: As a user types it.
@@ -141,7 +145,7 @@ def make(name: str, scenario: Scenario, sample: bool = False) -> Policy:
     Raises:
         FabmeshError: If there is no such policy, its file has changed, or it does not fit the scenario.
     """
-    entry, path = _find(name), path_of(name)
+    entry, path = find(name), path_of(name)
     from fabmesh.agents.learning.checkpoint import load_policy  # torch takes a second to load
 
     changed = entry.scenario == scenario.name and entry.scenario_sha256 != fingerprint(scenario)

@@ -9,7 +9,7 @@ of hubs, depots and towns. Weights follow these names:
   correction); one that the old network did not have gets the mean of those that it had.
 - Agents: what is an agent's own belongs to its place. Where there is another number of agents, the mean over the old
   ones becomes part of what all have in common, and the new ones start without anything of their own.
-- Standardisation of the correction's features stays, so that its weights mean the same.
+- Standardisation of features stays, so that weights mean the same; a new item's are standardised as its block.
 
 Not possible: a component that the old policy did not set (it would act at random there), levels that stand for
 something else, networks of another width. Critics are not moved: what a state is worth depends on the network.
@@ -149,8 +149,8 @@ def _moved(name: str, fresh: Tensor, weights: Weights, there: Names, policy: Rol
         raise DoesNotFitError(f"its networks have no {name}")
     if name == "first.weight":
         return _columns(weights[name], there.features, here.features)
-    if name in ("residual.mean", "residual.scale"):
-        return _columns(weights[name], there.features, here.features, fresh)
+    if name in ("mean", "scale", "residual.mean", "residual.scale"):
+        return _columns(weights[name], there.features, here.features, _of_blocks(weights[name], fresh, there, here))
     if name.startswith("residual."):
         return _correction(name, weights, there, policy, here)
     if name.endswith((".own.weight", ".offset")):
@@ -165,6 +165,15 @@ def _columns(
     place = {name: column for column, name in enumerate(there) if name is not None}
     index = torch.tensor([-1 if name is None else place.get(name, -1) for name in here], dtype=torch.int64)
     return torch.where(index >= 0, old[..., index], new)
+
+
+def _of_blocks(old: Tensor, fresh: Tensor, there: Names, here: Names) -> Tensor:
+    """Of each feature here the mean over its block there, so that new items are read as the others; else `fresh`."""
+    places: dict[str, list[int]] = {}
+    for column, (block, _) in enumerate(there.features):
+        places.setdefault(block, []).append(column)
+    known = zip(here.features, fresh, strict=True)
+    return torch.stack([old[places[block]].mean() if block in places else value for (block, _), value in known])
 
 
 def _of_items(name: str, weights: Weights, there: Names, policy: RolePolicy, here: Names) -> Tensor:
