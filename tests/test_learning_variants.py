@@ -121,7 +121,14 @@ def test_no_steps_at_all_is_imitation_only(tmp_path):
         ({"reward": "difference", "team_weight": 0.5}, "team_weight: 0.5 is not possible; allowed: none with reward"),
         ({"team_weight": 1.5}, "team_weight: 1.5 is not possible; allowed: a share from 0 to 1"),
         ({"entropy_of": {"hub.bid": (-1.0, 0.0)}}, "entropy_of: .* is not possible; allowed: weights of at least 0"),
-        ({"algo": "sb3_ppo", "reward": "difference"}, "reward: 'difference' is not possible; allowed: mixed with sb3"),
+        (
+            {"algo": "sb3_a2c", "teacher": "none", "reward": "difference"},
+            "reward: 'difference' is not possible; allowed: mixed with sb3_a2c, which does without it",
+        ),
+        (
+            {"algo": "sb3_ppo", "teacher": "none", "entropy_of": {"hub.bid": (0.1, 0.0)}},
+            "entropy_of: .* is not possible; allowed: {} with sb3_ppo",
+        ),
         (
             {"teacher": "none", "network": {"spread": 0.8, "residual": True}},
             "residual: True is not possible; allowed: off, or a teacher",

@@ -198,7 +198,7 @@ def fitting_weights(
     network = its_own if network is None else network
     if difference is None and network.agent_embedding == its_own.agent_embedding:
         return dict(content["weights"])
-    if content["kind"] == "sb3_ppo":
+    if content["kind"] in SB3_ALGORITHMS:
         raise _unfit(content, path, scenario, f"{difference}, and policies of SB3 are not moved")
     same_agents = content["agents"] == _agents(spec)
     weights = {}

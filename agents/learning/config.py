@@ -266,7 +266,7 @@ _SHARES = (
 
 _OF_SB3 = frozenset((
     "copies", "group", "days", "epochs", "minibatches", "learning_rate", "schedule", "target_kl", "clip", "ratio",
-    "entropy", "entropy_end", "gamma", "gae_lambda", "max_grad_norm", "hidden", "critic_hidden",
+    "entropy", "entropy_end", "gamma", "gae_lambda", "team_weight", "max_grad_norm", "hidden", "critic_hidden",
 ))  # fmt: skip
 """Settings of what is learned, and how, that the algorithms of Stable-Baselines3 follow or need not."""
 
@@ -310,8 +310,6 @@ def validate(config: TrainConfig) -> None:
     for key in ("hidden", "critic_hidden"):
         widths = values[key]
         _require(len(widths) > 0 and min(widths) > 0, key, list(widths), "one or more positive widths")
-    own = config.init_from is None or config.algo not in SB3_ALGORITHMS
-    _require(own, "init_from", config.init_from, "with mappo and ippo")
     copies, group = config.rollout.copies, config.rollout.group
     _require(copies % group == 0, "group", group, f"a divisor of copies ({copies})")
     halves = not config.rollout.antithetic or group % 2 == 0
@@ -332,19 +330,20 @@ def validate(config: TrainConfig) -> None:
 
 def _require_what_sb3_can(config: TrainConfig, values: dict[str, Any]) -> None:
     """Refuse what the run would silently be without."""
+    _require(config.init_from is None, "init_from", config.init_from, "with mappo and ippo")
     teacher, schedule = config.imitation.teacher, config.ppo.schedule
     _require(teacher == "none", "teacher", teacher, f"none: {config.algo} starts from random weights")
     _require(schedule != "adaptive", "schedule", schedule, f"constant or linear with {config.algo}")
     usual = as_flat(TrainConfig())
     for key, section in setting_names().items():
         if section in ("rollout", "ppo", "network") and key not in _OF_SB3:
-            allowed = f"{usual[key]!r} with {config.algo}, which does without it"
+            allowed = f"{usual[key]} with {config.algo}, which does without it"
             _require(values[key] == usual[key], key, values[key], allowed)
 
 
 def _require_sense(config: TrainConfig) -> None:
     """Refuse settings of which one would have no effect, or no meaning, beside the other."""
-    ppo, network, ours = config.ppo, config.network, config.algo not in SB3_ALGORITHMS
+    ppo, network = config.ppo, config.network
     critic = ppo.baseline == "critic"
     _require(
         not ppo.critic_tape or (critic and config.algo == "mappo"),
@@ -367,8 +366,6 @@ def _require_sense(config: TrainConfig) -> None:
         )
     taught = config.imitation.teacher != "none"
     _require(taught or not network.residual, "residual", True, "off, or a teacher: it corrects an imitated policy")
-    _require(ours or ppo.reward == "mixed", "reward", ppo.reward, f"mixed with {config.algo}")
-    _require(ours or not ppo.entropy_of, "entropy_of", ppo.entropy_of, f"none with {config.algo}")
     weight = ppo.team_weight
     _require(weight is None or 0.0 <= weight <= 1.0, "team_weight", weight, "a share from 0 to 1")
     _require(weight is None or ppo.reward == "mixed", "team_weight", weight, "none with reward difference")
