@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,21 +12,10 @@ from fabmesh.agents.learning.config import ConfigError, NetworkConfig, PpoConfig
 from fabmesh.agents.learning.networks import OrdinalLevels, RolePolicy
 from fabmesh.agents.learning.session import Task
 from fabmesh.agents.learning.toy import IdentityBatch
+from fabmesh.agents.learning.toy import ToyBlock as Block
 from fabmesh.agents.learning.training import Training
 
 NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class Block:
-    """As `RoleSpec` has them."""
-
-    name: str
-    start: int
-    count: int
-    items: tuple[str, ...]
-    labels: tuple[str, ...] = ()
-    values: tuple[float, ...] = ()
 
 
 class Role:
