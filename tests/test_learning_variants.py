@@ -94,6 +94,21 @@ def test_every_baseline_goes_with_either_ratio_own_rewards_and_entropy_of_compon
 
 
 @pytest.mark.parametrize("algo", ["mappo", "ippo"])
+def test_the_parts_of_a_minibatch_add_up_to_it(algo, monkeypatch):
+    found = []
+    for rows in (10**6, 6):  # the whole; three days of the hubs, six of the depot, the last part shorter
+        monkeypatch.setattr("fabmesh.agents.learning.ppo.ROWS", rows)
+        made = toy(settings(algo, days=7, teacher="none", max_grad_norm=1e-3, **CRITIC))
+        metrics = made.iterate()
+        gradients = [parameter.grad for network in (*made.policies.values(), *made.learner.critics.values())
+                     for parameter in network.parameters()]  # fmt: skip
+        losses = [value for name, value in metrics.items() if name.startswith(("loss", "kl", "entropy", "update"))]
+        found.append((torch.cat([gradient.flatten() for gradient in gradients]), torch.tensor(losses)))
+    for whole, parts in zip(*found, strict=True):
+        assert torch.allclose(whole, parts, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("algo", ["mappo", "ippo"])
 @pytest.mark.parametrize("baseline", ["critic", "group"])
 def test_from_scratch_the_policies_move_at_once(algo, baseline):
     made = toy(settings(algo, teacher="none", **(CRITIC if baseline == "critic" else GROUP)))

@@ -21,7 +21,7 @@ JOINT = True
 PER_COMPONENT = False
 
 MASKED = np.float32(-200.0)
-"""Log-weight of a masked level: its float32 exponential is exactly 0, and so is their product."""
+"""Log-weight of a masked level: finite, so that its product with the level's probability, 0, is 0."""
 
 STATISTICS = ("policy_loss", "kl", "clip_fraction")
 
@@ -45,7 +45,7 @@ def _sample_levels(
                     top = max(top, logits[n, c, level])
             total = np.float32(0.0)
             for level in range(levels):
-                weight[level] = np.exp(logits[n, c, level] - top if mask[n, c, level] else MASKED)
+                weight[level] = np.exp(logits[n, c, level] - top) if mask[n, c, level] else np.float32(0.0)
                 total += weight[level]
             threshold = uniforms[n, c] * total
             running = np.float32(0.0)
@@ -186,7 +186,8 @@ def _clipped_loss(
             for level in range(levels):
                 shifted = logits[n, c, level] - top if mask[n, c, level] else MASKED
                 surprise[c, level] = shifted
-                probability[c, level] = np.exp(shifted)  # float32: 0 where masked
+                # most levels are masked or do not exist: no exponential for them, which would be 0
+                probability[c, level] = np.exp(shifted) if mask[n, c, level] else np.float32(0.0)
             total = np.float32(0.0)
             weighted = np.float32(0.0)
             for level in range(levels):
