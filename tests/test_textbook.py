@@ -27,6 +27,7 @@ from fabmesh.agents.evaluation.entries import Entry
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.evaluation.statistics import estimate
 from fabmesh.agents.heuristics.composed import ComposedPolicy
+from fabmesh.envs.network.geography import great_circle_km
 from fabmesh.envs.network.scenario import (
     WORKING_DAYS_PER_YEAR,
     Actions,
@@ -50,7 +51,6 @@ from fabmesh.envs.network.scenario import (
     Town,
 )
 from fabmesh.envs.network.state import F_RECEIVED, F_SHIPPED
-from fabmesh.envs.network.tables import great_circle_km
 from fabmesh.envs.vector import HubNetworkVector
 
 pytestmark = pytest.mark.textbook

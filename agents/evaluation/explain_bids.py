@@ -19,7 +19,7 @@ from fabmesh.agents.evaluation.explain_record import Choices, Play
 from fabmesh.agents.evaluation.statistics import Estimate, Floats
 from fabmesh.envs.network.actions import component_blocks
 from fabmesh.envs.network.scenario import Scenario
-from fabmesh.envs.network.tables import build_tables
+from fabmesh.envs.network.scenario_tables import build_tables
 
 FIFTHS = 5
 STILL = 0.05  # percentage points: what moves less over all fifths stands still

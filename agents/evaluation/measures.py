@@ -19,8 +19,8 @@ from fabmesh.agents.evaluation.trace import Trace
 from fabmesh.envs.network.hazards import KINDS, possible_kinds
 from fabmesh.envs.network.production import MONTH_D
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
+from fabmesh.envs.network.scenario_tables import lot_mean_units
 from fabmesh.envs.network.state import BATCHES, EVENT_NAMES, F_RECEIVED
-from fabmesh.envs.network.tables import lot_mean_units
 
 FREIGHT_LINES = ("order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight")
 TRANSFER_LINES = ("revenue", "transfers")  # paid between agents and customers: no cost of the network
