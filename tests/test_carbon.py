@@ -6,7 +6,8 @@ import random
 
 import numpy as np
 import pytest
-from test_stages import CALM, Reference, first_network, fresh, put_order, road_km
+from made_up import CALM, first_network, fresh, put_order
+from reference import Reference, road_km
 
 from fabmesh.agents.evaluation.measures import CARBON_EVENTS
 from fabmesh.agents.evaluation.protocol import evaluate
