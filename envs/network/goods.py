@@ -130,6 +130,21 @@ def units_in_progress(o: np.void) -> int:
 
 
 @kernel
+def take_in(w: Tables, s: State, h: int, m: int, ring: int) -> None:
+    """Puts what arrives at a hub on one day of the ring on its shelf."""
+    material = s.hub_mat[h, m]
+    for a in range(AGES):
+        material.sealed[a] += material.inbound[ring, a]
+        s.flow[h, m, F_RECEIVED, 0] += material.inbound[ring, a]
+        material.inbound[ring, a] = 0.0
+    material.value += material.inbound_value[ring]
+    s.flow[h, m, F_RECEIVED, 1] += material.inbound_value[ring]
+    material.inbound_value[ring] = 0.0
+    if w.par[0].quality == 1:
+        unpack(material, ring)
+
+
+@kernel
 def receive(w: Tables, s: State) -> None:
     """What arrives tomorrow morning goes on the shelf."""
     tomorrow = s.clock[0].day + 1
@@ -137,18 +152,9 @@ def receive(w: Tables, s: State) -> None:
     hubs = s.hub.shape[0]
     for h in range(hubs):
         for m in range(len(w.mat)):
-            material = s.hub_mat[h, m]
-            if material.inbound_value[ring] == 0.0:
+            if s.hub_mat[h, m].inbound_value[ring] == 0.0:
                 continue
-            for a in range(AGES):
-                material.sealed[a] += material.inbound[ring, a]
-                s.flow[h, m, F_RECEIVED, 0] += material.inbound[ring, a]
-                material.inbound[ring, a] = 0.0
-            material.value += material.inbound_value[ring]
-            s.flow[h, m, F_RECEIVED, 1] += material.inbound_value[ring]
-            material.inbound_value[ring] = 0.0
-            if w.par[0].quality == 1:
-                unpack(material, ring)
+            take_in(w, s, h, m, ring)
     for d in range(s.depot_mat.shape[0]):
         for m in range(len(w.mat)):
             material = s.depot_mat[d, m]
@@ -238,14 +244,7 @@ def revise_designs(w: Tables, s: State) -> None:
             for h in range(s.hub.shape[0]):
                 material = s.hub_mat[h, m]
                 for ring in range(INBOUND_DAYS):  # received in the old version and written off at once
-                    for a in range(AGES):
-                        material.sealed[a] += material.inbound[ring, a]
-                        s.flow[h, m, F_RECEIVED, 0] += material.inbound[ring, a]
-                        material.inbound[ring, a] = 0.0
-                    material.value += material.inbound_value[ring]
-                    s.flow[h, m, F_RECEIVED, 1] += material.inbound_value[ring]
-                    material.inbound_value[ring] = 0.0
-                    unpack(material, ring)
+                    take_in(w, s, h, m, ring)
                 quantity = on_hand(material)
                 if quantity > 0.0:
                     material.opened = 0.0
