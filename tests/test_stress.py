@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import fabmesh
+from fabmesh.agents.evaluation.catalogue import measure_named
 from fabmesh.agents.evaluation.entries import parse_entries
-from fabmesh.agents.evaluation.measures import DISRUPTION_DAYS, measure_named
+from fabmesh.agents.evaluation.measures_mechanisms import DISRUPTION_DAYS
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.evaluation.stress import (
