@@ -358,7 +358,7 @@ def test_shipped_tuned_rules_belong_to_the_code(scenario):
     assert make("tuned", scenario).name == "tuned"
 
 
-SEARCH_ON = pytest.mark.xfail(strict=True, reason="the second half of its restarts still saved 2 %: search longer")
+SEARCH_ON = pytest.mark.xfail(strict=True, reason="the second half of its restarts still saved 1 %: search longer")
 
 
 @pytest.mark.parametrize("scenario", [POCKET, pytest.param(ROTTERDAM, marks=SEARCH_ON)], ids=lambda s: s.name)
