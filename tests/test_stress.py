@@ -251,6 +251,9 @@ def test_as_a_user_types_it(capsys, tmp_path):
     assert len(lines) == 2 * 4
     mean = sum(float(line["cost_added [EUR]"]) for line in lines[:4]) / 4
     assert test["policies"][0]["cost_added"]["mean"] == pytest.approx(mean)
+    under = [float(line["network_cost [EUR]"]) + float(line["cost_added [EUR]"]) for line in lines]
+    less = (sum(under[:4]) - sum(under[4:])) / 4e3
+    assert f"| hub_down_30d | nearest | {less:+.1f} |" in (place / "stress.md").read_text()
     assert "**hub_down_30d" in (place / "stress.md").read_text()
 
 
