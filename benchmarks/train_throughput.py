@@ -17,17 +17,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.machine import machine, print_machine, write_report
 from fabmesh.agents.learning.config import (
     Algorithm,
+    ConfigError,
     ImitationConfig,
     MachineConfig,
     NetworkConfig,
     PpoConfig,
     RolloutConfig,
     TrainConfig,
+    validate,
 )
-from fabmesh.agents.learning.session import Session, Task
+from fabmesh.agents.learning.session import Session, Task, device_of
 from fabmesh.agents.learning.training import Training
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.vector import HubNetworkVector
@@ -95,7 +99,9 @@ def _config(options: argparse.Namespace, algo: Algorithm) -> TrainConfig:
         ppo=PpoConfig(epochs=options.epochs, minibatches=options.minibatches, target_kl=0.0),
         imitation=ImitationConfig(teacher="none"),
         network=NetworkConfig(hidden=(128, 128), critic_hidden=(128, 128)),
-        machine=MachineConfig(torch_threads=options.torch_threads, env_threads=options.env_threads),
+        machine=MachineConfig(
+            torch_threads=options.torch_threads, env_threads=options.env_threads, device=options.device
+        ),
     )
 
 
@@ -109,13 +115,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minibatches", type=int, default=4, help="minibatches of a pass (4)")
     parser.add_argument("--torch-threads", type=int, default=1, help="threads of PyTorch (1)")
     parser.add_argument("--env-threads", type=int, default=2, help="threads of the worlds (2)")
+    parser.add_argument("--device", default="cpu", help="where both keep their networks: cpu, cuda or cuda:N (cpu)")
     parser.add_argument("--iterations", type=int, default=2, help="iterations per turn (2)")
     parser.add_argument("--turns", type=int, default=5, help="turns of each trainer (5)")
     parser.add_argument("--json", type=Path, help="file to write the results to")
     options = parser.parse_args(arguments)
+    try:
+        validate(_config(options, "mappo"))
+        device = device_of(_config(options, "mappo"))
+    except ConfigError as error:
+        parser.error(str(error))
 
     report: dict[str, Any] = {"settings": vars(options) | {"json": None}, "machine": machine(_PACKAGES)}
     print_machine(report["machine"])
+    if device.type == "cuda":
+        report["machine"]["gpu"] = torch.cuda.get_device_name(device)
+        print(report["machine"]["gpu"])
     trainers = [_Trainer("fabmesh MAPPO", _config(options, "mappo"), Training)]
     try:
         from fabmesh.agents.learning.sb3 import Sb3Training

@@ -61,13 +61,25 @@ def signature(spec: Mapping[str, RoleSpec]) -> Signature:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint so that the path always holds a whole one: to a file beside it, then in its place."""
+    """Write a checkpoint so that the path always holds a whole one: to a file beside it, then in its place.
+
+    Its tensors are on the CPU, wherever the networks are: it can be read on any machine.
+    """
 
     def save(draft: Path) -> None:
         with draft.open("wb") as file:
-            torch.save({"format": FORMAT, **content}, file)
+            torch.save(_on_cpu({"format": FORMAT, **content}), file)
 
     write_whole(path, save)
+
+
+def _on_cpu(tree: Any) -> Any:
+    """The same mappings, lists and plain values, with every tensor on the CPU."""
+    if isinstance(tree, torch.Tensor):
+        return tree.cpu()
+    if isinstance(tree, Mapping):
+        return {key: _on_cpu(value) for key, value in tree.items()}
+    return [_on_cpu(value) for value in tree] if isinstance(tree, (list, tuple)) else tree
 
 
 def damaged(path: Path, why: str) -> CheckpointError:

@@ -82,9 +82,10 @@ def _peek_resumed(arguments: list[str]) -> TrainConfig:
 def _train(config: TrainConfig) -> int:
     """Build the task, run it, say what came out; returns the exit status."""
     print("loading; the simulation is compiled on its first use on a machine (up to a minute)", file=sys.stderr)
-    from fabmesh.agents.learning.session import run
+    from fabmesh.agents.learning.session import device_of, run
     from fabmesh.envs.network.loading import load_scenario
 
+    device_of(config)  # refused before the opponents are played
     scenario = load_scenario(config.scenario)
     config = for_scenario(config, scenario)
     session = session_for(config, task_for(config, scenario))

@@ -5,6 +5,7 @@ The text below each field is its help on the command line. Flags carry the same 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -184,6 +185,9 @@ class MachineConfig:
     """threads of PyTorch; results are the same from run to run on one"""
     env_threads: int = 2
     """threads that step the copies; results do not depend on it"""
+    device: str = "cpu"
+    """where networks and optimisers are: cpu, cuda, or cuda:N for one of several GPUs (not measured: none was at hand).
+    Worlds, draws of levels and the policy loss stay on the processor; checkpoints load anywhere"""
 
 
 @dataclass(frozen=True)
@@ -324,6 +328,8 @@ def validate(config: TrainConfig) -> None:
     steps = config.steps_per_iteration or copies  # days 0: not known yet
     _require(config.ppo.minibatches <= steps, "minibatches", config.ppo.minibatches, f"at most copies x days ({steps})")
     _require(len(config.validation.opponents) > 0, "opponents", [], "at least one policy to compare with")
+    device = config.machine.device
+    _require(re.fullmatch(r"cpu|cuda(:\d+)?", device) is not None, "device", device, "cpu, cuda or cuda:N")
     if config.algo in SB3_ALGORITHMS:
         _require_what_sb3_can(config, values)
 

@@ -302,7 +302,10 @@ def _imitation_loss(
 
 
 class ImitationLoss(torch.autograd.Function):
-    """Cross-entropy to `imitation.smoothed_targets`, summed over components, mean over agents."""
+    """Cross-entropy to `imitation.smoothed_targets`, summed over components, mean over agents.
+
+    Logits may be on any device, everything else is on the CPU, where the loop is.
+    """
 
     @staticmethod
     def forward(
@@ -325,13 +328,23 @@ class ImitationLoss(torch.autograd.Function):
             numeric: bool [C, L], the levels that are in order.
             spread: Deviation of the bell that targets are, levels; 0 = `smoothing` instead.
         """
-        gradient, found = torch.empty_like(logits), np.zeros(3)
+        here = logits.detach().cpu()
+        gradient, found = torch.empty_like(here), np.zeros(3)
         inverse = 0.5 / spread**2 if spread > 0.0 else 0.0
-        shown = (logits.detach().numpy(), mask.numpy(), labels.numpy())
         target = np.empty(logits.shape[-1])
-        _imitation_loss(*shown, smoothing, numeric.numpy(), inverse, gradient.numpy(), found, target)
-        ctx.save_for_backward(gradient)
-        return torch.tensor(found[0], dtype=logits.dtype), float(found[1]), float(found[2])
+        _imitation_loss(
+            here.numpy(),
+            mask.numpy(),
+            labels.numpy(),
+            smoothing,
+            numeric.cpu().numpy(),
+            inverse,
+            gradient.numpy(),
+            found,
+            target,
+        )
+        ctx.save_for_backward(gradient.to(logits.device))
+        return logits.new_tensor(found[0]), float(found[1]), float(found[2])
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -346,6 +359,8 @@ class ClippedPolicyLoss(torch.autograd.Function):
     `ratio = "component"`: the ratio is clipped for each action component on its own and the loss is the mean over
     components; the product over 35 components would leave the clip range after the smallest step.
     `ratio = "joint"`: the textbook ratio of the whole action of an agent. The entropy term is the mean over components.
+
+    Logits may be on any device, everything else is on the CPU, where the loop is.
     """
 
     @staticmethod
@@ -373,11 +388,12 @@ class ClippedPolicyLoss(torch.autograd.Function):
             entropy_weight: [C], weight of the entropy of each component, in their mean.
             joint: Ratio of the whole action instead of one per component.
         """
-        gradient = torch.empty_like(logits)
+        here = logits.detach().cpu()
+        gradient = torch.empty_like(here)
         statistics = np.zeros(len(STATISTICS))
         entropies = np.zeros(logits.shape[1])
         _clipped_loss(
-            logits.detach().numpy(),
+            here.numpy(),
             mask.numpy(),
             actions.numpy(),
             old_log_probs.numpy(),
@@ -394,10 +410,10 @@ class ClippedPolicyLoss(torch.autograd.Function):
             np.empty(logits.shape[1]),
             np.empty(logits.shape[1], np.bool_),
         )
-        ctx.save_for_backward(gradient)
+        ctx.save_for_backward(gradient.to(logits.device))
         stats, entropy = torch.from_numpy(statistics), torch.from_numpy(entropies)
         ctx.mark_non_differentiable(stats, entropy)
-        loss = torch.tensor(statistics[0] - (entropy_weight * entropies).mean(), dtype=logits.dtype)
+        loss = logits.new_tensor(statistics[0] - (entropy_weight * entropies).mean())
         return loss, stats, entropy
 
     @staticmethod

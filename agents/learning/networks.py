@@ -182,6 +182,8 @@ def _residual(spec: RoleSpec, config: NetworkConfig) -> Residual:
 class RolePolicy(nn.Module):
     """Policy of one role: an agent's observation [..., A, F] to padded logits [..., A, C, L].
 
+    Observations may lie on any device, logits are on that of the weights.
+
     A trunk reads the whole observation. Components that exist once (the reorder trigger) are scored from its output;
     components that exist per item by an `ItemHead` per kind of item, which also reads the item's own features.
 
@@ -255,6 +257,7 @@ class RolePolicy(nn.Module):
 
     def rows(self, obs: Tensor, agents: Tensor) -> Tensor:
         """Logits [N, C, L] of single observations [N, F]; `agents` [N] says whose each is."""
+        agents = agents.to(self.first.weight.device)
         return self._logits(obs, None if self.embedding is None else self.embedding[agents], agents)
 
     @torch.no_grad()
@@ -279,21 +282,25 @@ class RolePolicy(nn.Module):
     def explore(self, obs: Tensor, own: Tensor, common: Tensor, correlation: float) -> tuple[Tensor, Tensor]:
         """Logits [B, A, C, L] and the standard normals [B, A, C] that levels are to be drawn with, from lasting noise.
 
+        The noise, and so the normals, are on the CPU.
+
         Args:
             obs: [B, A, F].
             own: [B, A, C, K], standard normal: of each component.
             common: [B, 1, blocks, K], the same for all agents and items of a block.
             correlation: Share of the variance that is common.
         """
+        obs = obs.to(self.first.weight.device)
         scores = self._scores(obs, self.embedding)
         if self.ordinal is not None and self.residual is not None:
             shift, noise = self.residual.explore(obs, own, common, correlation)
-            return self.ordinal(scores, shift), noise
+            return self.ordinal(scores, shift.to(obs.device)), noise
         logits = scores if self.ordinal is None else self.ordinal(scores, 0.0)
         noise = correlation**0.5 * common[:, :, self.block] + (1.0 - correlation) ** 0.5 * own
         return logits, noise.squeeze(-1)
 
     def _logits(self, obs: Tensor, offset: Tensor | None, agents: Tensor | None) -> Tensor:
+        obs = obs.to(self.first.weight.device)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.first.weight.requires_grad):
             scored = self._scores(obs, offset)
         if self.ordinal is None:
@@ -323,6 +330,8 @@ class RolePolicy(nn.Module):
 class Critic(nn.Module):
     """Value of a state [..., S] (central) or of an agent's observation [..., A, F] (local): the last axis goes.
 
+    What it reads may lie on any device.
+
     Args:
         num_features: Size of the last axis.
         hidden: Widths of the hidden layers.
@@ -337,13 +346,13 @@ class Critic(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalised value."""
-        values = cast(Tensor, self.head(self.trunk(features)))
+        values = cast(Tensor, self.head(self.trunk(features.to(self.head.mean.device))))
         return values.squeeze(-1) if self._for_all else values
 
     @torch.no_grad()
     def value(self, features: Tensor) -> Tensor:
-        """Value in reward units, without gradient."""
-        return self.head.denormalise(self(features))
+        """Value in reward units, without gradient, on the CPU."""
+        return self.head.denormalise(self(features)).cpu()
 
 
 @torch.no_grad()
@@ -351,7 +360,7 @@ def choose_levels(
     policy: RolePolicy, obs: Tensor, mask: NDArray[np.bool_], generator: torch.Generator | None
 ) -> NDArray[np.int64]:
     """Levels int64 [B, A, C] for observations [B, A, F]; drawn with a generator, the most likely without."""
-    logits = policy(obs).flatten(0, 1)
+    logits = policy(obs).flatten(0, 1).cpu()
     shape = (*obs.shape[:2], policy.layout.components)
     actions = np.empty((shape[0] * shape[1], shape[2]), np.int64)
     legal = mask.reshape(-1, *mask.shape[2:])

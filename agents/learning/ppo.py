@@ -210,7 +210,7 @@ class Learner:
         features = rollout.states if self.central else rollout.roles[name].obs
         critic, optimiser = self.critics[name], self.critic_optimisers[name]
         predicted = critic(features[:-1].flatten(0, 1)[index])
-        loss = (predicted - targets[index]).square().mean()
+        loss = (predicted - targets[index].to(predicted.device)).square().mean()
         _descend(loss, critic, optimiser, self.config.max_grad_norm)
         return float(loss.detach())
 

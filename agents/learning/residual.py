@@ -93,17 +93,20 @@ class Residual(nn.Module):
         return common if self.of_agent is None else common + self.of_agent
 
     def explore(self, obs: Tensor, own: Tensor, common: Tensor, correlation: float) -> tuple[Tensor, Tensor]:
-        """Shift and noise [B, A, C] of observations [B, A, F]; weights of the noise as in `rollout.RoleBuffer`."""
+        """Shift and noise [B, A, C] of observations [B, A, F]; weights of the noise as in `rollout.RoleBuffer`.
+
+        Observations are where the weights are; what is drawn, and what comes back, is on the CPU.
+        """
         shift, noise = torch.empty(own.shape[:3]), torch.empty(own.shape[:3])
         fused.shift_and_noise(
-            self.standardised(obs).numpy(),
-            self.columns.numpy(),
-            self.weight.numpy(),
+            self.standardised(obs).cpu().numpy(),
+            self.columns.cpu().numpy(),
+            self.weight.cpu().numpy(),
             self.constant,
-            self.weights().detach().numpy(),
+            self.weights().detach().cpu().numpy(),
             own.numpy(),
             common.numpy(),
-            self.block.numpy(),
+            self.block.cpu().numpy(),
             correlation,
             shift.numpy(),
             noise.numpy(),

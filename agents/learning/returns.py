@@ -104,7 +104,7 @@ class PopArt(nn.Module):
     def update(self, targets: Tensor) -> None:
         """Track the targets of one iteration and rewrite the last layer so that predictions stay where they were."""
         old_mean, old_scale = self.location_scale()
-        exact = targets.double()
+        exact = targets.to(self.mean)  # as exact as the means, and where they are
         keep = 1.0 - self.rate
         self.mean.mul_(keep).add_(self.rate * exact.mean())
         self.mean_square.mul_(keep).add_(self.rate * exact.square().mean())

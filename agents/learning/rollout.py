@@ -1,4 +1,4 @@
-"""Collects what the batch of worlds does under the policies, into preallocated tensors.
+"""Collects what the batch of worlds does under the policies, into preallocated tensors on the CPU.
 
 Shapes: T days, B copies, A agents of a role, F features, C components, L levels, S numbers of state.
 """
@@ -171,7 +171,7 @@ class Collector:
             )
             uniforms = torch.special.ndtr(normal)
             fused.sample_levels(
-                logits.flatten(0, 1).numpy(),
+                logits.flatten(0, 1).cpu().numpy(),
                 buffer.mask[day].flatten(0, 1).numpy(),
                 uniforms.flatten(0, 1).numpy(),
                 actions.flatten(0, 1).numpy(),

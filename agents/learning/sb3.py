@@ -95,11 +95,13 @@ class Sb3Policy:
     def act(self, obs: Observations, masks: Masks) -> Levels:
         """Levels per role, int64 [copies, agents, components]."""
         levels = []
-        for part in self._components(torch.from_numpy(self.padding.observations(obs)), masks):
-            race = torch.ones_like(part.logits)
+        rows = torch.from_numpy(self.padding.observations(obs)).to(self.network.device)
+        for part in self._components(rows, masks):
+            probabilities = part.probs.cpu()  # where the generator is
+            race = torch.ones_like(probabilities)
             if self.sample:
                 race.exponential_(generator=self._generator).clamp_(min=torch.finfo(race.dtype).tiny)
-            levels.append((part.probs / race).argmax(dim=-1))  # a masked level has probability 0, and never wins
+            levels.append((probabilities / race).argmax(dim=-1))  # a masked level has probability 0, and never wins
         return self.padding.actions(torch.stack(levels, dim=-1).numpy())
 
     def _components(self, rows: torch.Tensor, masks: Masks) -> list[torch.distributions.Categorical]:
@@ -202,7 +204,7 @@ class Sb3Training(Session):
             max_grad_norm=config.ppo.max_grad_norm,
             policy_kwargs=_network_arguments(config),
             seed=config.seed,
-            device="cpu",
+            device=self.device,
             **algorithm.settings(config.ppo, self.env.num_envs * config.rollout.days),
         )
         self.model.set_logger(Logger(None, []))

@@ -16,7 +16,7 @@ import torch
 
 from fabmesh.agents.learning import checkpoint
 from fabmesh.agents.learning.batch import Batch, BatchFactory
-from fabmesh.agents.learning.config import TrainConfig, validate
+from fabmesh.agents.learning.config import ConfigError, TrainConfig, validate
 from fabmesh.agents.learning.reporting import Reporter, clear_abandoned
 from fabmesh.agents.learning.settings import to_yaml
 from fabmesh.agents.learning.validation import Best, Validator, judgement
@@ -72,6 +72,23 @@ class Interrupt:
             signal.signal(signal.SIGINT, before)
 
 
+def device_of(config: TrainConfig) -> torch.device:
+    """Where the networks are to be.
+
+    Raises:
+        ConfigError: If PyTorch has no such device here.
+    """
+    kind, _, number = config.machine.device.partition(":")
+    if kind == "cuda" and int(number or 0) >= (count := torch.cuda.device_count()):
+        built = (
+            f"sees GPUs: {count}" if torch.version.cuda else "is built without CUDA (pytorch.org has builds with it)"
+        )
+        raise ConfigError(
+            f"--device {config.machine.device}: PyTorch {torch.__version__} {built}; use --device cpu", "device"
+        )
+    return torch.device(kind, int(number)) if number else torch.device(kind)
+
+
 class Session(ABC):
     """Something that learns, one iteration after another. All that changes is in `state`, so a resumed run is exact.
 
@@ -80,6 +97,7 @@ class Session(ABC):
         task: What to learn on.
 
     Attributes:
+        device: Where its networks are.
         batch: The worlds it learns in.
         iteration: Iterations done.
         steps: Environment steps done.
@@ -91,6 +109,7 @@ class Session(ABC):
 
     def __init__(self, config: TrainConfig, task: Task) -> None:
         validate(config)
+        self.device = device_of(config)
         torch.set_num_threads(config.machine.torch_threads)
         self.config, self.task = config, task
         self.batch: Batch = task.make_batch(config.rollout.copies)

@@ -30,7 +30,7 @@ from fabmesh.envs.network.scenario import Scenario
 
 OF_A_SITTING = ("resume", "run_dir", "config")
 """Settings that say where a run is kept and where its settings came from, not what is learned."""
-MAY_CHANGE_ON_RESUME = ("total_steps", "max_minutes", "torch_threads", "env_threads", *OF_A_SITTING)
+MAY_CHANGE_ON_RESUME = ("total_steps", "max_minutes", "torch_threads", "env_threads", "device", *OF_A_SITTING)
 """Settings that a resumed run may give anew; all others are those of the run."""
 RUN_KEYS = ("scenario", "algo", "seed", "init_from")
 """Settings of one run, kept with it, that no file holds."""
@@ -182,7 +182,7 @@ def from_plain(values: dict[str, Any]) -> TrainConfig:
     return replace(config, **{k: values[k] for k in (*RUN_KEYS, *FILE_KEYS) if k in values})
 
 
-PLACES = ("run_dir", "config", "resume", "torch_threads", "env_threads")
+PLACES = ("run_dir", "config", "resume", "torch_threads", "env_threads", "device")
 """Settings that do not change what is learned."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -56,6 +57,8 @@ class Training(Session):
             torch.manual_seed(config.seed)
             self.policies = make_policies(self.batch, config)
             critics = make_critics(self.batch, config, 0 if tape is None else tape.size)
+        for network in (*self.policies.values(), *critics.values()):  # made on the CPU: the same weights on any device
+            network.to(self.device)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.learner = Learner(self.policies, critics, config.ppo, config.rollout.group)
         self.collector = Collector(self.batch, self.policies, config.rollout, self.generator, tape, difference)
@@ -94,8 +97,9 @@ class Training(Session):
         return metrics
 
     def policy(self, sample: bool) -> LearnedPolicy:
-        """The policies as they are."""
-        return LearnedPolicy(self.policies, "sample" if sample else "mode", sample)
+        """The policies as they are, on the CPU, where their checkpoint will be judged too."""
+        policies = {role: copy.deepcopy(policy).cpu() for role, policy in self.policies.items()}
+        return LearnedPolicy(policies, "sample" if sample else "mode", sample)
 
     def weights(self) -> dict[str, Any]:
         """Role -> weights."""
