@@ -33,6 +33,7 @@ from fabmesh.agents.learning.session import Session, is_over
 from fabmesh.agents.learning.session import run as run_session
 from fabmesh.agents.learning.settings import parse, settings_hash
 from fabmesh.agents.learning.variants import SHIPPED, Variant, chosen, read_variants
+from fabmesh.agents.options import require_at_least, require_training_seeds
 from fabmesh.agents.registry import SAMPLE_SUFFIX, make_policy
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import announce_compilation
@@ -81,11 +82,8 @@ class AblateConfig:
         Raises:
             FabmeshError: With the option and the value.
         """
-        for option, value, least in (("threads", self.threads, 1), ("episodes", self.episodes, 2)):
-            if value < least:
-                raise FabmeshError(f"--{option} {value}: at least {least} is needed")
-        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
-            raise FabmeshError(f"--seeds {' '.join(map(str, self.seeds))}: give different numbers of at least 0")
+        require_at_least(self, threads=1, episodes=2)
+        require_training_seeds(self.seeds)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from fabmesh.agents.evaluation.files import check_writable
 from fabmesh.agents.evaluation.outputs import outputs_in, write_outputs
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.heuristics import names_for
-from fabmesh.agents.learning import checkpoint, cli
+from fabmesh.agents.learning import checkpoint, cli, shipped
 from fabmesh.agents.learning.config import TrainConfig
 from fabmesh.agents.learning.session import is_over
 from fabmesh.agents.learning.settings import parse, settings_hash
@@ -94,7 +94,8 @@ def run(config: DemoConfig, console: Console) -> None:
     _train(config, arguments, run_dir, training, console)
 
     console.print(f"\nComparing with the baselines on {seeds.count} validation worlds:")
-    policies = [str(run_dir), *names_for(scenario)]
+    longer = [name for name in shipped.names() if shipped.find(name).scenario == scenario.name]  # trained for longer
+    policies = [str(run_dir), *longer, *names_for(scenario)]
     entries = parse_entries(policies, actions="both")
     hashes = manifest.hashes_of(entries, scenario)
     comparison = compare_entries(entries, scenario, seeds, config.threads)

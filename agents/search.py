@@ -39,6 +39,7 @@ from fabmesh.agents.learning.trials import (
     suggest,
     with_settings,
 )
+from fabmesh.agents.options import require_at_least, require_training_seeds
 from fabmesh.agents.searching import optuna_for, versions, write_yaml
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import announce_compilation
@@ -88,11 +89,8 @@ class SearchConfig:
         Raises:
             FabmeshError: With the option and the value.
         """
-        for name, least in (("trials", 1), ("checks", 1), ("threads", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise FabmeshError(f"--{name} {getattr(self, name)}: at least {least} is needed")
-        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
-            raise FabmeshError(f"--seeds {' '.join(map(str, self.seeds))}: give different numbers of at least 0")
+        require_at_least(self, trials=1, checks=1, threads=1, seed=0)
+        require_training_seeds(self.seeds)
         for name in self.names:
             if name not in SPACE:
                 raise FabmeshError(f"--names {name}: is not searched; there are {', '.join(SPACE)}")

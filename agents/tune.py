@@ -29,8 +29,8 @@ from fabmesh.agents.evaluation.statistics import compare
 from fabmesh.agents.heuristics import PRESETS
 from fabmesh.agents.heuristics.family import FAMILY, Choice, Choices, Parameter, Value, compose, decisions_of
 from fabmesh.agents.heuristics.tuned import path_for, plain, read_rules
+from fabmesh.agents.options import require_at_least
 from fabmesh.agents.searching import estimator, optuna_for, rounded, versions, write_yaml
-from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Scenario, fingerprint
@@ -79,10 +79,7 @@ class TuneConfig:
         Raises:
             FabmeshError: With the option and the value.
         """
-        least = {"restarts": 1, "trials": 10, "episodes": 2, "check_episodes": 2, "threads": 1, "seed": 0}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise FabmeshError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least {low} is needed")
+        require_at_least(self, restarts=1, trials=10, episodes=2, check_episodes=2, threads=1, seed=0)
 
 
 @dataclass

@@ -20,15 +20,16 @@ from numpy.typing import ArrayLike, NDArray
 from fabmesh.envs.network.actions import component_blocks, take_levels
 from fabmesh.envs.network.block import Block, Blocks
 from fabmesh.envs.network.day import Buffers, run_copies
+from fabmesh.envs.network.features import state_blocks
 from fabmesh.envs.network.kernel import announce_compilation, bind
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.observation import CLIP, state_blocks
+from fabmesh.envs.network.observation import CLIP
 from fabmesh.envs.network.recorded import RecordedOrders, read_orders
 from fabmesh.envs.network.rng import next_seed
 from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.scenario_tables import build_tables
 from fabmesh.envs.network.spec import ROLES, role_specs
 from fabmesh.envs.network.state import LEDGER_LINES, State, event_names, make_scratch, make_state
-from fabmesh.envs.network.tables import build_tables
 from fabmesh.envs.spaces import MaskedBox, MaskedMultiDiscrete, levels_of_bins
 
 Info = dict[str, Any]

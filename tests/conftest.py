@@ -14,6 +14,20 @@ settings.register_profile("fabmesh", deadline=None)
 settings.load_profile("fabmesh")
 
 
+@pytest.fixture
+def only_error(capsys):
+    """Gives the one line with which a command refused what it was given, once nothing else was printed."""
+
+    def read():
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("error: ")
+        assert said.err.count("\n") == 1
+        return said.err
+
+    return read
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Shows what the textbook checks found: each formula beside the simulated value and its interval."""
     reports = [

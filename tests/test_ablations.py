@@ -218,13 +218,9 @@ def test_variants_are_trained_once_and_judged_on_the_same_worlds(tmp_path, capsy
         (["--reference", "tunde"], "unknown policy 'tunde'"),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_code_2_before_any_training(tmp_path, capsys, arguments, message):
+def test_wrong_input_is_one_line_and_exit_code_2_before_any_training(tmp_path, only_error, arguments, message):
     assert main([*table(tmp_path), *arguments]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("error: ")
-    assert said.err.count("\n") == 1
-    assert message in said.err
+    assert message in only_error()
     assert not (tmp_path / "out").exists()
 
 

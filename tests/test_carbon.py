@@ -6,13 +6,15 @@ import random
 
 import numpy as np
 import pytest
-from test_stages import CALM, Reference, first_network, fresh, put_order, road_km
+from made_up import CALM, first_network, fresh, put_order
+from reference import Reference, road_km
 
 from fabmesh.agents.evaluation.measures import CARBON_EVENTS
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.network.carbon import by_van, count_co2e, parcel_co2e, stop_co2e
+from fabmesh.envs.network.geography import great_circle_km
 from fabmesh.envs.network.goods import ship_orders
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.material_market import material_market
@@ -20,7 +22,6 @@ from fabmesh.envs.network.production import hubs_work
 from fabmesh.envs.network.scenario import Carbon, Quality
 from fabmesh.envs.network.state import F_EXPIRED, F_SCRAPPED, F_USED
 from fabmesh.envs.network.supply import depots_buy
-from fabmesh.envs.network.tables import great_circle_km
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
 

@@ -26,7 +26,7 @@ from fabmesh.envs.network.rng import (
     uniform,
 )
 from fabmesh.envs.network.scenario import ScriptedEvent
-from fabmesh.envs.network.tables import is_shaped
+from fabmesh.envs.network.scenario_tables import is_shaped
 from fabmesh.envs.testing import check_scenario, random_actions
 from fabmesh.envs.vector import HubNetworkVector
 

@@ -83,7 +83,8 @@ def test_each_block_has_one_item_per_thing_it_is_about(batch):
                 assert block.count == sizes.get(row[1], len(row[1].split(","))), block.name
 
 
-def test_blocks_of_the_state_are_those_of_the_code(batch):
+def state_rows(batch):
+    """Name, unit and words of the blocks of the state, those of all hubs and of all depots once."""
     scenario = batch.scenario
     places = {hub.town: "hub" for hub in scenario.hubs} | {depot.name: "depot" for depot in scenario.depots}
     blocks = []
@@ -92,7 +93,12 @@ def test_blocks_of_the_state_are_those_of_the_code(batch):
         entry = (f"{places[place]}: {name}" if place else name, block.unit, block.doc)
         if entry not in blocks:
             blocks.append(entry)
-    assert [(name, unit, doc) for name, _, unit, doc in table_after("`state()` is the whole", "| block |")] == blocks
+    return blocks
+
+
+def test_blocks_of_the_state_are_those_of_the_code(batch):
+    rows = table_after("`state()` is the whole", "| block |")
+    assert [(name, unit, doc) for name, _, unit, doc in rows] == state_rows(batch)
 
 
 def test_ledger_lines_are_those_of_the_code(batch):

@@ -272,9 +272,9 @@ def test_figures_have_units_and_no_text_over_another(judged):
 def write_run(directory, costs, opponent=8.5e4):
     """A run directory that tells of validations every 1,000 steps."""
     directory.mkdir(parents=True)
-    names = ["iteration", "steps", *(f"validation/network_cost_{kind}" for kind in ("mode", "sample", "base_stock"))]
-    lines = [",".join(names), "0,500,,,"]
-    lines += [f"{i},{1000 * i},{cost},{1.01 * cost},{opponent}" for i, cost in enumerate(costs, start=1)]
+    validated = (f"validation/network_cost_{kind}" for kind in ("mode", "sample", "base_stock"))
+    lines = [",".join(["iteration", "steps", "speed/minutes", *validated]), "0,500,0.1,,,"]
+    lines += [f"{i},{1000 * i},{i / 2},{cost},{1.01 * cost},{opponent}" for i, cost in enumerate(costs, start=1)]
     (directory / "progress.csv").write_text("\n".join(lines) + "\n")
     (directory / "best.pt").write_text("")
 
@@ -286,6 +286,7 @@ def test_learning_curves_come_from_run_directories(tmp_path):
     found = curves.curves_of(sources)
     assert [curve.name for curve in found] == ["a1", "a2"]
     assert found[0].steps.tolist() == [1000.0, 2000.0]
+    assert found[0].minutes.tolist() == [0.5, 1.0]
     assert found[0].scores["most likely action"].tolist() == [9e4, 8e4]
     assert found[0].opponents == {"base_stock": 8.5e4}
     assert curves.steps_of_run(sources[1]) == 2000
@@ -295,6 +296,7 @@ def test_learning_curves_come_from_run_directories(tmp_path):
     assert labels == {f"{run}, {kind} action" for run in ("a1", "a2") for kind in ("most likely", "sampled")} | {
         "base_stock"
     }
+    assert [axes.get_xlabel().split()[0] for axes in figure.axes] == ["environment", "minutes"]
     (tmp_path / "a1" / "progress.csv").write_text("iteration,steps\n1,many\n")
     assert curves.curves_of(sources[:1]) == []
     assert curves.steps_of_run(sources[0]) == 0

@@ -8,17 +8,11 @@ import numpy as np
 import pytest
 
 import fabmesh
+from fabmesh.agents.evaluation.catalogue import measure_named
 from fabmesh.agents.evaluation.economics import capital_charge, fixed_cost, mature_revenue
-from fabmesh.agents.evaluation.measures import (
-    BY_NAME,
-    MEASURES,
-    MECHANISM_MEASURES,
-    NETWORK_MEASURES,
-    gini,
-    measure,
-    measure_named,
-    measure_network,
-)
+from fabmesh.agents.evaluation.measures import MEASURES, measure
+from fabmesh.agents.evaluation.measures_mechanisms import MECHANISM_MEASURES
+from fabmesh.agents.evaluation.measures_network import NETWORK_MEASURES, gini, measure_network
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.evaluation.trace import Recorder, Trace
@@ -217,7 +211,8 @@ def test_measures_of_the_network_from_hand_made_books():
 
 def test_every_measure_of_an_episode_is_explained():
     table = evaluate(make_policy("base_stock", POCKET), POCKET, seed_set("validation", 2).seeds)
-    assert list(table.measures)[: len(BY_NAME)] == [item.name for item in (*MEASURES, *NETWORK_MEASURES)]
+    plain = [item.name for item in (*MEASURES, *NETWORK_MEASURES)]
+    assert list(table.measures)[: len(plain)] == plain
     for name in table.measures:
         item = measure_named(name)
         assert item.name == name

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up import begun, line, put_order
+from reference import Reference
 from test_docs import table_after
 from test_laws import event, play_and_check, players, vary
-from test_stages import Reference, put_order
 
-from fabmesh.agents.evaluation.measures import measure_mechanisms
+from fabmesh.agents.evaluation.measures_mechanisms import measure_mechanisms
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.network.experience import learn
@@ -31,17 +32,6 @@ LANES = [t.name for t in POCKET.technologies]
 CNC, FDM = LANES.index("CNC"), LANES.index("FDM")
 
 
-def fresh(scenario, seed=3):
-    batch = HubNetworkVector(scenario, num_envs=1)
-    batch.reset(seed=seed)
-    tables, states, scratch, _ = batch._handles
-    return batch, tables, states[0], scratch[0]
-
-
-def line(batch, hub, name):
-    return float(batch.ledger[0, hub, batch.ledger_lines.index(name)])
-
-
 # --- Wright's law
 
 
@@ -53,7 +43,7 @@ def test_every_doubling_multiplies_labour_time_by_the_progress_ratio(ratio):
     scenario = replace(
         ON, technologies=technologies, experience=Experience(enabled=True, prior_units=prior, floor=0.0, shared=0.0)
     )
-    batch, tables, state, _ = fresh(scenario)
+    batch, tables, state, _ = begun(scenario)
     lane = batch.arrays.hub_tech[0, 0, CNC]
     units, time = [], []
     for doublings in range(8):
@@ -80,7 +70,7 @@ def test_experience_follows_the_reference(seed):
         floor=pick.choice([0.0, 0.55]),
     )
     scenario = replace(ON, experience=experience)
-    batch, tables, state, _ = fresh(scenario, seed)
+    batch, tables, state, _ = begun(scenario, seed)
     made = np.zeros((2, len(LANES)))
     doublings = gain = 0.0
     before = np.ones((2, len(LANES)))
@@ -120,7 +110,7 @@ def workshop(scenario, learned, units, row=0, scrap=0.0):
         hubs=tuple(replace(h, machines=machines, technicians=60) for h in POCKET.hubs),
         disruptions=replace(POCKET.disruptions, scale=0.0),
     )
-    batch, tables, state, x = fresh(scenario, 21)
+    batch, tables, state, x = begun(scenario, 21)
     a = batch.arrays
     a.clock["lots"], a.clock["tenders"], a.hub["orders"] = 0, 0, 0
     a.hub_mat["sealed"][0, :, :, 0] = 1e5

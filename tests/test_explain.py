@@ -13,7 +13,8 @@ import pytest
 from fabmesh.agents.evaluation.comparison import compare_entries
 from fabmesh.agents.evaluation.entries import parse_entries
 from fabmesh.agents.evaluation.explain import FEATURES, default_reference, explain
-from fabmesh.agents.evaluation.explain_bids import ALL, cuts_of, lane_materials, responses
+from fabmesh.agents.evaluation.explain_bids import ALL, cuts_of, responses
+from fabmesh.agents.evaluation.explain_drivers import lane_materials
 from fabmesh.agents.evaluation.explain_events import OFFSETS, WINDOWS, disruptions, onsets
 from fabmesh.agents.evaluation.explain_export import records
 from fabmesh.agents.evaluation.explain_pairs import FEWEST, Table, pairs
@@ -386,13 +387,10 @@ def test_training_runs_make_one_row_and_play_their_own_scenario(capsys, tmp_path
         (["--explain", "file"], "is not a fabmesh checkpoint"),
     ],
 )
-def test_wrong_input_is_one_clear_line_and_exit_code_2(capsys, tmp_path, monkeypatch, arguments, message):
+def test_wrong_input_is_one_clear_line_and_exit_code_2(only_error, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    code, out, err = run(capsys, *arguments, *([] if "file" in arguments[1:2] else ["--scenario", "pocket"]))
-    assert code == 2
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert message in err
+    scenario = [] if "file" in arguments[1:2] else ["--scenario", "pocket"]
+    assert main([*arguments, *scenario, "--quiet"]) == 2
+    assert message in only_error()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

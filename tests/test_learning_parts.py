@@ -15,6 +15,7 @@ from fabmesh.agents.learning.distribution import ActionLayout, entropy, log_prob
 from fabmesh.agents.learning.imitation import move_to_neighbours, smoothed_targets
 from fabmesh.agents.learning.networks import RolePolicy, choose_levels, item_columns
 from fabmesh.agents.learning.returns import PopArt, gae, subtract_group_mean
+from fabmesh.agents.learning.toy import ToyBlock as Block
 
 
 def test_gae_by_hand():
@@ -207,16 +208,6 @@ def test_noise_moves_one_level_and_only_to_legal_ones():
     assert 0.15 < changed.mean() < 0.5
     assert np.abs(moved - levels).max() == 1
     assert np.take_along_axis(mask, moved[..., None], -1)[..., 0][changed].all()
-
-
-@dataclass
-class Block:  # noqa: D101  # a stand-in
-    name: str
-    start: int
-    count: int
-    items: tuple[str, ...]
-    labels: tuple[str, ...] = ()
-    values: tuple[float, ...] = ()
 
 
 @dataclass

@@ -22,7 +22,7 @@ from fabmesh.agents.learning.config import (
 )
 from fabmesh.agents.learning.learned import LearnedPolicy
 from fabmesh.agents.learning.session import Task, run
-from fabmesh.agents.learning.toy import IdentityBatch, ShownLevels
+from fabmesh.agents.learning.toy import IdentityBatch, ShownLevels, wrong_shares
 from fabmesh.agents.learning.training import Training, group_seeds
 from fabmesh.agents.learning.validation import SeedValidator
 from fabmesh.envs.errors import FabmeshError
@@ -30,14 +30,7 @@ from fabmesh.envs.errors import FabmeshError
 
 def judge(policy):
     """1 + share of wrong levels per copy over one episode, as if it were a cost."""
-    batch = IdentityBatch(8)
-    policy.reset(8, 0)
-    obs, info = batch.reset(seed=10_000)
-    cost = np.zeros(8)
-    for _ in range(batch.episode_d):
-        obs, reward, _, _, info = batch.step(policy.act(obs, info["action_mask"]))
-        cost += 1.0 - reward["hub"][:, 0]
-    return {"network_cost": 1.0 + cost / batch.episode_d}
+    return {"network_cost": 1.0 + wrong_shares(policy, 8)}
 
 
 def task(teacher=False, validated=False):

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import test_stages
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up import CALM, POCKET, actions_of, first_network, fresh, line, put_lot, put_order
+from reference import Reference
+from test_customer_market import market_state
 from test_laws import play_and_check, players, vary
-from test_stages import CALM, POCKET, actions_of, first_network, fresh, line, market_state, put_order
 
 from fabmesh.agents.evaluation.measures import measure
 from fabmesh.envs.network.customer_market import customer_market
@@ -98,15 +99,9 @@ def reference_payments(batch, reference, promises, action, lots, tenders):
     return paid, losers
 
 
-@pytest.fixture
-def four_hubs(monkeypatch):
-    """The made-up markets of the stages' tests, among four hubs that are paid the second price."""
-    monkeypatch.setattr(test_stages, "CALM", FOUR_HUBS)
-
-
 @pytest.mark.parametrize("seed", range(40))
-def test_winners_are_paid_up_to_the_lowest_losing_score(seed, four_hubs):
-    batch, reference, promises, action, lots, tenders = market_state(seed)
+def test_winners_are_paid_up_to_the_lowest_losing_score(seed):
+    batch, reference, promises, action, lots, tenders = market_state(seed, FOUR_HUBS)
     before = batch.arrays.hub["orders"][0].copy()
     expected, _ = reference_payments(batch, reference, promises, action, lots, tenders)
     w, s, x = first_network(batch)
@@ -123,11 +118,11 @@ def test_winners_are_paid_up_to_the_lowest_losing_score(seed, four_hubs):
     assert batch.events[0, batch.event_names.index("paid_above_bid_eur")] == pytest.approx(above, rel=1e-9, abs=1e-9)
 
 
-def test_the_made_up_markets_have_losers_and_split_lots(four_hubs):
+def test_the_made_up_markets_have_losers_and_split_lots():
     """Lots with rivals and without, lots split between hubs, and tenders with a loser."""
     with_loser = without = split = 0
     for seed in range(40):
-        state = market_state(seed)
+        state = market_state(seed, FOUR_HUBS)
         paid, losers = reference_payments(*state)
         keys = [key for _, key in paid]
         split += len(keys) - len(set(keys))
@@ -279,7 +274,7 @@ def test_one_hub_alone_is_paid_the_ceiling():
     for rival_is_full in (False, True):
         batch = fresh(scenario)
         a, action = batch.arrays, actions_of(batch)
-        test_stages.put_lot(a.lot, 0, 0, 0, 1, 9, scenario.products[0].price_eur, 1000)
+        put_lot(a.lot, 0, 0, 0, 1, 9, scenario.products[0].price_eur, 1000)
         a.clock["lots"] = 1
         action[0, 0, batch.spec["hub"].component("bid")] = 2
         if rival_is_full:
@@ -287,7 +282,7 @@ def test_one_hub_alone_is_paid_the_ceiling():
             a.hub["orders"][0, 1] = scenario.capacity.order_book
         w, s, x = first_network(batch)
         customer_market(w, s, x, action[0])
-        reference = test_stages.Reference(scenario)
+        reference = Reference(scenario)
         product = scenario.products[0]
         ceiling = scenario.market.ceiling_catalogue * product.price_eur
         delivery = reference.delivery_eur(0, 0, reference.rows[0], product.price_eur, 1)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_docs import table_after
+from made_up import begun, line, put_order
+from test_docs import state_rows, table_after
 from test_laws import Player, event, play_and_check, players, vary
-from test_stages import put_order
 
-from fabmesh.agents.evaluation.measures import measure_mechanisms
+from fabmesh.agents.evaluation.measures_mechanisms import measure_mechanisms
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.heuristics import PRESETS
 from fabmesh.agents.heuristics.family import Choice, compose
@@ -46,13 +46,6 @@ CNC, FDM = LANES.index("CNC"), LANES.index("FDM")
 ALL_ON = replace(ON, people=People(enabled=True), upkeep=Upkeep(enabled=True))
 
 
-def fresh(scenario, seed=3):
-    batch = HubNetworkVector(scenario, num_envs=1)
-    batch.reset(seed=seed)
-    tables, states, scratch, _ = batch._handles
-    return batch, tables, states[0], scratch[0]
-
-
 def key_of(*parts):
     """The key of names combined from the left: a day's key, or places and things."""
     key = np.uint64(parts[0])
@@ -71,10 +64,6 @@ def quantile(u, n, rate):
         k += 1
 
 
-def line(batch, node, name):
-    return float(batch.ledger[0, node, batch.ledger_lines.index(name)])
-
-
 def share_out(technology, bias, unqualified):
     """Share of parts beyond the tolerance, in mm: bias + lots of the mix + the machine's noise."""
     one, other = technology.lot_sd_mm
@@ -89,18 +78,18 @@ def share_out(technology, bias, unqualified):
 @pytest.mark.parametrize("bias", [-1.3, 0.0, 0.2, 0.6])
 @pytest.mark.parametrize("unqualified", [0.0, 0.4, 1.0])
 def test_share_out_of_tolerance(bias, unqualified):
-    batch, tables, state, _ = fresh(ON)
+    batch, tables, state, _ = begun(ON)
     batch.arrays.hub_tech["bias"] = bias
     for k, technology in enumerate(ON.technologies):
         expected = share_out(technology, bias, unqualified)
         assert out_of_tolerance(tables, state, 0, k, unqualified) == pytest.approx(expected, abs=1e-12)
     without = replace(ON, technologies=tuple(replace(t, tolerance_mm=None) for t in ON.technologies))
-    batch, tables, state, _ = fresh(without)
+    batch, tables, state, _ = begun(without)
     assert out_of_tolerance(tables, state, 0, 0, unqualified) == 0.0
 
 
 def test_bias_follows_the_reference():
-    batch, tables, state, _ = fresh(ON, seed=9)
+    batch, tables, state, _ = begun(ON, seed=9)
     pick, q = random.Random(1), ON.quality
     lane = batch.arrays.hub_tech[0, 1, CNC]
     bias, variance, name = float(lane["bias"]), q.uncalibrated_bias**2, key_of(name_key(POCKET.hubs[1].town))
@@ -141,7 +130,7 @@ def test_biases_have_the_variance_that_hubs_count_on():
 
 
 def test_cpk_and_spread_by_hand():
-    batch, tables, state, _ = fresh(ON)
+    batch, tables, state, _ = begun(ON)
     batch.arrays.hub_tech["bias"][0] = 0.0
     batch.arrays.hub_tech["bias"][0, :, CNC] = (0.1, -0.5)
     batch.arrays.hub_tech["bias"][0, 1, LANES.index("laser")] = 1.5  # the mean is out of tolerance
@@ -166,7 +155,7 @@ def test_a_days_scrap_and_returns_follow_the_reference(seed):
         disruptions=replace(POCKET.disruptions, scale=0.0),
         quality=Quality(enabled=True, hub_check=pick.choice([0.2, 0.9, 1.0])),
     )
-    batch, tables, state, x = fresh(scenario, seed)
+    batch, tables, state, x = begun(scenario, seed)
     a = batch.arrays
     a.clock["lots"], a.clock["tenders"], a.hub["orders"] = 0, 0, 0
     a.hub_tech["bias"], bias = 0.0, pick.choice([0.0, 0.5, -0.9])
@@ -214,7 +203,7 @@ def test_a_days_scrap_and_returns_follow_the_reference(seed):
 def test_lots_follow_the_reference(seed):
     pick = random.Random(seed)
     quality = Quality(enabled=True, bad_lots=(0.2, 0.5), inspection_finds=(0.5, 0.8))
-    batch, tables, state, _ = fresh(replace(ON, quality=quality), seed)
+    batch, tables, state, _ = begun(replace(ON, quality=quality), seed)
     a = batch.arrays
     a.depot_mat["orders"], a.depot_mat["on_order"] = 0, 0.0
     place = name_key(POCKET.depots[0].name)
@@ -253,7 +242,7 @@ def test_lots_follow_the_reference(seed):
 def test_the_spot_source_is_cheaper_and_nearer():
     orders, freight = [], []
     for spot in (0, 1):
-        batch, tables, state, _ = fresh(ON)
+        batch, tables, state, _ = begun(ON)
         a, spec = batch.arrays, batch.spec["depot"]
         a.depot_mat["orders"], a.depot_mat["on_order"], a.depot_mat["stock"] = 0, 0.0, 0.0
         action = np.zeros(batch.action_space["depot"].shape, np.int32)[0]
@@ -416,21 +405,13 @@ def test_its_tables_are_documented():
 
 
 def test_blocks_of_the_state_of_all_mechanisms_are_documented():
-    batch = HubNetworkVector(ALL_ON)
-    places = {hub.town: "hub" for hub in ALL_ON.hubs} | {depot.name: "depot" for depot in ALL_ON.depots}
-    found = []
-    for block in batch.state_features:
-        place, _, name = block.name.rpartition(": ")
-        entry = (f"{places[place]}: {name}" if place else name, block.unit, block.doc)
-        if entry not in found:
-            found.append(entry)
     plain = [(name, unit, doc) for name, _, unit, doc in table_after("`state()` is the whole", "| block |")]
     shown = [
         (name, unit, doc)
         for text in ("### People", "### Upkeep", "### Quality")
         for name, _, unit, doc in table_after(text, "| block |")
     ]
-    assert sorted(found) == sorted(plain + shown)
+    assert sorted(state_rows(HubNetworkVector(ALL_ON))) == sorted(plain + shown)
 
 
 # --- laws

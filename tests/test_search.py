@@ -18,7 +18,7 @@ from fabmesh.agents.learning.config import (
 )
 from fabmesh.agents.learning.session import Task
 from fabmesh.agents.learning.settings import read_settings
-from fabmesh.agents.learning.toy import IdentityBatch, ShownLevels
+from fabmesh.agents.learning.toy import IdentityBatch, ShownLevels, wrong_shares
 from fabmesh.agents.learning.trials import SPACE, Range, Trial, attempt, best_of, study_of, with_settings
 from fabmesh.agents.learning.validation import SeedValidator
 from fabmesh.agents.search import SearchConfig, main, search
@@ -38,14 +38,7 @@ NAMES = ("residual_learning_rate", "share")
 
 
 def judge(policy):
-    batch = IdentityBatch(4)
-    policy.reset(4, 0)
-    obs, info = batch.reset(seed=10_000)
-    cost = np.zeros(4)
-    for _ in range(batch.episode_d):
-        obs, reward, _, _, info = batch.step(policy.act(obs, info["action_mask"]))
-        cost += 1.0 - reward["hub"][:, 0]
-    return {"network_cost": 1_000.0 * (1.0 + cost)}
+    return {"network_cost": 1_000.0 + 20_000.0 * wrong_shares(policy, 4)}
 
 
 def task():
@@ -171,14 +164,10 @@ def test_a_search_as_a_user_types_it_goes_on_and_keeps_what_can_be_trained_with(
         (["--names", "group"], "group: 8 is not possible; allowed: a divisor of copies (4)"),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, capsys, more, message):
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, only_error, more, message):
     given = arguments(tmp_path, *more)
     text = (tmp_path / "settings.yaml").read_text()
     (tmp_path / "settings.yaml").write_text(text.replace("copies: 8, group: 4", "copies: 4, group: 4"))
     assert main(given) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("error: ")
-    assert said.err.count("\n") == 1
-    assert message in said.err
+    assert message in only_error()
     assert not (tmp_path / "out").exists()

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_stages import first_network, fresh, line, put_order
-from test_textbook import AT_COST, DEPOT_IDLE, FREE, HUB_OFF, PEOPLE, play, with_demand
+from made_up import first_network, fresh, line, put_order
+from textbook import AT_COST, DEPOT_IDLE, FREE, HUB_OFF, PEOPLE, play, with_demand
 
 from fabmesh.agents.evaluation.economics import capital_charge
 from fabmesh.agents.evaluation.statistics import estimate

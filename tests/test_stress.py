@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import fabmesh
+from fabmesh.agents.evaluation.catalogue import measure_named
 from fabmesh.agents.evaluation.entries import parse_entries
-from fabmesh.agents.evaluation.measures import DISRUPTION_DAYS, measure_named
+from fabmesh.agents.evaluation.measures_mechanisms import DISRUPTION_DAYS
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.evaluation.stress import (
@@ -250,6 +251,9 @@ def test_as_a_user_types_it(capsys, tmp_path):
     assert len(lines) == 2 * 4
     mean = sum(float(line["cost_added [EUR]"]) for line in lines[:4]) / 4
     assert test["policies"][0]["cost_added"]["mean"] == pytest.approx(mean)
+    under = [float(line["network_cost [EUR]"]) + float(line["cost_added [EUR]"]) for line in lines]
+    less = (sum(under[:4]) - sum(under[4:])) / 4e3
+    assert f"| hub_down_30d | nearest | {less:+.1f} |" in (place / "stress.md").read_text()
     assert "**hub_down_30d" in (place / "stress.md").read_text()
 
 

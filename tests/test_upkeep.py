@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up import begun
 from test_docs import table_after
 from test_laws import Player, event, play_and_check, players, vary
 
-from fabmesh.agents.evaluation.measures import measure_mechanisms
+from fabmesh.agents.evaluation.measures_mechanisms import measure_mechanisms
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.heuristics import PRESETS
 from fabmesh.agents.heuristics.family import Choice, compose
@@ -40,13 +41,6 @@ def frail(scenario=ON, mtbf_h=30.0, mttr_h=9.0):
     )
 
 
-def fresh(scenario, seed=3):
-    batch = HubNetworkVector(scenario, num_envs=1)
-    batch.reset(seed=seed)
-    tables, states, scratch, _ = batch._handles
-    return batch, tables, states[0], scratch[0]
-
-
 def names(hub, lane, machine):
     place = combine(np.uint64(name_key(POCKET.hubs[hub].town)), np.uint64(name_key(LANES[lane])))
     return np.uint64(combine(np.uint64(place), np.uint64(machine + 1)))
@@ -60,7 +54,7 @@ def test_breakdowns_follow_the_reference(shape, scale):
     seed, pick = 11, random.Random(shape)
     scenario = replace(frail(), upkeep=Upkeep(enabled=True, wear_shape=shape))
     scenario = replace(scenario, disruptions=replace(scenario.disruptions, scale=scale))
-    batch, tables, state, _ = fresh(scenario, seed)
+    batch, tables, state, _ = begun(scenario, seed)
     a = batch.arrays
     a.repair[:] = 0.0
     before = a.ledger.copy()
@@ -105,7 +99,7 @@ def test_breakdowns_follow_the_reference(shape, scale):
 def test_working_hours_between_failures_have_the_mean_of_the_scenario(shape):
     """One machine, repaired as new: a renewal process of mean MTBF (Cox 1962), whatever the shape."""
     scenario = replace(frail(mtbf_h=40.0, mttr_h=0.0), upkeep=Upkeep(enabled=True, wear_shape=shape))
-    batch, tables, state, _ = fresh(scenario)
+    batch, tables, state, _ = begun(scenario)
     lane = batch.arrays.hub_tech[0, 0, LANES.index("CNC")]
     batch.arrays.hub_tech["wear_h"], batch.arrays.hub_tech["seen_wear"], batch.events[:] = 0.0, 0.0, 0.0
     step_h, days = 1.0, 40_000
@@ -123,7 +117,7 @@ def test_working_hours_between_failures_have_the_mean_of_the_scenario(shape):
 
 
 def test_repairs_take_hours_from_promises_and_work():
-    batch, tables, state, x = fresh(ON)
+    batch, tables, state, x = begun(ON)
     a = batch.arrays
     a.clock["lots"], a.repair[:] = 0, 0.0
     a.hub["overtime"] = 0.5
@@ -153,7 +147,7 @@ def test_a_service_takes_hours_and_makes_machines_new(seed):
     scenario = replace(
         POCKET, upkeep=upkeep, hubs=(*hubs[:1], replace(hubs[1], machines={**hubs[1].machines, "laser": 1}))
     )
-    batch, tables, state, x = fresh(scenario, seed)
+    batch, tables, state, x = begun(scenario, seed)
     hub, chosen = pick.randrange(2), pick.randrange(4)
     cap = [pick.uniform(0, 12) for _ in range(4)]  # the last is labour
     worn = [pick.uniform(0, 400) for _ in LANES]

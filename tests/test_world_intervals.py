@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fabmesh.agents.evaluation.catalogue import measure_named
 from fabmesh.agents.evaluation.comparison import compare_entries
 from fabmesh.agents.evaluation.entries import parse_entries
-from fabmesh.agents.evaluation.measures import measure_named
 from fabmesh.agents.evaluation.protocol import evaluate
 from fabmesh.agents.evaluation.seeds import MOST_AT_ONCE, seed_set
 from fabmesh.agents.evaluation.statistics import compare, estimates

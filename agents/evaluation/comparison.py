@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from fabmesh.agents.evaluation.catalogue import measure_named
 from fabmesh.agents.evaluation.entries import Entry
-from fabmesh.agents.evaluation.measures import measure_named
 from fabmesh.agents.evaluation.protocol import EpisodeTable, evaluate
 from fabmesh.agents.evaluation.seeds import SeedSet
 from fabmesh.agents.evaluation.statistics import Floats, Paired, Summary, compare, estimate, estimates, summarise

@@ -24,12 +24,15 @@ class Curve:
     Attributes:
         name: Name of the run directory.
         steps: Environment steps (copies x days) at each validation, [validations].
+        minutes: Time of the training until then, imitation and earlier validations included, nan where it is not
+            known, [validations].
         scores: Words for the kind of action -> mean network cost on the validation seeds, EUR [validations].
         opponents: Name -> mean network cost on the same seeds, EUR.
     """
 
     name: str
     steps: Floats
+    minutes: Floats
     scores: dict[str, Floats]
     opponents: dict[str, float]
 
@@ -49,7 +52,7 @@ def read_curve(directory: Path) -> Curve | None:
     kinds = [name.removeprefix(_COLUMN) for name in rows[0] if name.startswith(_COLUMN)]
     scores = {_LEARNER[kind]: _numbers(rows, _COLUMN + kind) for kind in kinds if kind in _LEARNER}
     opponents = {kind: float(_numbers(rows, _COLUMN + kind)[-1]) for kind in kinds if kind not in _LEARNER}
-    return Curve(directory.name, _numbers(rows, "steps"), scores, opponents)
+    return Curve(directory.name, _numbers(rows, "steps"), _numbers(rows, "speed/minutes"), scores, opponents)
 
 
 def _progress(directory: Path) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from fabmesh.agents.evaluation import explain_bids, explain_orders
+from fabmesh.agents.evaluation import explain_drivers, explain_orders
 from fabmesh.agents.evaluation.comparison import Comparison, Row, named_policies, one_torch_thread
 from fabmesh.agents.evaluation.entries import Entry
 from fabmesh.agents.evaluation.explain_bids import Response, responses
@@ -27,7 +27,7 @@ from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.recorded import RecordedOrders
 from fabmesh.envs.network.scenario import Scenario
 
-FEATURES = {role: explain_bids.FEATURES[role] | explain_orders.FEATURES[role] for role in ("hub", "depot")}
+FEATURES = {role: explain_drivers.FEATURES[role] | explain_orders.FEATURES[role] for role in ("hub", "depot")}
 
 
 @dataclass(frozen=True)

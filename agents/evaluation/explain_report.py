@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from fabmesh.agents.evaluation.explain import Explanation
-from fabmesh.agents.evaluation.explain_bids import ALL, FIFTHS, Priced, Response, Span
+from fabmesh.agents.evaluation.explain_bids import ALL, FIFTHS, Response, Span
 from fabmesh.agents.evaluation.explain_costs import Count
+from fabmesh.agents.evaluation.explain_drivers import Priced
 from fabmesh.agents.evaluation.explain_events import OFFSETS, WINDOWS, Around
 from fabmesh.agents.evaluation.explain_pairs import Pair
 from fabmesh.agents.evaluation.report import UNDEFINED, Sheet, words_of_saving, worlds_of

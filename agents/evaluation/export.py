@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from fabmesh import __version__
+from fabmesh.agents.evaluation.catalogue import measure_named
 from fabmesh.agents.evaluation.comparison import ALL_PAIRS_IN_FILES, Comparison
 from fabmesh.agents.evaluation.curves import steps_of_run
 from fabmesh.agents.evaluation.files import write_whole
-from fabmesh.agents.evaluation.measures import measure_named
 from fabmesh.agents.evaluation.statistics import Estimate
 
 # Compared pair by pair; differences of network and of controllable cost are equal seed by seed, their percentages not.

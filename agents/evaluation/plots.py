@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from fabmesh.agents.evaluation.catalogue import measure_named
 from fabmesh.agents.evaluation.comparison import ALL_PAIRS, Comparison
-from fabmesh.agents.evaluation.measures import measure_named
 
 # Ledger lines that belong together share a bar; a hatch tells apart what shares a colour.
 GROUPS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (

@@ -21,30 +21,32 @@ _DEAR = 2.0  # a baseline that costs so many times the best score would flatten 
 
 
 def learning_curves(curves: Sequence[Curve], scenario: str) -> Figure:
-    """Validation score during training against the baselines, kEUR per episode over environment steps."""
+    """Validation score during training against the baselines, kEUR per episode: over steps, and over minutes."""
     lowest = min(float(np.nanmin(scores)) for curve in curves for scores in curve.scores.values())
+    opponents: dict[str, float] = {}
+    for curve in curves:
+        opponents |= {name: cost for name, cost in curve.opponents.items() if cost < _DEAR * lowest}
+    across = {"environment steps (copies x days), thousands": [curve.steps / 1e3 for curve in curves]}
+    if any(np.isfinite(curve.minutes).any() for curve in curves):
+        across["minutes of training, validation included"] = [curve.minutes for curve in curves]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.5, 4.8), layout="constrained")
-        axes = figure.subplots()
-        for i, curve in enumerate(curves):
-            for style, (kind, scores) in zip(_SOLID, curve.scores.items(), strict=False):
-                colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-                label = f"{curve.name}, {kind}"
-                axes.plot(
-                    curve.steps / 1e3, scores / 1e3, color=colour, linestyle=style, marker=marker, markersize=3.5,
-                    label=label,
-                )  # fmt: skip
-        opponents: dict[str, float] = {}
-        for curve in curves:
-            opponents |= {name: cost for name, cost in curve.opponents.items() if cost < _DEAR * lowest}
-        for i, (name, cost) in enumerate(opponents.items()):
-            axes.axhline(cost / 1e3, color="#555555", linestyle=LINE_STYLES[i % len(LINE_STYLES)], label=name)
-        axes.set_xlabel("environment steps (copies x days), thousands")
-        axes.set_ylabel("network cost on validation seeds,\nkEUR per episode")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.set_title(f"{scenario}: learning curves", loc="left", fontsize=11)
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False, fontsize=8)
+        figure = Figure(figsize=(8.5, 4.8) if len(across) == 1 else (11.0, 4.8), layout="constrained")
+        panels = figure.subplots(1, len(across), sharey=True, squeeze=False)[0]
+        for axes, (label, places) in zip(panels, across.items(), strict=True):
+            for i, (curve, place) in enumerate(zip(curves, places, strict=True)):
+                for style, (kind, scores) in zip(_SOLID, curve.scores.items(), strict=False):
+                    axes.plot(
+                        place, scores / 1e3, color=COLOURS[i % len(COLOURS)], linestyle=style,
+                        marker=MARKERS[i % len(MARKERS)], markersize=3.5, label=f"{curve.name}, {kind}",
+                    )  # fmt: skip
+            for i, (name, cost) in enumerate(opponents.items()):
+                axes.axhline(cost / 1e3, color="#555555", linestyle=LINE_STYLES[i % len(LINE_STYLES)], label=name)
+            axes.set_xlabel(label)
+            axes.grid(alpha=0.3)
+        panels[0].set_ylabel("network cost on validation seeds,\nkEUR per episode")
+        panels[0].yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        panels[0].set_title(f"{scenario}: learning curves", loc="left", fontsize=11)
+        panels[0].legend(frameon=False, fontsize=8)
     return figure
 
 

@@ -9,13 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.agents.evaluation.measures import (
-    TRANSFER_LINES,
-    measure,
-    measure_disruptions,
-    measure_mechanisms,
-    measure_network,
-)
+from fabmesh.agents.evaluation.measures import TRANSFER_LINES, measure
+from fabmesh.agents.evaluation.measures_mechanisms import measure_disruptions, measure_mechanisms
+from fabmesh.agents.evaluation.measures_network import measure_network
 from fabmesh.agents.evaluation.trace import Recorder, Trace
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError

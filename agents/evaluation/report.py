@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fabmesh.agents.evaluation.comparison import ALL_PAIRS, Comparison
-from fabmesh.agents.evaluation.measures import MECHANISM_MEASURES
+from fabmesh.agents.evaluation.measures_mechanisms import MECHANISM_MEASURES
 from fabmesh.agents.evaluation.statistics import Estimate
 
 COSTS = ("network_cost", "controllable_cost", "mission_cost", "deadstock")

@@ -22,9 +22,9 @@ from fabmesh.agents.evaluation.comparison import hash_of, named_policies, one_to
 from fabmesh.agents.evaluation.entries import Entry
 from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.evaluation.protocol import EpisodeTable, Progress, evaluate
-from fabmesh.agents.evaluation.report import UNDEFINED, Sheet
+from fabmesh.agents.evaluation.report import UNDEFINED, Sheet, signed
 from fabmesh.agents.evaluation.seeds import SeedSet
-from fabmesh.agents.evaluation.statistics import Estimate, Floats, estimate
+from fabmesh.agents.evaluation.statistics import Estimate, Floats, compare, estimate
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError, ScenarioError
 from fabmesh.envs.network.kernel import announce_compilation
@@ -295,7 +295,7 @@ def smoothed(days: Floats) -> Floats:
 
 
 def sheets(report: StressReport) -> list[Sheet]:
-    """A table per stress test."""
+    """A table per stress test, and one of who costs less under each."""
     found = []
     for number, result in enumerate(report.results):
         struck = ", ".join(f"{e.kind}{f' of {e.target}' if e.target else ''}" for e in result.script)
@@ -310,7 +310,27 @@ def sheets(report: StressReport) -> list[Sheet]:
                 (f"{struck}, {days}", *(_notes(report) if last else ())),
             )
         )
-    return found
+    return [*found, *_paired(report)]
+
+
+def _paired(report: StressReport) -> list[Sheet]:
+    """The first policy against each other one, under each test; nothing where there is no other."""
+    rows = []
+    for result in report.results:
+        first, *others = result.rows
+        for other in others:
+            theirs = other.network_cost + other.cost_added
+            found = compare(first.network_cost + first.cost_added, theirs)
+            low, high = found.difference.low / 1e3, found.difference.high / 1e3
+            interval = f"[{signed(low)}, {signed(high)}]" if not math.isnan(low) else UNDEFINED
+            share = f"{100.0 * found.difference.mean / float(theirs.mean()):+.2f}"
+            mean = signed(found.difference.mean / 1e3)
+            rows.append((result.stress.name, other.policy, mean, interval, share, _percent(found.share_won)))
+    if not rows:
+        return []
+    columns = ("test", "policy", "difference", "95 % interval", "% of\nnetwork", "won\n% of seeds")
+    title = f"network cost under each test, seed by seed: {report.results[0].rows[0].policy} less the policy, kEUR"
+    return [Sheet(title, columns, 2, tuple(rows), ("network cost: of the twin, and the cost added",))]
 
 
 _SHARES = ("on time\n% of twin", "back\nafter d", "of worlds\n%")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fabmesh.envs.network.actions import component_blocks
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
-from fabmesh.envs.network.tables import build_tables
+from fabmesh.envs.network.scenario_tables import build_tables
 from fabmesh.envs.scenarios.work import Job, jobs
 
 SeasonPath: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float64]]

@@ -12,7 +12,6 @@ from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
 
 REVIEW_D = 1.0
 DELIVERY_D = 1.0  # a consignment from a depot in reach
-JOIN = ("c = s", "midway", "c = S")  # levels of `can_order`
 
 
 def usable_life_d(scenario: Scenario) -> NDArray[np.float64]:

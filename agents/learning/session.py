@@ -256,7 +256,7 @@ def run(
             session.start(reporter.say)  # Ctrl-C stops it at once: there is nothing to keep yet
         with Interrupt().listening() as interrupt:
             if not resume:
-                reporter.iteration(0, 0, _validate(session, directory))
+                reporter.iteration(0, 0, _validate(session, directory) | {"speed/minutes": session.seconds / 60.0})
                 _save(session, directory)
             while session.progress < 1.0 and not interrupt.requested:
                 metrics = session.iterate()

@@ -16,6 +16,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from fabmesh.agents.policy import Policy
+
 _ODD = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)  # of SplitMix64
 
 
@@ -197,3 +199,15 @@ class ShownLevels:
             edges = np.cumsum(spec.nvec)[:-1]
             levels[role] = np.stack([part.argmax(axis=-1) for part in np.split(obs[role], edges, axis=-1)], axis=-1)
         return levels
+
+
+def wrong_shares(policy: Policy, copies: int) -> NDArray[np.float64]:
+    """Share of wrong levels of a policy over an episode of each copy, worlds that no training begins with."""
+    batch = IdentityBatch(copies)
+    policy.reset(copies, 0)
+    obs, info = batch.reset(seed=10_000)
+    wrong = np.zeros(copies)
+    for _ in range(batch.episode_d):
+        obs, reward, _, _, info = batch.step(policy.act(obs, info["action_mask"]))
+        wrong += 1.0 - reward["hub"][:, 0]
+    return wrong / batch.episode_d

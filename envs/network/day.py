@@ -16,7 +16,7 @@ from fabmesh.envs.network.hazards import DEPOT_OUTAGE
 from fabmesh.envs.network.kernel import entry, kernel
 from fabmesh.envs.network.ledger import network_cost_of_day
 from fabmesh.envs.network.material_market import book_needs, material_market
-from fabmesh.envs.network.observation import fill_slots, observe
+from fabmesh.envs.network.observation import observe
 from fabmesh.envs.network.offers import estimate_costs
 from fabmesh.envs.network.production import hubs_work
 from fabmesh.envs.network.reward import write_rewards
@@ -25,6 +25,7 @@ from fabmesh.envs.network.start_end import clear, draw_start, settle
 from fabmesh.envs.network.state import Scratch, State
 from fabmesh.envs.network.supply import depots_buy
 from fabmesh.envs.network.tables import Tables
+from fabmesh.envs.network.tender_slots import fill_slots
 from fabmesh.envs.network.world import news
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 
-from fabmesh.envs.network.goods import draw
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.state import (
@@ -23,6 +22,7 @@ from fabmesh.envs.network.state import (
     Scratch,
     State,
 )
+from fabmesh.envs.network.stock import draw
 from fabmesh.envs.network.tables import Tables
 from fabmesh.envs.network.work_content import labour_h
 

@@ -1,4 +1,4 @@
-"""Stage 7, goods move: shipping and lateness, receipts, ageing, write-offs, holding. And how stock is kept."""
+"""Stage 7, goods move: shipping and lateness, receipts, ageing, write-offs, holding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fabmesh.envs.network.last_mile import delivery_cost, delivery_days, parcel_
 from fabmesh.envs.network.ledger import earn, post, tender_event, write_off
 from fabmesh.envs.network.payment import pay_platform
 from fabmesh.envs.network.promises import lateness_rate
-from fabmesh.envs.network.quality import sent_back, thin, unpack
+from fabmesh.envs.network.quality import sent_back, unpack
 from fabmesh.envs.network.rng import STREAM_LIFE, combine, day_key, uniform
 from fabmesh.envs.network.state import (
     E_CANCELLED,
@@ -21,7 +21,6 @@ from fabmesh.envs.network.state import (
     E_ON_TIME,
     E_PURCHASES,
     E_STOPS,
-    F_EXPIRED,
     F_RECEIVED,
     HOLDING,
     LAST_MILE,
@@ -32,106 +31,8 @@ from fabmesh.envs.network.state import (
     TE_SERVED,
     State,
 )
+from fabmesh.envs.network.stock import age_class, expire, in_depot, on_hand
 from fabmesh.envs.network.tables import AGES, INBOUND_DAYS, TENDER, Tables
-
-
-@kernel
-def age_class(w: Tables, m: int, expiry_day: float) -> int:
-    """Age class of stock that expires on a day: classes are periods of `class_d` days, kept in a ring of AGES."""
-    width = w.mat[m].class_d
-    return 0 if width == 0 else int(expiry_day // width) % AGES
-
-
-@kernel
-def on_hand(material: np.void) -> float:
-    """Sealed and opened stock of a material at a hub."""
-    total = material.opened
-    for a in range(AGES):
-        total += material.sealed[a]
-    return total
-
-
-@kernel
-def in_depot(material: np.void) -> float:
-    """Stock of a material at a depot."""
-    total = 0.0
-    for a in range(AGES):
-        total += material.stock[a]
-    return total
-
-
-@kernel
-def oldest_class(w: Tables, m: int, day: int) -> int:
-    """The age class that expires first."""
-    return int((day + 0.5) * w.mat[m].classes_per_d) % AGES  # the half keeps rounding away from whole classes
-
-
-@kernel
-def draw(w: Tables, s: State, h: int, m: int, quantity: float, flow: int) -> float:
-    """Takes material, at most what is there, from a hub's stock, opening packs oldest first. Returns its book value.
-
-    The floor life of what is left in a pack starts when the pack is opened (model §5). What is left of the pack
-    before it has then been used up, so the remainder always has one age.
-    """
-    material = s.hub_mat[h, m]
-    total = on_hand(material)
-    quantity = min(quantity, total)
-    value = material.value * min(quantity / total, 1.0) if total > 0.0 else 0.0
-    day = s.clock[0].day
-    oldest = oldest_class(w, m, day)
-    if material.opened < quantity:
-        short = quantity - material.opened
-        opened = 0.0
-        for i in range(AGES):
-            a = (oldest + i) % AGES
-            if short <= 0.0:
-                break
-            if material.sealed[a] == 0.0:
-                continue
-            packs = np.ceil(short / w.mat[m].pack - 1e-9) * w.mat[m].pack
-            taken = min(packs, material.sealed[a])
-            material.sealed[a] -= taken
-            opened += taken
-            short -= taken
-        material.opened += opened
-        material.opened_until = day + w.mat[m].floor_d
-    material.opened -= quantity
-    if material.opened < 1e-9:
-        material.opened = 0.0
-    material.value -= value
-    material.used += quantity
-    s.flow[h, m, flow, 0] += quantity
-    s.flow[h, m, flow, 1] += value
-    if w.par[0].quality == 1 and total > 0.0:
-        thin(material, quantity / total)
-    return value
-
-
-@kernel
-def expire_at_hub(w: Tables, s: State, h: int, m: int, quantity: float) -> None:
-    """Writes off part of a hub's stock that has already left its age class."""
-    material = s.hub_mat[h, m]
-    total = on_hand(material) + quantity
-    value = material.value * quantity / total
-    material.value -= value
-    thin(material, quantity / total)
-    s.flow[h, m, F_EXPIRED, 0] += quantity
-    s.flow[h, m, F_EXPIRED, 1] += value
-    write_off(w, s, h, value)
-
-
-@kernel
-def expire_at_depot(w: Tables, s: State, d: int, m: int, quantity: float) -> None:
-    """Writes off part of a depot's stock that has already left its age class."""
-    material = s.depot_mat[d, m]
-    total = in_depot(material) + quantity
-    value = material.value * quantity / total
-    material.value -= value
-    thin(material, quantity / total)
-    node = s.hub.shape[0] + d
-    s.flow[node, m, F_EXPIRED, 0] += quantity
-    s.flow[node, m, F_EXPIRED, 1] += value
-    write_off(w, s, node, value)
 
 
 @kernel
@@ -229,6 +130,21 @@ def units_in_progress(o: np.void) -> int:
 
 
 @kernel
+def take_in(w: Tables, s: State, h: int, m: int, ring: int) -> None:
+    """Puts what arrives at a hub on one day of the ring on its shelf."""
+    material = s.hub_mat[h, m]
+    for a in range(AGES):
+        material.sealed[a] += material.inbound[ring, a]
+        s.flow[h, m, F_RECEIVED, 0] += material.inbound[ring, a]
+        material.inbound[ring, a] = 0.0
+    material.value += material.inbound_value[ring]
+    s.flow[h, m, F_RECEIVED, 1] += material.inbound_value[ring]
+    material.inbound_value[ring] = 0.0
+    if w.par[0].quality == 1:
+        unpack(material, ring)
+
+
+@kernel
 def receive(w: Tables, s: State) -> None:
     """What arrives tomorrow morning goes on the shelf."""
     tomorrow = s.clock[0].day + 1
@@ -236,18 +152,9 @@ def receive(w: Tables, s: State) -> None:
     hubs = s.hub.shape[0]
     for h in range(hubs):
         for m in range(len(w.mat)):
-            material = s.hub_mat[h, m]
-            if material.inbound_value[ring] == 0.0:
+            if s.hub_mat[h, m].inbound_value[ring] == 0.0:
                 continue
-            for a in range(AGES):
-                material.sealed[a] += material.inbound[ring, a]
-                s.flow[h, m, F_RECEIVED, 0] += material.inbound[ring, a]
-                material.inbound[ring, a] = 0.0
-            material.value += material.inbound_value[ring]
-            s.flow[h, m, F_RECEIVED, 1] += material.inbound_value[ring]
-            material.inbound_value[ring] = 0.0
-            if w.par[0].quality == 1:
-                unpack(material, ring)
+            take_in(w, s, h, m, ring)
     for d in range(s.depot_mat.shape[0]):
         for m in range(len(w.mat)):
             material = s.depot_mat[d, m]
@@ -297,18 +204,18 @@ def age(w: Tables, s: State) -> None:
                 quantity = material.sealed[a]
                 if quantity > 0.0:
                     material.sealed[a] = 0.0
-                    expire_at_hub(w, s, h, m, quantity)
+                    expire(w, s, h, material, m, quantity, on_hand(material))
             if w.mat[m].floor_d > 0 and material.opened > 0.0 and material.opened_until < tomorrow:
                 quantity = material.opened
                 material.opened = 0.0
-                expire_at_hub(w, s, h, m, quantity)
+                expire(w, s, h, material, m, quantity, on_hand(material))
         if over:
             for d in range(s.depot_mat.shape[0]):
                 depot = s.depot_mat[d, m]
                 quantity = depot.stock[a]
                 if quantity > 0.0:
                     depot.stock[a] = 0.0
-                    expire_at_depot(w, s, d, m, quantity)
+                    expire(w, s, s.hub.shape[0] + d, depot, m, quantity, in_depot(depot))
 
 
 @kernel
@@ -337,20 +244,13 @@ def revise_designs(w: Tables, s: State) -> None:
             for h in range(s.hub.shape[0]):
                 material = s.hub_mat[h, m]
                 for ring in range(INBOUND_DAYS):  # received in the old version and written off at once
-                    for a in range(AGES):
-                        material.sealed[a] += material.inbound[ring, a]
-                        s.flow[h, m, F_RECEIVED, 0] += material.inbound[ring, a]
-                        material.inbound[ring, a] = 0.0
-                    material.value += material.inbound_value[ring]
-                    s.flow[h, m, F_RECEIVED, 1] += material.inbound_value[ring]
-                    material.inbound_value[ring] = 0.0
-                    unpack(material, ring)
+                    take_in(w, s, h, m, ring)
                 quantity = on_hand(material)
                 if quantity > 0.0:
                     material.opened = 0.0
                     for a in range(AGES):
                         material.sealed[a] = 0.0
-                    expire_at_hub(w, s, h, m, quantity)
+                    expire(w, s, h, material, m, quantity, on_hand(material))
                     material.value = 0.0
             for d in range(s.depot_mat.shape[0]):
                 depot = s.depot_mat[d, m]
@@ -358,7 +258,7 @@ def revise_designs(w: Tables, s: State) -> None:
                 if quantity > 0.0:
                     for a in range(AGES):
                         depot.stock[a] = 0.0
-                    expire_at_depot(w, s, d, m, quantity)
+                    expire(w, s, s.hub.shape[0] + d, depot, m, quantity, in_depot(depot))
                     depot.value = 0.0
 
 

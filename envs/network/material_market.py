@@ -12,7 +12,6 @@ from fabmesh.envs.network.actions import (
     level,
 )
 from fabmesh.envs.network.carbon import parcel_co2e, truck_co2e
-from fabmesh.envs.network.goods import age_class, in_depot, oldest_class, on_hand
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post, transfer
 from fabmesh.envs.network.quality import UNQUALIFIED, is_bad_lot, thin
@@ -27,6 +26,7 @@ from fabmesh.envs.network.state import (
     Scratch,
     State,
 )
+from fabmesh.envs.network.stock import age_class, in_depot, oldest_class, on_hand
 from fabmesh.envs.network.tables import AGES, INBOUND_DAYS, Tables
 from fabmesh.envs.network.work_content import bom_quantity
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fabmesh.envs.network.actions import MAKE_TO_STOCK, level
 from fabmesh.envs.network.experience import practise, qualify
-from fabmesh.envs.network.goods import draw, on_hand, units_in_progress
+from fabmesh.envs.network.goods import units_in_progress
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.quality import MOST_SCRAP, out_of_tolerance
@@ -39,6 +39,7 @@ from fabmesh.envs.network.state import (
     Scratch,
     State,
 )
+from fabmesh.envs.network.stock import draw, on_hand
 from fabmesh.envs.network.tables import MAX_STAGES, Tables
 from fabmesh.envs.network.upkeep import service, take_repairs, wear
 from fabmesh.envs.network.work_content import bom_quantity, labour_h, machine_h

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.network.actions import ComponentBlock, component_blocks, levels_of
-from fabmesh.envs.network.observation import FeatureBlock, feature_blocks
+from fabmesh.envs.network.features import FeatureBlock, feature_blocks
 from fabmesh.envs.network.scenario import Scenario
 
 ROLES = ("hub", "depot")

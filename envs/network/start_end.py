@@ -8,7 +8,6 @@ import numpy as np
 
 from fabmesh.envs.network.demand import adoption, draw_lives, write_surges_of_day
 from fabmesh.envs.network.disruptions import forget_disruptions
-from fabmesh.envs.network.goods import age_class, in_depot, on_hand
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.material_market import inbound, write_quotes
@@ -27,6 +26,7 @@ from fabmesh.envs.network.rng import (
 )
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR
 from fabmesh.envs.network.state import E_OPEN, F_OPENING, SETTLEMENT, Scratch, State
+from fabmesh.envs.network.stock import age_class, in_depot, on_hand
 from fabmesh.envs.network.supply import discounted_price, lead_time
 from fabmesh.envs.network.tables import AGES, INBOUND_DAYS, Tables
 from fabmesh.envs.network.upkeep import draw_wear

@@ -21,7 +21,7 @@ from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.tables import AGES, HORIZON, INBOUND_DAYS, MAX_STAGES, Tables
 
 _CACHE_LINE = 128  # bytes, of the pair that processors fetch together
-_f8, _f4, _i4, _i2, _i1, _u8 = np.float64, np.float32, np.int32, np.int16, np.int8, np.uint64
+_f8, _i4, _i2, _i1, _u8 = np.float64, np.int32, np.int16, np.int8, np.uint64
 
 # Ledger lines. Costs first; `revenue` and `transfers` are not costs of the network (model §9).
 LEDGER_LINES = (

@@ -9,7 +9,6 @@ import numpy as np
 from fabmesh.envs.network.actions import DEPOT_INSPECTION, DEPOT_LOT, DEPOT_SOURCE, DEPOT_TRIGGER, level
 from fabmesh.envs.network.carbon import truck_co2e
 from fabmesh.envs.network.disruptions import due_at_port, freight_factor, price_factor, through_port
-from fabmesh.envs.network.goods import in_depot
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.material_market import road_freight
@@ -22,6 +21,7 @@ from fabmesh.envs.network.state import (
     SUPPLIER_FREIGHT,
     State,
 )
+from fabmesh.envs.network.stock import in_depot
 from fabmesh.envs.network.tables import Tables
 
 

@@ -31,7 +31,6 @@ class Node:
     on_hand_d: dict[str, float]  # material -> days of cover
     inbound_d: dict[str, float]  # material -> days of cover under way
     cost_day_eur: float
-    cost_eur: float
     deadstock_eur: float  # written off so far this episode, net of salvage
     sent_day_eur: float  # freight of the last day: a measure of what flows
 
@@ -108,7 +107,6 @@ def read_network(
             on_hand_d=dict(zip(materials, on_hand.tolist(), strict=True)),
             inbound_d=dict(zip(materials, inbound.tolist(), strict=True)),
             cost_day_eur=float(day_ledger[row, costs].sum()),
-            cost_eur=float(ledger[row, costs].sum()),
             deadstock_eur=float(ledger[row, lines["deadstock"]]),
             sent_day_eur=float(day_ledger[row, freight].sum()),
         )

@@ -1,0 +1,95 @@
+"""How stock is kept: in age classes and opened packs, at its book value; and how it is drawn and written off."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.ledger import write_off
+from fabmesh.envs.network.quality import thin
+from fabmesh.envs.network.state import F_EXPIRED, State
+from fabmesh.envs.network.tables import AGES, Tables
+
+
+@kernel
+def age_class(w: Tables, m: int, expiry_day: float) -> int:
+    """Age class of stock that expires on a day: classes are periods of `class_d` days, kept in a ring of AGES."""
+    width = w.mat[m].class_d
+    return 0 if width == 0 else int(expiry_day // width) % AGES
+
+
+@kernel
+def on_hand(material: np.void) -> float:
+    """Sealed and opened stock of a material at a hub."""
+    total = material.opened
+    for a in range(AGES):
+        total += material.sealed[a]
+    return total
+
+
+@kernel
+def in_depot(material: np.void) -> float:
+    """Stock of a material at a depot."""
+    total = 0.0
+    for a in range(AGES):
+        total += material.stock[a]
+    return total
+
+
+@kernel
+def oldest_class(w: Tables, m: int, day: int) -> int:
+    """The age class that expires first."""
+    return int((day + 0.5) * w.mat[m].classes_per_d) % AGES  # the half keeps rounding away from whole classes
+
+
+@kernel
+def draw(w: Tables, s: State, h: int, m: int, quantity: float, flow: int) -> float:
+    """Takes material, at most what is there, from a hub's stock, opening packs oldest first. Returns its book value.
+
+    The floor life of what is left in a pack starts when the pack is opened (model §5). What is left of the pack
+    before it has then been used up, so the remainder always has one age.
+    """
+    material = s.hub_mat[h, m]
+    total = on_hand(material)
+    quantity = min(quantity, total)
+    value = material.value * min(quantity / total, 1.0) if total > 0.0 else 0.0
+    day = s.clock[0].day
+    oldest = oldest_class(w, m, day)
+    if material.opened < quantity:
+        short = quantity - material.opened
+        opened = 0.0
+        for i in range(AGES):
+            a = (oldest + i) % AGES
+            if short <= 0.0:
+                break
+            if material.sealed[a] == 0.0:
+                continue
+            packs = np.ceil(short / w.mat[m].pack - 1e-9) * w.mat[m].pack
+            taken = min(packs, material.sealed[a])
+            material.sealed[a] -= taken
+            opened += taken
+            short -= taken
+        material.opened += opened
+        material.opened_until = day + w.mat[m].floor_d
+    material.opened -= quantity
+    if material.opened < 1e-9:
+        material.opened = 0.0
+    material.value -= value
+    material.used += quantity
+    s.flow[h, m, flow, 0] += quantity
+    s.flow[h, m, flow, 1] += value
+    if w.par[0].quality == 1 and total > 0.0:
+        thin(material, quantity / total)
+    return value
+
+
+@kernel
+def expire(w: Tables, s: State, node: int, material: np.void, m: int, quantity: float, kept: float) -> None:
+    """Writes off part of a node's stock that has already left its age class; `kept` is what stays."""
+    total = kept + quantity
+    value = material.value * quantity / total
+    material.value -= value
+    thin(material, quantity / total)
+    s.flow[node, m, F_EXPIRED, 0] += quantity
+    s.flow[node, m, F_EXPIRED, 1] += value
+    write_off(w, s, node, value)
