@@ -25,7 +25,7 @@ from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.learning import checkpoint, shipped
 from fabmesh.agents.learning.batch import RoleSpec
 from fabmesh.agents.learning.config import TrainConfig, setting_names
-from fabmesh.agents.learning.settings import command_of, from_plain
+from fabmesh.agents.learning.settings import from_plain
 from fabmesh.agents.learning.validation import MEASURE
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import announce_compilation
@@ -172,7 +172,7 @@ def ship(config: ShipConfig, console: Console) -> None:
         scenario=scenario.name,
         scenario_sha256=fingerprint(scenario),
         trained={
-            "command": command_of(run.config),
+            "command": run.content.get("command"),  # made when it was trained: settings files change
             "commit": run.content.get("commit"),
             "steps": run.content.get("steps"),
         },

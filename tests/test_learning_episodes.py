@@ -60,8 +60,23 @@ def test_a_group_of_one_cannot_be_the_baseline():
         validate(config)
 
 
-def test_it_learns_without_a_critic():
-    made = training(copies=16, group=4, steps=10_000, baseline="group", epochs=4, credit="day")
+def test_ranks_take_the_place_of_amounts():
+    made = training(baseline="group", credit="episode", scores="ranks")
+    made.collector.collect()
+    found, _, _ = made.learner._estimate(made.collector)
+    by_day = found["hub"][:, 0].reshape(20, 8)
+    torch.testing.assert_close(by_day, by_day[:1].expand_as(by_day))
+    scores, total = by_day[0].reshape(2, 4), made.collector.team_rewards().sum(0).reshape(2, 4)
+    assert torch.equal(scores.argsort(dim=1), total.argsort(dim=1))
+    assert np.ptp(scores.sort(dim=1).values.numpy(), axis=0).max() < 1e-6  # every group's scores are the same four
+    alone = TrainConfig(rollout=RolloutConfig(copies=4, group=1), ppo=PpoConfig(scores="ranks"))
+    with pytest.raises(ConfigError, match="scores: 'ranks' is not possible"):
+        validate(alone)
+
+
+@pytest.mark.parametrize("scores", ["cost", "ranks"])
+def test_it_learns_without_a_critic(scores):
+    made = training(copies=16, group=4, steps=10_000, baseline="group", epochs=4, credit="day", scores=scores)
     made.learner.config = replace(made.config.ppo, gamma=0.0)  # the toy's days have nothing to do with one another
     reward = 0.0
     while made.progress < 1.0:

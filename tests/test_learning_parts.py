@@ -14,7 +14,7 @@ from fabmesh.agents.learning.config import NetworkConfig
 from fabmesh.agents.learning.distribution import ActionLayout, entropy, log_prob, masked_log_probs, sample
 from fabmesh.agents.learning.imitation import move_to_neighbours, smoothed_targets
 from fabmesh.agents.learning.networks import RolePolicy, choose_levels, item_columns
-from fabmesh.agents.learning.returns import PopArt, gae, subtract_group_mean
+from fabmesh.agents.learning.returns import PopArt, gae, group_ranks, subtract_group_mean
 from fabmesh.agents.learning.toy import ToyBlock as Block
 
 
@@ -59,6 +59,15 @@ def test_group_mean_keeps_agents_apart():
     advantages = torch.tensor([[[1.0, 10.0], [3.0, 30.0]]])  # one day, two copies, two agents
     expected = torch.tensor([[[-1.0, -10.0], [1.0, 10.0]]])
     torch.testing.assert_close(subtract_group_mean(advantages, 2), expected)
+
+
+def test_ranks_in_a_group_are_normal_scores_and_leave_outliers_alone():
+    quartile = 0.318639  # of the standard normal at 5/8; 1.150349 at 7/8
+    advantages = torch.tensor([[0.0, 3.0, -1e9, 2.0, 7.0, 7.0, 7.0, 7.0]])
+    expected = torch.tensor([[-quartile, 1.150349, -1.150349, quartile, 0.0, 0.0, 0.0, 0.0]])
+    torch.testing.assert_close(group_ranks(advantages, 4), expected)
+    each_agent = torch.stack((advantages, -advantages), dim=-1)
+    torch.testing.assert_close(group_ranks(each_agent, 4), torch.stack((expected, -expected), dim=-1))
 
 
 def test_value_scale_follows_targets_and_keeps_predictions():

@@ -69,6 +69,7 @@ def test_the_better_run_is_shipped_with_what_made_it(pocket, runs):
     assert command[0] == "fabmesh-train"
     content = checkpoint.read(best)
     assert as_plain(replace(parse(command[1:]), run_dir=best)) == content["config"]
+    assert entry.trained["command"] == content["command"]
     assert entry.trained["commit"] == content["commit"]
     kept = checkpoint.read(pocket / "pocket.pt")
     assert set(kept) == {"format", "kind", "scenario", "signature", "agents", "config", "weights"}

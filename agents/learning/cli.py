@@ -12,7 +12,7 @@ import fabmesh
 from fabmesh.agents.evaluation.files import check_writable
 from fabmesh.agents.evaluation.report import words_of_saving
 from fabmesh.agents.learning.config import SB3_ALGORITHMS, ConfigError, TrainConfig, validate
-from fabmesh.agents.learning.settings import from_plain, parse
+from fabmesh.agents.learning.settings import command_of, from_plain, parse
 from fabmesh.envs.errors import FabmeshError
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ def task_for(config: TrainConfig, scenario: Scenario) -> Task:
         SeedValidator(lambda policy: evaluate(policy, scenario, seeds, threads).measures, opponents),
         start,
         commit_of(Path(fabmesh.__file__).parent),
+        command_of(config),
     )
 
 

@@ -98,6 +98,8 @@ class PpoConfig:
     credit: Literal["day", "episode"] = "day"
     """what an action is judged by: what followed it; or the whole episode, for draws that last as long (a group's copy
     that has bought much has paid its freight before today). Needs days to be the episode's"""
+    scores: Literal["cost", "ranks"] = "cost"
+    """what counts of an advantage: its amount; or the normal score of its rank in its group, where none outweighs others"""
     critic_tape: bool = False
     """the central critic also reads what the world will bring in the next days whatever anyone does: orders, outages.
     Critics are for training alone, and a baseline that knows the tape leaves the policy gradient unbiased"""
@@ -323,6 +325,8 @@ def validate(config: TrainConfig) -> None:
     _require(network.residual or rate == 0.0, "residual_learning_rate", rate, "0, or a network with a residual")
     alone = config.ppo.baseline == "group" and group == 1
     _require(not alone, "baseline", "group", "critic, or a group of more than 1 copy")
+    ranked = config.ppo.scores == "ranks"
+    _require(not ranked or group > 1, "scores", "ranks", "cost, or a group of more than 1 copy")
     _require_sense(config)
     _require(config.rollout.days != 1, "days", 1, "0 (an episode), or at least 2")
     steps = config.steps_per_iteration or copies  # days 0: not known yet

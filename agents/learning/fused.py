@@ -17,9 +17,6 @@ from torch import Tensor
 
 from fabmesh.envs.network.kernel import entry
 
-JOINT = True
-PER_COMPONENT = False
-
 MASKED = np.float32(-200.0)
 """Log-weight of a masked level: finite, so that its product with the level's probability, 0, is 0."""
 

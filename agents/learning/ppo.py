@@ -20,7 +20,7 @@ from fabmesh.agents.learning import fused
 from fabmesh.agents.learning.batch import Batch, RoleSpec, team_weight
 from fabmesh.agents.learning.config import ConfigError, PpoConfig, TrainConfig
 from fabmesh.agents.learning.networks import Critic, RolePolicy
-from fabmesh.agents.learning.returns import gae, subtract_group_mean
+from fabmesh.agents.learning.returns import gae, group_ranks, subtract_group_mean
 from fabmesh.agents.learning.rollout import Collector
 
 CENTRAL = "central"
@@ -195,6 +195,8 @@ class Learner:
             advantage = subtract_group_mean(advantage, self.group)
             metrics[f"value/advantage_std_{name}"] = float(advantage.std())
             metrics[f"value/group_share_{name}"] = 1.0 - (float(advantage.std()) / max(raw, 1e-12)) ** 2
+            if self.config.scores == "ranks":
+                advantage = group_ranks(advantage, self.group)
             critic.head.update(target)
             targets[name] = critic.head.normalise(target).flatten(0, 1).float()
             if not self.central:

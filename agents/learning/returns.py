@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+from scipy.stats import norm, rankdata
 from torch import Tensor, nn
 
 
@@ -50,6 +51,19 @@ def subtract_group_mean(advantages: Tensor, group: int) -> Tensor:
     days, copies = advantages.shape[:2]
     grouped = advantages.reshape(days, copies // group, group, *advantages.shape[2:])
     return (grouped - grouped.mean(dim=2, keepdim=True)).reshape(advantages.shape)
+
+
+def group_ranks(advantages: Tensor, group: int) -> Tensor:
+    """Normal scores [T, B, ...] of the ranks of advantages among the copies that face the same world, per day.
+
+    The k-th lowest of n counts as the standard normal's quantile at (k - 1/2) / n; equal ones share their mean rank.
+    Costs within a group have heavy tails: a copy in trouble would else outweigh the rest of its group, and a group in a
+    rough world all the others (fitness shaping, Wierstra et al. 2014).
+    """
+    days, copies = advantages.shape[:2]
+    grouped = advantages.reshape(days, copies // group, group, *advantages.shape[2:])
+    ranks = rankdata(grouped.numpy(), axis=2)
+    return torch.from_numpy(norm.ppf((ranks - 0.5) / group)).to(advantages).reshape(advantages.shape)
 
 
 class PopArt(nn.Module):

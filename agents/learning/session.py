@@ -36,6 +36,7 @@ class Task:
         validator: Judges the learner; without one the last policies count as the best.
         start: Role -> weights to begin from in place of imitation, if any.
         commit: Of the code, kept in checkpoints; None: not known.
+        command: The training as a user would type it with that code, kept in checkpoints; None: not known.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Task:
     validator: Validator | None = None
     start: Mapping[str, Mapping[str, Any]] | None = None
     commit: str | None = None
+    command: str | None = None
 
 
 class Interrupt:
@@ -188,7 +190,7 @@ class Session(ABC):
         """The policies as a checkpoint."""
         config = self.config
         made = checkpoint.policy_content(config.algo, self.task.name, self.batch.spec, config, self.weights())
-        return made | {"commit": self.task.commit}
+        return made | {"commit": self.task.commit, "command": self.task.command}
 
     def state(self) -> dict[str, Any]:
         """All a resumed run needs beside the policies."""
