@@ -99,7 +99,7 @@ class PpoConfig:
     """what an action is judged by: what followed it; or the whole episode, for draws that last as long (a group's copy
     that has bought much has paid its freight before today). Needs days to be the episode's"""
     scores: Literal["cost", "ranks"] = "cost"
-    """what counts of an advantage: its amount; or the normal score of its rank in its group, where none outweighs others"""
+    """what counts of an advantage: its amount; or the normal score of its rank in its group, none outweighs all"""
     critic_tape: bool = False
     """the central critic also reads what the world will bring in the next days whatever anyone does: orders, outages.
     Critics are for training alone, and a baseline that knows the tape leaves the policy gradient unbiased"""
@@ -186,7 +186,7 @@ class MachineConfig:
     torch_threads: int = 1
     """threads of PyTorch; results are the same from run to run on one"""
     env_threads: int = 2
-    """threads that step the copies; results do not depend on it"""
+    """threads that step the copies and draw their actions; results do not depend on it"""
     device: str = "cpu"
     """where networks and optimisers are: cpu, cuda, or cuda:N for one of several GPUs (not measured: none was at hand).
     Worlds, draws of levels and the policy loss stay on the processor; checkpoints load anywhere"""

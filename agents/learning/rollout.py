@@ -6,6 +6,8 @@ Shapes: T days, B copies, A agents of a role, F features, C components, L levels
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -29,6 +31,10 @@ GOALS = {
 """Parts of the network cost that may count more than themselves in what is learned, and their ledger lines.
 
 `supply` is the mission cost without the last mile, which follows from what is sold."""
+
+COPIES_TOGETHER = 256
+"""Copies whose actions are drawn together on the CPU: what lies between the layers stays in the cache, and threads share
+the copies out. A fixed number, since products of other sizes round otherwise: results do not depend on threads."""
 
 FOR_GOOD = 1000.0
 """Mean days from which on a draw of exploration counts as kept for the whole episode."""
@@ -70,6 +76,7 @@ class Collector:
         generator: Source of all exploration.
         tape: What lies ahead of the worlds, for a central critic that reads it.
         difference: Works out the rewards learned from, in place of the batch's.
+        threads: That draw actions, part by part of the copies.
 
     Attributes:
         roles: Role -> buffers.
@@ -93,10 +100,12 @@ class Collector:
         generator: torch.Generator,
         tape: WorldTape | None = None,
         difference: DifferenceRewards | None = None,
+        threads: int = 1,
     ) -> None:
         self.batch, self.policies, self.config, self.generator = batch, policies, config, generator
         self.tape, self.difference = tape, difference
         days, copies = config.days, batch.num_envs
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._plain_state = batch.state_space.shape[0]
         self.roles = {role: RoleBuffer(days, copies, batch.spec[role], policies[role]) for role in batch.roles}
         self.states = torch.zeros(days + 1, copies, self._plain_state + (0 if tape is None else tape.size))
@@ -161,24 +170,34 @@ class Collector:
         follows the policy on each day all the same (exploration correlated in time, as in Eberhard et al. 2023,
         "Pink noise is all you need", and by a Gaussian copula between components).
         """
-        chosen = {}
-        for role, buffer in self.roles.items():
-            actions = buffer.actions[day]
+        for buffer in self.roles.values():
             for noise in (buffer.own, buffer.common):
                 self._renew(noise, self.begins[day])
+        copies = self.batch.num_envs
+        together = COPIES_TOGETHER if self._on_cpu else copies
+        parts = [slice(first, first + together) for first in range(0, copies, together)]
+        draw = partial(self._draw, day)
+        for _ in map(draw, parts) if self._pool is None else self._pool.map(draw, parts):
+            pass
+        return {role: buffer.actions[day].numpy() for role, buffer in self.roles.items()}
+
+    def _draw(self, day: int, part: slice) -> None:
+        """Draw and keep the actions of some of the copies."""
+        for role, buffer in self.roles.items():
             logits, normal = self.policies[role].explore(
-                buffer.obs[day], buffer.own, buffer.common, self.config.correlation
+                buffer.obs[day, part], buffer.own[part], buffer.common[part], self.config.correlation
             )
-            uniforms = torch.special.ndtr(normal)
             fused.sample_levels(
                 logits.flatten(0, 1).cpu().numpy(),
-                buffer.mask[day].flatten(0, 1).numpy(),
-                uniforms.flatten(0, 1).numpy(),
-                actions.flatten(0, 1).numpy(),
-                buffer.log_probs[day].flatten(0, 1).numpy(),
+                buffer.mask[day, part].flatten(0, 1).numpy(),
+                torch.special.ndtr(normal).flatten(0, 1).numpy(),
+                buffer.actions[day, part].flatten(0, 1).numpy(),
+                buffer.log_probs[day, part].flatten(0, 1).numpy(),
             )
-            chosen[role] = actions.numpy()
-        return chosen
+
+    @property
+    def _on_cpu(self) -> bool:
+        return all(next(policy.parameters()).device.type == "cpu" for policy in self.policies.values())
 
     def _renew(self, noise: Tensor, begins: Tensor) -> None:
         """Draw noise [B, ...] again: all of it where an episode begins, else each number with its chance."""
