@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from fabmesh.agents.learning import checkpoint
+from fabmesh.agents.learning import checkpoint, rollout
 from fabmesh.agents.learning.config import (
     ImitationConfig,
+    MachineConfig,
     NetworkConfig,
     PpoConfig,
     RolloutConfig,
@@ -81,6 +82,19 @@ def test_imitation_starts_near_the_teacher():
     assert all(torch.equal(value, training.weights()["hub"][name]) for name, value in weights.items())
     training.iterate()
     assert not all(torch.equal(value, training.weights()["hub"][name]) for name, value in weights.items())
+
+
+def test_threads_that_draw_actions_change_nothing(monkeypatch):
+    monkeypatch.setattr(rollout, "COPIES_TOGETHER", 6)  # three parts, of which the last is smaller
+    weights = []
+    for threads in (1, 3):
+        config = replace(settings(), machine=MachineConfig(env_threads=threads))
+        training = Training(config, task())
+        training.start()
+        training.iterate()
+        weights.append(training.weights())
+    for role, alone in weights[0].items():
+        assert all(torch.equal(value, weights[1][role][name]) for name, value in alone.items())
 
 
 def test_copies_of_a_group_share_a_world_and_groups_do_not():

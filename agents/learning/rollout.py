@@ -33,8 +33,8 @@ GOALS = {
 `supply` is the mission cost without the last mile, which follows from what is sold."""
 
 COPIES_TOGETHER = 256
-"""Copies whose actions are drawn together on the CPU: what lies between the layers stays in the cache, and threads share
-the copies out. A fixed number, since products of other sizes round otherwise: results do not depend on threads."""
+"""Copies whose actions one thread draws at a time on the CPU. A fixed number, since products of other sizes round
+otherwise: results do not depend on the threads."""
 
 FOR_GOOD = 1000.0
 """Mean days from which on a draw of exploration counts as kept for the whole episode."""
@@ -177,7 +177,8 @@ class Collector:
         together = COPIES_TOGETHER if self._on_cpu else copies
         parts = [slice(first, first + together) for first in range(0, copies, together)]
         draw = partial(self._draw, day)
-        for _ in map(draw, parts) if self._pool is None else self._pool.map(draw, parts):
+        pool = self._pool if len(parts) > 1 else None
+        for _ in map(draw, parts) if pool is None else pool.map(draw, parts):
             pass
         return {role: buffer.actions[day].numpy() for role, buffer in self.roles.items()}
 
