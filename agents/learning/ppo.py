@@ -8,8 +8,9 @@ observation with one critic per role.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -33,6 +34,9 @@ ROWS = 3072
 """Observations that pass a network together on the CPU: what lies between its layers, there and back, is then small."""
 
 Metrics = dict[str, float]
+Part = tuple[Tensor, float]
+"""Days of a minibatch, int64 [n], and their share of it."""
+Found = TypeVar("Found")
 
 
 def make_policies(batch: Batch, config: TrainConfig) -> dict[str, RolePolicy]:
@@ -86,12 +90,19 @@ class Learner:
         critics: `CENTRAL` or role -> critic.
         config: The update.
         group: Copies that share a world.
+        threads: That work out the gradients of a minibatch's parts.
     """
 
     def __init__(
-        self, policies: Mapping[str, RolePolicy], critics: Mapping[str, Critic], config: PpoConfig, group: int
+        self,
+        policies: Mapping[str, RolePolicy],
+        critics: Mapping[str, Critic],
+        config: PpoConfig,
+        group: int,
+        threads: int = 1,
     ) -> None:
         self.policies, self.critics, self.config, self.group = dict(policies), dict(critics), config, group
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self.policy_optimisers = {
             role: torch.optim.Adam(self._trained(policy), lr=self._rate, eps=1e-8) for role, policy in policies.items()
         }
@@ -214,23 +225,25 @@ class Learner:
         """One step of a critic on normalised targets; returns the mean squared error."""
         features = rollout.states if self.central else rollout.roles[name].obs
         features, critic = features[:-1].flatten(0, 1), self.critics[name]
-        critic.zero_grad()
-        total = 0.0
-        for part, share in _parts(index, features, critic):
+
+        def loss_of(part: Tensor) -> tuple[Tensor, float]:
             predicted = critic(features[part])
             loss = (predicted - targets[part].to(predicted.device)).square().mean()
-            (share * loss).backward()
-            total += share * float(loss.detach())
+            return loss, float(loss.detach())
+
+        parts = list(_parts(index, features, critic))
+        losses = self._differentiate(list(critic.parameters()), parts, loss_of)
         _descend(critic, self.critic_optimisers[name], self.config.max_grad_norm)
-        return total
+        return sum(share * loss for (_, share), loss in zip(parts, losses, strict=True))
 
     def _policy_step(
         self, role: str, rollout: Collector, advantages: Tensor, index: Tensor, entropy_weight: NDArray[np.float64]
     ) -> Metrics:
         """One step of a policy; returns its statistics."""
         buffer, policy = rollout.roles[role], self.policies[role]
+        trained = self._trained(policy)
         policy.requires_grad_(self.config.residual_learning_rate == 0.0)
-        for parameter in self._trained(policy):
+        for parameter in trained:
             parameter.requires_grad_(True)
         policy.zero_grad()  # what is not trained too: imitation has left gradients there
         obs, mask = buffer.obs[:-1].flatten(0, 1), buffer.mask[:-1].flatten(0, 1)
@@ -239,7 +252,9 @@ class Learner:
         entropies = torch.zeros(len(entropy_weight), dtype=torch.float64)
         # the residual's sums stay those of the published runs: parts would save 1 to 3 % of their time
         whole = self.config.residual_learning_rate > 0.0
-        for part, share in [(index, 1.0)] if whole else _parts(index, obs, policy):
+        parts = [(index, 1.0)] if whole else list(_parts(index, obs, policy))
+
+        def loss_of(part: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
             loss, of_part, entropies_of_part = fused.ClippedPolicyLoss.apply(  # type: ignore[no-untyped-call]  # torch's apply
                 policy(obs[part]).flatten(0, 1),
                 mask[part].flatten(0, 1),
@@ -250,7 +265,10 @@ class Learner:
                 entropy_weight,
                 self.config.ratio == "joint",
             )
-            (share * loss).backward()
+            return loss, (of_part, entropies_of_part)
+
+        told = self._differentiate(trained, parts, loss_of)
+        for (_, share), (of_part, entropies_of_part) in zip(parts, told, strict=True):
             statistics += share * of_part
             entropies += share * entropies_of_part
         norm = _descend(policy, self.policy_optimisers[role], self.config.max_grad_norm)
@@ -265,6 +283,39 @@ class Learner:
             part = entropies[block.start : block.start + block.count]
             metrics[f"entropy/{role}_{block.name}"] = float(part.mean())
         return metrics
+
+    def _differentiate(
+        self, trained: list[nn.Parameter], parts: list[Part], loss_of: Callable[[Tensor], tuple[Tensor, Found]]
+    ) -> list[Found]:
+        """Leave the gradient of the mean loss of a minibatch in the parameters; threads share its parts out.
+
+        Args:
+            trained: The parameters.
+            parts: Of the minibatch; gradients are summed in their order, so results do not depend on threads.
+            loss_of: Mean loss of a part, and what else is to be known of it.
+
+        Returns:
+            What else is to be known of each part.
+        """
+
+        def of_part(part: Part) -> tuple[tuple[Tensor | None, ...], Found]:
+            loss, told = loss_of(part[0])
+            return torch.autograd.grad(part[1] * loss, trained, allow_unused=True), told
+
+        pool = self._pool if len(parts) > 1 else None
+        found: Iterable[tuple[tuple[Tensor | None, ...], Found]]
+        found = map(of_part, parts) if pool is None else pool.map(of_part, parts)
+        for parameter in trained:
+            parameter.grad = None
+        told = []
+        for gradients, of_this in found:
+            told.append(of_this)
+            for parameter, gradient in zip(trained, gradients, strict=True):
+                if parameter.grad is None:
+                    parameter.grad = gradient
+                elif gradient is not None:
+                    parameter.grad += gradient
+        return told
 
     def _adapt(self, metrics: Metrics) -> None:
         """Follow the target divergence with the step size, role by role."""
@@ -308,7 +359,7 @@ def _require_whole_episodes(ended: Tensor) -> None:
         )
 
 
-def _parts(index: Tensor, features: Tensor, network: nn.Module) -> Iterator[tuple[Tensor, float]]:
+def _parts(index: Tensor, features: Tensor, network: nn.Module) -> Iterator[Part]:
     """The days of a minibatch in the parts whose gradients are added up, each with its share of the days.
 
     Args:

@@ -60,10 +60,9 @@ class Training(Session):
         for network in (*self.policies.values(), *critics.values()):  # made on the CPU: the same weights on any device
             network.to(self.device)
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.learner = Learner(self.policies, critics, config.ppo, config.rollout.group)
-        self.collector = Collector(
-            self.batch, self.policies, config.rollout, self.generator, tape, difference, config.machine.env_threads
-        )
+        threads = config.machine.env_threads
+        self.learner = Learner(self.policies, critics, config.ppo, config.rollout.group, threads)
+        self.collector = Collector(self.batch, self.policies, config.rollout, self.generator, tape, difference, threads)
 
     def _begin(self, say: Say) -> None:
         """Take the weights to begin from or imitate the teacher, if there is either, and begin the first episodes."""
