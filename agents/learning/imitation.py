@@ -101,6 +101,9 @@ def imitate(
         role: torch.optim.Adam(policy.parameters(), lr=config.imitation_learning_rate)
         for role, policy in policies.items()
     }
+    agents = {role: len(names) for role, names in batch.agents.items()}
+    # as many steps for every role: a lone depot shows as much as a twelfth of twelve hubs
+    minibatch = {role: max(1, MINIBATCH * agents[role] // max(agents.values())) for role in policies}
     steps = config.imitation_rounds * config.imitation_epochs
     agreement: dict[str, float] = {}
     for round_number in range(config.imitation_rounds):
@@ -112,7 +115,9 @@ def imitate(
             done = (round_number * config.imitation_epochs + epoch) / steps
             for role, policy in policies.items():
                 optimisers[role].param_groups[0]["lr"] = config.imitation_learning_rate * (1.0 - 0.9 * done)
-                agreement[role] = _learn(policy, optimisers[role], shown[role], config.smoothing, generator)
+                agreement[role] = _learn(
+                    policy, optimisers[role], shown[role], minibatch[role], config.smoothing, generator
+                )
         found = ", ".join(f"{role} {share:.1%}" for role, share in agreement.items())
         progress(f"round {round_number + 1} of {config.imitation_rounds}: teacher's level most likely: {found}")
     return agreement
@@ -150,13 +155,18 @@ def _watch(
 
 
 def _learn(
-    policy: RolePolicy, optimiser: torch.optim.Optimizer, shown: _Shown, smoothing: float, generator: torch.Generator
+    policy: RolePolicy,
+    optimiser: torch.optim.Optimizer,
+    shown: _Shown,
+    minibatch: int,
+    smoothing: float,
+    generator: torch.Generator,
 ) -> float:
     """One pass of cross-entropy over what was shown; returns the share of levels on which teacher and mode agree."""
     obs, mask, labels = shown.tensors()
     agents = shown.obs[0].shape[1]
     agreed = decided = 0.0
-    for index in torch.split(torch.randperm(len(obs), generator=generator), MINIBATCH):
+    for index in torch.split(torch.randperm(len(obs), generator=generator), minibatch):
         logits = policy.rows(obs[index], index % agents)
         loss, right, choices = fused.ImitationLoss.apply(
             logits, mask[index], labels[index], smoothing, policy.numeric, policy.spread
