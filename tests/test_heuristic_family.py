@@ -329,6 +329,16 @@ def test_sources_follow_what_bad_material_spoils():
             assert (levels[..., depot.component("inspection")] == 0).all()
 
 
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_with_nothing_to_order_the_source_is_that_of_what_is_nearest_to_its_level(ahead):
+    """Bad material that spoils nothing comes from the spot source, also in the evening, if the morning looked ahead."""
+    rule = Choice("least_expected_loss", {"damage": 0.0, "ahead": ahead})
+    policy, spec, seen, masks = first_day(LIVING, {"sourcing": rule})
+    depot = spec["depot"]
+    seen["depot"][..., depot.feature("stock_cover")] = 10.0  # x 20 days: far more than any lead time
+    assert (policy.act(seen, masks)["depot"][..., depot.component("source")] == ahead).all()
+
+
 def test_service_pays_where_machines_drift():
     seeds = seed_set("train", 16).seeds
     cost = {

@@ -155,7 +155,10 @@ FAMILY: Mapping[str, Mapping[str, Kind]] = {
     "sourcing": {
         "least_expected_loss": Kind(
             sourcing.LeastExpectedLoss,
-            {"damage": Parameter(0.0, 3.0, 1.0, "times the cost of what bad and unqualified material spoils")},
+            {
+                "damage": Parameter(0.0, 3.0, 1.0, "times the cost of what bad and unqualified material spoils"),
+                "ahead": Parameter(0, 1, 0, "1 = with nothing to order, the choice for what is nearest", whole=True),
+            },
         ),
         "fixed_source": Kind(
             sourcing.FixedSource,

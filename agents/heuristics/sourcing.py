@@ -43,10 +43,13 @@ class LeastExpectedLoss:
     Args:
         scenario: The network.
         damage: Times the cost of what bad and unqualified material spoils (dimensionless).
+        ahead: What a depot orders it orders in the evening, when the hubs have been served. 0: on a morning on which
+            nothing is below its level, qualified and uninspected; 1: the choice for the material nearest to its level.
     """
 
-    def __init__(self, scenario: Scenario, damage: float = 1.0) -> None:
+    def __init__(self, scenario: Scenario, damage: float = 1.0, ahead: int = 0) -> None:
         supply, quality, materials = scenario.supply, scenario.quality, scenario.materials
+        self._ahead = ahead
         self._switched_off = scenario.actions.switched_off
         self._expected = expect(scenario).depot_use
         self._floor = scenario.inventory.catchment_floor
@@ -86,7 +89,12 @@ class LeastExpectedLoss:
         quantity = reorder + self._lots_d[lot] * base - there
         above = np.where(self._breaks > quantity[..., None], self._breaks, np.inf).min(axis=-1)
         quantity = np.where((lot == len(self._lots_d) - 1) & np.isfinite(above), above, quantity)
-        quantity = np.where(there < reorder, np.maximum(quantity, _LEAST_UNITS), 0.0)
+        ordered = there < reorder
+        if self._ahead:
+            left = np.where(reorder > 0.0, there / np.maximum(reorder, _LEAST_UNITS), np.inf)
+            nearest = np.isfinite(left) & (left == left.min(axis=-1, keepdims=True))
+            ordered = np.where(ordered.any(axis=-1, keepdims=True), ordered, nearest)
+        quantity = np.where(ordered, np.maximum(quantity, _LEAST_UNITS), 0.0)
         eur = quantity * all_units_price(quantity[..., None], self._prices, self._breaks)[..., 0]
         cost = (
             np.einsum("cdm,sim->cdsi", eur, self._per_eur)

@@ -101,7 +101,7 @@ def imitate(
         role: torch.optim.Adam(policy.parameters(), lr=config.imitation_learning_rate)
         for role, policy in policies.items()
     }
-    agents = {role: len(names) for role, names in batch.agents.items()}
+    agents = {role: len(batch.spec[role].agents) for role in batch.roles}
     # as many steps for every role: a lone depot shows as much as a twelfth of twelve hubs
     minibatch = {role: max(1, MINIBATCH * agents[role] // max(agents.values())) for role in policies}
     steps = config.imitation_rounds * config.imitation_epochs
