@@ -32,7 +32,7 @@ GOALS = {
 
 `supply` is the mission cost without the last mile, which follows from what is sold."""
 
-COPIES_TOGETHER = 256
+COPIES_TOGETHER = 128
 """Copies whose actions one thread draws at a time on the CPU. A fixed number, since products of other sizes round
 otherwise: results do not depend on the threads."""
 
