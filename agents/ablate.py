@@ -175,7 +175,7 @@ def train(todo: Sequence[Plan], quiet: bool) -> None:
 
                 session = cli.session_for(settings, cli.task_for(settings, network))
                 run_session(session, directory, resume=there, quiet=True, watch=tell)
-                session.batch.close()
+                session.close()
                 if session.stopped:
                     raise KeyboardInterrupt(f"stopped in {directory}; the same command goes on from there")
             bar.n = number + 1

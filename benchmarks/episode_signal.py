@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     }
     for name, value in report.items():
         if name not in ("machine", "certainty_of_a_group"):
-            print(f"{name.replace('_', ' '):<48}{value if isinstance(value, (str, int)) else f'{value:,.3f}':>14}")
+            print(f"{name.replace('_', ' '):<48}{f'{value:,.3f}' if isinstance(value, float) else value!s:>14}")
     for name, value in report["certainty_of_a_group"].items():
         print(f"{f'certainty of a group, {name}':<62}{value:.4f}")
     write_report(options.json, report)

@@ -339,6 +339,20 @@ def test_with_nothing_to_order_the_source_is_that_of_what_is_nearest_to_its_leve
     assert (policy.act(seen, masks)["depot"][..., depot.component("source")] == ahead).all()
 
 
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_looking_ahead_chooses_for_the_material_that_is_nearest(ahead):
+    policy, spec, seen, masks = first_day(LIVING, {"sourcing": Choice("least_expected_loss", {"ahead": ahead})})
+    depot = spec["depot"]
+    stock = depot.feature("stock_cover")
+    choices = set()
+    for material in range(stock.start, stock.stop):
+        seen["depot"][..., stock] = 1000.0
+        seen["depot"][..., material] = 5.0  # x 20 days: above its level, too
+        levels = policy.act(seen, masks)["depot"]
+        choices.add(str([levels[0, 0, depot.component(name)] for name in ("source", "inspection")]))
+    assert (len(choices) > 1) == bool(ahead)
+
+
 def test_service_pays_where_machines_drift():
     seeds = seed_set("train", 16).seeds
     cost = {

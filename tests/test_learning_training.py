@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from fabmesh.agents.learning import checkpoint, rollout
+from fabmesh.agents.learning import checkpoint, ppo, rollout
 from fabmesh.agents.learning.config import (
     ImitationConfig,
     MachineConfig,
@@ -84,8 +84,9 @@ def test_imitation_starts_near_the_teacher():
     assert not all(torch.equal(value, training.weights()["hub"][name]) for name, value in weights.items())
 
 
-def test_threads_that_draw_actions_change_nothing(monkeypatch):
+def test_threads_that_draw_actions_and_work_out_gradients_change_nothing(monkeypatch):
     monkeypatch.setattr(rollout, "COPIES_TOGETHER", 6)  # three parts, of which the last is smaller
+    monkeypatch.setattr(ppo, "ROWS", 40)
     weights = []
     for threads in (1, 3):
         config = replace(settings(), machine=MachineConfig(env_threads=threads))
@@ -93,6 +94,7 @@ def test_threads_that_draw_actions_change_nothing(monkeypatch):
         training.start()
         training.iterate()
         weights.append(training.weights())
+        training.close()
     for role, alone in weights[0].items():
         assert all(torch.equal(value, weights[1][role][name]) for name, value in alone.items())
 

@@ -93,12 +93,21 @@ def test_every_baseline_goes_with_either_ratio_own_rewards_and_entropy_of_compon
     assert not torch.equal(before, torch.cat([value.flatten() for value in made.weights()["hub"].values()]))
 
 
-@pytest.mark.parametrize("algo", ["mappo", "ippo"])
-def test_the_parts_of_a_minibatch_add_up_to_it(algo, monkeypatch):
+@pytest.mark.parametrize(
+    ("algo", "network"),
+    [
+        ("mappo", {}),
+        ("ippo", {}),
+        # of the toy's one depot, the weights of an item and of the agent have the same gradient
+        ("mappo", {"spread": 0.8, "residual": True, "agent_embedding": True}),
+    ],
+)
+def test_the_parts_of_a_minibatch_add_up_to_it(algo, network, monkeypatch):
     found = []
     for rows in (10**6, 6):  # the whole; three days of the hubs, six of the depot, the last part shorter
         monkeypatch.setattr("fabmesh.agents.learning.ppo.ROWS", rows)
-        made = toy(settings(algo, days=7, teacher="none", max_grad_norm=1e-3, **CRITIC))
+        teacher = "tuned" if network else "none"
+        made = toy(settings(algo, days=7, teacher=teacher, network=network, max_grad_norm=1e-3, **CRITIC))
         metrics = made.iterate()
         gradients = [parameter.grad for network in (*made.policies.values(), *made.learner.critics.values())
                      for parameter in network.parameters()]  # fmt: skip

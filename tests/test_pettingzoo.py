@@ -286,6 +286,28 @@ def test_bad_actions_are_named():
     env.step({agent: action.tolist() for agent, action in good.items()})  # lists of integers are fine
 
 
+@pytest.mark.parametrize("continuous", [False, True])
+def test_actions_mean_the_same_whatever_holds_them(continuous):
+    def play(given):
+        env = hub_network_v0.parallel_env(scenario="pocket", max_cycles=3, continuous_actions=continuous)
+        env.reset(seed=1)
+        rng, seen = np.random.default_rng(0), []
+        while env.agents:
+            spaces = {agent: env.action_space(agent) for agent in env.agents}
+            actions = {
+                agent: rng.uniform(-1, 1, space.shape).astype(np.float32) if continuous else rng.integers(space.nvec)
+                for agent, space in spaces.items()
+            }
+            observations, rewards, *_ = env.step({agent: given(action) for agent, action in actions.items()})
+            seen.append((observations, rewards))
+        return seen
+
+    narrow = np.float64 if continuous else np.int8
+    arrays = play(lambda action: action)
+    assert_equal(arrays, play(lambda action: action.astype(narrow)))
+    assert_equal(arrays, play(list))
+
+
 def test_a_refused_action_changes_nothing():
     env, other = (hub_network_v0.parallel_env(scenario="pocket", max_cycles=3) for _ in range(2))
     _, infos = env.reset(seed=1)

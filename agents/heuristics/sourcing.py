@@ -86,7 +86,8 @@ class LeastExpectedLoss:
             for name in ("trigger", "lot")
         )
         reorder = self._triggers[trigger] * self._lead * base
-        quantity = reorder + self._lots_d[lot] * base - there
+        position = np.minimum(there, reorder) if self._ahead else there  # when it is ordered
+        quantity = reorder + self._lots_d[lot] * base - position
         above = np.where(self._breaks > quantity[..., None], self._breaks, np.inf).min(axis=-1)
         quantity = np.where((lot == len(self._lots_d) - 1) & np.isfinite(above), above, quantity)
         ordered = there < reorder

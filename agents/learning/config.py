@@ -186,7 +186,8 @@ class MachineConfig:
     torch_threads: int = 1
     """threads of PyTorch; results are the same from run to run on one"""
     env_threads: int = 2
-    """threads that step the copies, draw their actions and work out gradients; results do not depend on it"""
+    """threads that step the copies, draw their actions and work out gradients; results do not depend on it. Each of
+    them has torch-threads when it works with networks, so raise one of the two"""
     device: str = "cpu"
     """where networks and optimisers are: cpu, cuda, or cuda:N for one of several GPUs (not measured: none was at hand).
     Worlds, draws of levels and the policy loss stay on the processor; checkpoints load anywhere"""

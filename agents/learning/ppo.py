@@ -250,9 +250,7 @@ class Learner:
         actions, log_probs = buffer.actions.flatten(0, 1), buffer.log_probs.flatten(0, 1)
         statistics = torch.zeros(len(fused.STATISTICS), dtype=torch.float64)
         entropies = torch.zeros(len(entropy_weight), dtype=torch.float64)
-        # the residual's sums stay those of the published runs: parts would save 1 to 3 % of their time
-        whole = self.config.residual_learning_rate > 0.0
-        parts = [(index, 1.0)] if whole else list(_parts(index, obs, policy))
+        parts = list(_parts(index, obs, policy))
 
         def loss_of(part: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
             loss, of_part, entropies_of_part = fused.ClippedPolicyLoss.apply(  # type: ignore[no-untyped-call]  # torch's apply
@@ -311,9 +309,11 @@ class Learner:
         for gradients, of_this in found:
             told.append(of_this)
             for parameter, gradient in zip(trained, gradients, strict=True):
+                if gradient is None:
+                    continue
                 if parameter.grad is None:
-                    parameter.grad = gradient
-                elif gradient is not None:
+                    parameter.grad = gradient.clone()  # two parameters that are added may have been given one memory
+                else:
                     parameter.grad += gradient
         return told
 
@@ -327,6 +327,11 @@ class Learner:
             elif last < 0.5 * target:
                 rate *= 1.5
             optimiser.param_groups[0]["lr"] = min(max(rate, MIN_LEARNING_RATE), MAX_LEARNING_RATE)
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, normalisers and optimisers."""

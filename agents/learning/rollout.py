@@ -123,6 +123,11 @@ class Collector:
         self.finals: list[tuple[int, NDArray[np.int64], dict[str, Tensor], Tensor]] = []
         self.episodes: list[dict[str, NDArray[np.float64]]] = []
 
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
     def start(self, seeds: Sequence[int]) -> None:
         """Begin the first episodes, copy i in the world of `seeds[i]`."""
         obs, info = self.batch.reset(seed=seeds)

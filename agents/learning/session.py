@@ -192,6 +192,10 @@ class Session(ABC):
         made = checkpoint.policy_content(config.algo, self.task.name, self.batch.spec, config, self.weights())
         return made | {"commit": self.task.commit, "command": self.task.command}
 
+    def close(self) -> None:
+        """End the threads; nothing can be learned afterwards."""
+        self.batch.close()
+
     def state(self) -> dict[str, Any]:
         """All a resumed run needs beside the policies."""
         return {

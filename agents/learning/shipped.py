@@ -40,7 +40,7 @@ class Shipped:
         sha256: Of its bytes.
         scenario: Name of the scenario it was trained on.
         scenario_sha256: Of every number of that scenario.
-        trained: How: `command` (with the settings files of the commit) and `commit` (null = not known), `steps`.
+        trained: How: `command` (with the settings files of the commit), `commit` (either null = not known), `steps`.
         validation: What it costs on the worlds it was chosen on: `episodes`, `network_cost_eur`, `against`, `saving`
             (share of the opponent's network cost), `saving_low` (lower end of its 95 % interval), and
             `first_network_cost_eur`, on the `FIRST` of them.

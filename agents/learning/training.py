@@ -97,6 +97,12 @@ class Training(Session):
             metrics |= episode_metrics(self.collector.episodes, self.batch)  # type: ignore[arg-type]  # it has books
         return metrics
 
+    def close(self) -> None:
+        """End the threads."""
+        super().close()
+        self.collector.close()
+        self.learner.close()
+
     def policy(self, sample: bool) -> LearnedPolicy:
         """The policies as they are, on the CPU, where their checkpoint will be judged too."""
         policies = {role: copy.deepcopy(policy).cpu() for role, policy in self.policies.items()}

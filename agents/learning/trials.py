@@ -100,7 +100,7 @@ def attempt(
                 break
         done.append(best)
         minutes += session.seconds / 60.0
-        session.batch.close()
+        session.close()
         if not complete:
             break
     saved = [round(100.0 * found[name], 3) for name in (SAVING, LOW)]
