@@ -1,10 +1,12 @@
 """How fast training goes, learning included: `python -m benchmarks.train_throughput --json FILE`.
 
-MAPPO with a central critic against Stable-Baselines3's PPO on the same worlds, with networks of the same widths and
-the same settings: copies, days, epochs, minibatches, threads. An iteration is one rollout and one update. The two take
-turns (A B A B ...), so that a machine that slows down slows both down; given are medians over the turns, and their
-ratio: by the clock, and per second of processor time, of all threads together, which other work on the machine disturbs
-less but which says nothing of a GPU. Imitation and validation are left out: they are no part of an iteration.
+MAPPO with a central critic against Stable-Baselines3's PPO on the same worlds, with networks of the same widths and the
+same settings: copies, days, epochs, minibatches, and as many threads. Those of MAPPO step worlds, draw actions and work
+out gradients, with one thread of PyTorch each; SB3 has them for the worlds and within PyTorch. An iteration is one
+rollout and one update. The two take turns (A B A B ...), so that a machine that slows down slows both down; given are
+medians over the turns, and their ratio: by the clock, and per second of processor time, of all threads together, which
+other work on the machine disturbs less but which says nothing of a GPU. Imitation and validation are left out: they are
+no part of an iteration.
 """
 
 from __future__ import annotations
@@ -74,6 +76,7 @@ class _Trainer:
         assert isinstance(batch, _TimedBatch)
         steps = iterations * config.steps_per_iteration * batch.num_agents
         before, began, processor_began = batch.seconds, time.perf_counter(), time.process_time()
+        torch.set_num_threads(config.machine.torch_threads)  # the other has set its own
         for _ in range(iterations):
             self.session.iterate()
         passed, processor = time.perf_counter() - began, time.process_time() - processor_began
@@ -105,7 +108,9 @@ def _config(options: argparse.Namespace, algo: Algorithm) -> TrainConfig:
         imitation=ImitationConfig(teacher="none"),
         network=NetworkConfig(hidden=(128, 128), critic_hidden=(128, 128)),
         machine=MachineConfig(
-            torch_threads=options.torch_threads, env_threads=options.env_threads, device=options.device
+            torch_threads=options.threads if algo == "sb3_ppo" else 1,
+            env_threads=options.threads,
+            device=options.device,
         ),
     )
 
@@ -123,8 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--days", type=int, default=32, help="days of a rollout (32)")
     parser.add_argument("--epochs", type=int, default=4, help="passes over a rollout (4)")
     parser.add_argument("--minibatches", type=int, default=4, help="minibatches of a pass (4)")
-    parser.add_argument("--torch-threads", type=int, default=1, help="threads of PyTorch (1)")
-    parser.add_argument("--env-threads", type=int, default=2, help="threads of the worlds (2)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of each (2)")
     parser.add_argument("--device", default="cpu", help="where both keep their networks: cpu, cuda or cuda:N (cpu)")
     parser.add_argument("--iterations", type=int, default=2, help="iterations per turn (2)")
     parser.add_argument("--turns", type=int, default=5, help="turns of each trainer (5)")
