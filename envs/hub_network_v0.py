@@ -332,31 +332,20 @@ class _RoleBoard:
         self.actions: NDArray[Any] = np.zeros(
             (1, len(agents), len(spec.nvec)), dtype=np.float64 if continuous else np.int64
         )
-        self._agents = agents
         self._rows = list(zip(agents, self.actions[0], strict=True))  # views: writing a row fills `actions`
-        self._flat = self.actions.reshape(-1)
-        self._shape, self._kinds = (len(spec.nvec),), "f" if continuous else "iu"
+        self._shape = (len(spec.nvec),)
         # Where each component's levels begin in the masks of all agents of the role, laid end to end.
         agent_starts = np.arange(len(agents))[:, None] * spec.nvec.sum()
         self._mask_starts = agent_starts + np.cumsum(spec.nvec) - spec.nvec
 
     def put(self, actions: Actions) -> None:
         """Takes the actions of this role's agents out of a dictionary."""
-        given = cast("list[NDArray[Any]]", [actions.get(agent) for agent in self._agents])
-        for action in given:
-            if type(action) is not np.ndarray or action.shape != self._shape or action.dtype.kind not in self._kinds:
-                return self._put_one_by_one(actions)
-        np.concatenate(given, out=self._flat, casting="same_kind")  # half the time of a row at a time
-        return None
-
-    def _put_one_by_one(self, actions: Actions) -> None:
-        """The same with whatever NumPy takes for an action, or the error that names the agent."""
         for agent, row in self._rows:
             try:
                 action = np.asarray(actions[agent])
             except KeyError:
                 raise ValueError(f"no action for {agent}: every agent acts every day") from None
-            if action.shape != self._shape or action.dtype.kind not in self._kinds:
+            if action.shape != self._shape or action.dtype.kind not in ("f" if self._continuous else "iu"):
                 given, kind = f"{action.dtype} of shape {action.shape}", "floats" if self._continuous else "integers"
                 raise ValueError(f"the action of {agent} is {given}, expected {kind} of shape {self._shape}")
             row[:] = action
