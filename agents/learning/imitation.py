@@ -102,7 +102,7 @@ def imitate(
         for role, policy in policies.items()
     }
     agents = {role: len(batch.spec[role].agents) for role in batch.roles}
-    # as many steps for every role: a lone depot shows as much as a twelfth of twelve hubs
+    # as many steps for every role: a lone depot shows a twelfth of what twelve hubs do
     minibatch = {role: max(1, MINIBATCH * agents[role] // max(agents.values())) for role in policies}
     steps = config.imitation_rounds * config.imitation_epochs
     agreement: dict[str, float] = {}

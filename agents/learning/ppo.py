@@ -90,7 +90,7 @@ class Learner:
         critics: `CENTRAL` or role -> critic.
         config: The update.
         group: Copies that share a world.
-        threads: That work out the gradients of a minibatch's parts.
+        pool: Threads that work out the gradients of a minibatch's parts; None: the calling one.
     """
 
     def __init__(
@@ -99,10 +99,10 @@ class Learner:
         critics: Mapping[str, Critic],
         config: PpoConfig,
         group: int,
-        threads: int = 1,
+        pool: ThreadPoolExecutor | None = None,
     ) -> None:
         self.policies, self.critics, self.config, self.group = dict(policies), dict(critics), config, group
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._pool = pool
         self.policy_optimisers = {
             role: torch.optim.Adam(self._trained(policy), lr=self._rate, eps=1e-8) for role, policy in policies.items()
         }
@@ -327,11 +327,6 @@ class Learner:
             elif last < 0.5 * target:
                 rate *= 1.5
             optimiser.param_groups[0]["lr"] = min(max(rate, MIN_LEARNING_RATE), MAX_LEARNING_RATE)
-
-    def close(self) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, normalisers and optimisers."""

@@ -76,7 +76,7 @@ class Collector:
         generator: Source of all exploration.
         tape: What lies ahead of the worlds, for a central critic that reads it.
         difference: Works out the rewards learned from, in place of the batch's.
-        threads: That draw actions, part by part of the copies.
+        pool: Threads that draw actions, part by part of the copies; None: the calling one.
 
     Attributes:
         roles: Role -> buffers.
@@ -100,12 +100,12 @@ class Collector:
         generator: torch.Generator,
         tape: WorldTape | None = None,
         difference: DifferenceRewards | None = None,
-        threads: int = 1,
+        pool: ThreadPoolExecutor | None = None,
     ) -> None:
         self.batch, self.policies, self.config, self.generator = batch, policies, config, generator
         self.tape, self.difference = tape, difference
         days, copies = config.days, batch.num_envs
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._pool = pool
         self._plain_state = batch.state_space.shape[0]
         self.roles = {role: RoleBuffer(days, copies, batch.spec[role], policies[role]) for role in batch.roles}
         self.states = torch.zeros(days + 1, copies, self._plain_state + (0 if tape is None else tape.size))
@@ -122,11 +122,6 @@ class Collector:
         self._goal_columns = [[names.index(line) for line in lines] for lines in GOALS.values()] if names else []
         self.finals: list[tuple[int, NDArray[np.int64], dict[str, Tensor], Tensor]] = []
         self.episodes: list[dict[str, NDArray[np.float64]]] = []
-
-    def close(self) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
 
     def start(self, seeds: Sequence[int]) -> None:
         """Begin the first episodes, copy i in the world of `seeds[i]`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -61,8 +62,9 @@ class Training(Session):
             network.to(self.device)
         self.generator = torch.Generator().manual_seed(config.seed)
         threads = config.machine.env_threads
-        self.learner = Learner(self.policies, critics, config.ppo, config.rollout.group, threads)
-        self.collector = Collector(self.batch, self.policies, config.rollout, self.generator, tape, difference, threads)
+        self._pool = pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self.learner = Learner(self.policies, critics, config.ppo, config.rollout.group, pool)
+        self.collector = Collector(self.batch, self.policies, config.rollout, self.generator, tape, difference, pool)
 
     def _begin(self, say: Say) -> None:
         """Take the weights to begin from or imitate the teacher, if there is either, and begin the first episodes."""
@@ -100,8 +102,8 @@ class Training(Session):
     def close(self) -> None:
         """End the threads."""
         super().close()
-        self.collector.close()
-        self.learner.close()
+        if self._pool is not None:
+            self._pool.shutdown()
 
     def policy(self, sample: bool) -> LearnedPolicy:
         """The policies as they are, on the CPU, where their checkpoint will be judged too."""
