@@ -6,8 +6,8 @@ import difflib
 from pathlib import Path
 
 from fabmesh.agents import heuristics
-from fabmesh.agents.heuristics.family import compose, is_member
-from fabmesh.agents.heuristics.tuned import read_rules
+from fabmesh.agents.heuristics.family import is_member
+from fabmesh.agents.heuristics.tuned import from_file
 from fabmesh.agents.learning import shipped
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.errors import FabmeshError
@@ -42,7 +42,7 @@ def make_policy(name_or_path: str, scenario: Scenario) -> Policy:
                 f"policy {name_or_path!r}: a heuristic has no action probabilities to sample from; use {plain!r}"
             )
         if plain.endswith(RULES_SUFFIX):
-            return compose(Path(plain).stem, scenario, read_rules(Path(plain)))
+            return from_file(Path(plain), scenario)
         return heuristics.make(plain, scenario)
     if shipped.is_shipped(plain):
         return shipped.make(plain, scenario, sample=plain != name_or_path)

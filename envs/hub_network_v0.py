@@ -24,7 +24,7 @@ from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.spec import RoleSpec
 from fabmesh.envs.rendering.page import network_page, show_page
 from fabmesh.envs.rendering.reading import read_network
-from fabmesh.envs.spaces import MaskedBox, MaskedMultiDiscrete, levels_of_bins
+from fabmesh.envs.spaces import MaskedBox, MaskedMultiDiscrete
 from fabmesh.envs.vector import HubNetworkVector
 
 if TYPE_CHECKING:
@@ -213,10 +213,8 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
         """
         if not self.agents:
             raise RuntimeError("step() with no episode under way: call reset() first")
-        masked: list[int] = []
         for board in self._boards:
             board.put(actions)
-            masked += board.count_masked(self._masks[board.role][0])
         if self.render_mode is not None:
             self._ledger_before = self.batch.ledger[0].copy()
         self._observed, reward, terminated, truncated, info = self.batch.step(
@@ -228,6 +226,7 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
         over, cut = bool(terminated[0]), bool(truncated[0])
         ended = over or cut
         rewards = [number for board in self._boards for number in reward[board.role][0].tolist()]
+        masked = [count for board in self._boards for count in info["masked_actions"][board.role][0].tolist()]
         infos = self._infos(masked, float(info["cost"][0]), float(info["settlement"][0]) if ended else 0.0)
         if ended:
             self.agents.clear()
@@ -328,15 +327,12 @@ class _RoleBoard:
 
     def __init__(self, role: str, agents: tuple[str, ...], spec: RoleSpec, continuous: bool) -> None:
         self.role = role
-        self._nvec, self._continuous = spec.nvec, continuous
+        self._continuous = continuous
         self.actions: NDArray[Any] = np.zeros(
             (1, len(agents), len(spec.nvec)), dtype=np.float64 if continuous else np.int64
         )
         self._rows = list(zip(agents, self.actions[0], strict=True))  # views: writing a row fills `actions`
         self._shape = (len(spec.nvec),)
-        # Where each component's levels begin in the masks of all agents of the role, laid end to end.
-        agent_starts = np.arange(len(agents))[:, None] * spec.nvec.sum()
-        self._mask_starts = agent_starts + np.cumsum(spec.nvec) - spec.nvec
 
     def put(self, actions: Actions) -> None:
         """Takes the actions of this role's agents out of a dictionary."""
@@ -349,17 +345,6 @@ class _RoleBoard:
                 given, kind = f"{action.dtype} of shape {action.shape}", "floats" if self._continuous else "integers"
                 raise ValueError(f"the action of {agent} is {given}, expected {kind} of shape {self._shape}")
             row[:] = action
-
-    def count_masked(self, masks: NDArray[np.int8]) -> list[int]:
-        """How many components of each agent's action are masked today.
-
-        A value that is no level at all is left to the batch, which refuses it by name; here it is only kept in bounds.
-        """
-        levels = levels_of_bins(self.actions[0], self._nvec) if self._continuous else self.actions[0]
-        allowed = masks.reshape(-1).take(self._mask_starts + levels, mode="clip")
-        if np.count_nonzero(allowed) == allowed.size:  # the usual case, and much cheaper than a sum by agent
-            return [0] * len(allowed)
-        return [len(agent) - int(np.count_nonzero(agent)) for agent in allowed]
 
 
 class raw_env(AECEnv[str, Observation, NDArray[Any] | None]):  # noqa: N801 PettingZoo's name for it

@@ -119,6 +119,7 @@ class HubNetworkVector:
         self._levels = {role: self.spec[role].nvec for role in ROLES}
         hubs = len(self.agents["hub"])
         self._rewards = {"hub": io.reward[:, :hubs], "depot": io.reward[:, hubs:]}
+        self._masked = {"hub": io.masked[:, :hubs], "depot": io.masked[:, hubs:]}
         self._never = np.zeros(num_envs, np.bool_)
         self._never.flags.writeable = False
 
@@ -137,6 +138,7 @@ class HubNetworkVector:
             hub_mask=np.zeros((b, hubs, int(spec["hub"].nvec.sum())), np.int8),
             depot_mask=np.ones((b, depots, int(spec["depot"].nvec.sum())), np.int8),
             reward=np.zeros((b, hubs + depots), np.float32),
+            masked=np.zeros((b, hubs + depots), np.int32),
             cost=np.zeros(b),
             truncated=np.zeros(b, np.bool_),
             final_hub_obs=np.zeros((b, ends * hubs, features["hub"]), np.float32),
@@ -204,8 +206,14 @@ class HubNetworkVector:
         seeds = self._seeds_for(seed)
         self._share_out(seeds)
         self._buffers.truncated[:] = False
+        self._buffers.masked[:] = 0
         self._started = True
-        return self._obs, {"action_mask": self._masks, "cost": np.zeros(self.num_envs), "_final": self._never}
+        return self._obs, {
+            "action_mask": self._masks,
+            "masked_actions": self._masked,
+            "cost": np.zeros(self.num_envs),
+            "_final": self._never,
+        }
 
     def step(
         self, actions: Mapping[str, ArrayLike]
@@ -224,9 +232,10 @@ class HubNetworkVector:
 
         Returns:
             Observations, rewards {role: float32[B, agents]}, terminated bool[B] (always False), truncated bool[B],
-            and info: "action_mask" {role: int8[B, agents, sum(nvec)]}, "cost" float64[B] network cost of the day in
-            EUR, "_final" bool[B]; where copies ended also "final_obs", "final_state", "final_ledger",
-            "final_events", "settlement" and "standard_cost".
+            and info: "action_mask" {role: int8[B, agents, sum(nvec)]}, "masked_actions" {role: int32[B, agents]}
+            components of these actions that were masked, "cost" float64[B] network cost of the day in EUR, "_final"
+            bool[B]; where copies ended also "final_obs", "final_state", "final_ledger", "final_events", "settlement"
+            and "standard_cost".
 
         Raises:
             ValueError: If an action has another shape or type, or a value that is no level (continuous: that is nan or
@@ -243,7 +252,12 @@ class HubNetworkVector:
             self._take(role, actions)
         io = self._buffers
         self._share_out(_NO_SEEDS)
-        info: Info = {"action_mask": self._masks, "cost": io.cost, "_final": io.truncated}
+        info: Info = {
+            "action_mask": self._masks,
+            "masked_actions": self._masked,
+            "cost": io.cost,
+            "_final": io.truncated,
+        }
         if io.truncated.any():
             info["final_obs"] = self._final_obs
             info["final_state"] = io.final_state if self.autoreset else io.state

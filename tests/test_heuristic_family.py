@@ -426,6 +426,14 @@ def test_rules_tuned_for_other_numbers_say_so():
     assert make_policy("tuned", changed).name == "tuned for another pocket"
 
 
+def test_rules_of_a_file_for_other_numbers_say_so(tmp_path):
+    path = tmp_path / "found.yaml"
+    path.write_text("scenario: rotterdam\nscenario_sha256: 00\nrules:\n  routing: {rule: cost_plus, base: 0.0}\n")
+    assert make_policy(str(path), POCKET).name == "found for another rotterdam"
+    path.write_text(path.read_text().replace("sha256: 00", f"sha256: {fingerprint(POCKET)}"))
+    assert make_policy(str(path), POCKET).name == "found"
+
+
 def test_tuning_a_file_of_ones_own_leaves_what_is_shipped_alone():
     assert default_out("pocket", POCKET) == tuned.path_for(POCKET)
     assert default_out("regions/pocket.yaml", POCKET) == Path("regions/pocket.tuned.yaml")

@@ -47,6 +47,21 @@ def make(scenario: Scenario) -> ComposedPolicy:
     return compose(name, scenario, _rules(path, content))
 
 
+def from_file(path: Path, scenario: Scenario) -> ComposedPolicy:
+    """The policy of a YAML file of rules, called by the file's name.
+
+    A file may say by its hash for which numbers it was tuned (`scenario_sha256`, as a search writes it). On others its
+    rules still act, but its name says for which scenario they were tuned.
+
+    Raises:
+        FabmeshError: If the file cannot be read, or a rule or value in it does not exist.
+    """
+    content = _content(path)
+    same = content.get("scenario_sha256") in (None, fingerprint(scenario))
+    name = path.stem if same else f"{path.stem} for another {content.get('scenario', 'scenario')}"
+    return compose(name, scenario, _rules(path, content))
+
+
 def read_rules(path: Path) -> dict[str, Choice]:
     """The rules that a YAML file names under `rules`: decision -> {rule: NAME, parameter: value, ...}.
 

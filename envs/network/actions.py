@@ -131,19 +131,29 @@ def take_levels(given: NDArray[np.int64], levels: NDArray[np.int64], action: NDA
 
 
 @kernel
-def screen(s: State, levels: NDArray[np.int32], action: NDArray[np.int32], mask: NDArray[np.int8]) -> None:
-    """Turns masked choices into level 0, which does nothing, and counts them. In place.
+def screen(
+    s: State,
+    levels: NDArray[np.int32],
+    action: NDArray[np.int32],
+    mask: NDArray[np.int8],
+    masked: NDArray[np.int32],
+    first: int,
+) -> None:
+    """Turns masked choices into level 0, which does nothing, and counts them in `masked`, from `first` on. In place.
 
     `levels` are those of every column of the role's action.
     """
     agents, components = action.shape[0], action.shape[1]
     for i in range(agents):
         offset = 0
+        count = 0
         for j in range(components):
             if mask[i, offset + action[i, j]] == 0:
                 action[i, j] = 0
-                s.events[E_MASKED] += 1.0
+                count += 1
             offset += levels[j]
+        masked[first + i] = count
+        s.events[E_MASKED] += count
 
 
 @kernel

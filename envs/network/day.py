@@ -43,6 +43,7 @@ class Buffers(NamedTuple):
     hub_mask: NDArray[np.int8]  # [b, h, sum of levels]
     depot_mask: NDArray[np.int8]  # [b, d, sum of levels]
     reward: NDArray[np.float32]  # [b, h + d]
+    masked: NDArray[np.int32]  # [b, h + d] components of the action that were masked
     cost: NDArray[np.float64]  # [b] network cost of the day
     truncated: NDArray[np.bool_]  # [b]
     final_hub_obs: NDArray[np.float32]  # of worlds that ended; none without automatic resets, nor the next three
@@ -87,10 +88,11 @@ def reset_copy(w: Tables, s: State, x: Scratch, io: Buffers, seed: np.uint64) ->
 def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> None:
     """One day of one network."""
     clock = s.clock[0]
-    screen(s, w.hub_levels, io.hub_action, io.hub_mask)
+    hubs = s.hub.shape[0]
+    screen(s, w.hub_levels, io.hub_action, io.hub_mask, io.masked, 0)
     if w.possible[DEPOT_OUTAGE] == 1:
-        screen(s, w.depot_levels, io.depot_action, io.depot_mask)
-    for h in range(s.hub.shape[0]):
+        screen(s, w.depot_levels, io.depot_action, io.depot_mask, io.masked, hubs)
+    for h in range(hubs):
         chosen = level(io.hub_action, h, w.hub_slot[OVERTIME_LEVEL], w.hub_fixed[OVERTIME_LEVEL], 0)
         s.hub[h].overtime = w.overtime_level[chosen]
     customer_market(w, s, x, io.hub_action)
