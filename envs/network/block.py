@@ -44,6 +44,9 @@ from numba.np import arrayobj
 from numpy.typing import NDArray
 
 _WORD = ir.IntType(64)
+_APART = ("State", "Scratch")
+"""Blocks of which every array is a memory of its own. Those of other blocks that hold the same type may stand for each
+other: a function that writes the observations of today or of an ended world is compiled once."""
 
 
 class Block:
@@ -92,7 +95,7 @@ def _field_type(label: str, name: str, array: NDArray[Any]) -> FieldType:
     dtype = numba.typeof(array).dtype
     if isinstance(dtype, types.Record):
         dtype = FieldRecord(dtype)
-    return FieldType(dtype, array.ndim, f"{label}.{dtype}")
+    return FieldType(dtype, array.ndim, f"{label}.{name if label in _APART else dtype}")
 
 
 def _header(array: NDArray[Any]) -> list[int]:

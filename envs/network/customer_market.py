@@ -58,21 +58,21 @@ def auction_lots(w: Tables, s: State, x: Scratch) -> None:
             h = w.reach[lot.town, i]
             if h < 0:
                 break
-            markup = s.hub_tech[h, lane].bid
-            asked = (markup > 0) & (w.hub_can[h, lot.row] == 1) & (s.hub[h].down_until <= day)
+            asks = x.asks[h, lane]
+            asked = (asks > 0.0) & (w.hub_can[h, lot.row] == 1)
             asked &= (not own_town_only) | (w.hub_town[h] == lot.town)
-            score, bid = landed_score(w, s, x, h, lot, terms, w.bid_level[markup])
+            score, bid = landed_score(w, s, x, h, lot, terms, asks)
             x.bidder[offers], x.score[offers], x.bid[offers] = h, score, bid
             offers += 1 if asked & (score <= ceiling) else 0  # who bids is a coin's toss: no branch to guess wrong
         while lot.units > 0 and offers > 0:
-            best = 0
+            best, score = 0, x.score[0]
             for i in range(1, offers):
-                better = x.score[i] < x.score[best]
-                if x.score[i] == x.score[best]:
+                better = x.score[i] < score
+                if x.score[i] == score:
                     one, other = w.hub_key[x.bidder[i]], w.hub_key[x.bidder[best]]
                     better = uniform(tie_key, combine(lot.key, one)) < uniform(tie_key, combine(lot.key, other))
-                best = i if better else best
-            h, bid, score = x.bidder[best], x.bid[best], x.score[best]
+                best, score = (i, x.score[i]) if better else (best, score)
+            h, bid = x.bidder[best], x.bid[best]
             offers -= 1
             x.bidder[best], x.score[best] = x.bidder[offers], x.score[offers]
             x.bid[best] = x.bid[offers]
@@ -124,7 +124,7 @@ def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
                     markup = level(action, h, w.hub_slot[TENDER_BID], w.hub_fixed[TENDER_BID], i)
             if markup == 0:
                 continue
-            score, bid = landed_score(w, s, x, h, tender, terms, w.bid_level[markup])
+            score, bid = landed_score(w, s, x, h, tender, terms, 1.0 + w.bid_level[markup])
             if second_price and score <= ceiling:
                 x.bidder[offers], x.score[offers] = h, score
                 offers += 1
@@ -184,6 +184,8 @@ def customer_market(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
             lane = s.hub_tech[h, k]
             if platform_up:  # without it the last standing bid stands
                 lane.bid = level(action, h, w.hub_slot[BID], w.hub_fixed[BID], k)
+            asks = lane.bid > 0 and s.hub[h].down_until <= s.clock[0].day
+            x.asks[h, k] = 1.0 + w.bid_level[lane.bid] if asks else 0.0
             lane.won_h *= 1.0 - smoothing
             lane.offered_h *= 1.0 - smoothing
     for i in range(s.clock[0].lots):

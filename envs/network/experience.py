@@ -83,4 +83,4 @@ def qualify(w: Tables, s: State, x: Scratch, h: int) -> None:
         post(s, h, SETUP, hours * w.par[0].wage)
         if w.row[p].bom > 0:
             m = w.row[p].bom_material[0]
-            post(s, h, SCRAP, draw(w, s, h, m, w.par[0].qualification_kg / w.mat[m].kg, F_SCRAPPED))
+            post(s, h, SCRAP, draw(w, s, x, h, m, w.par[0].qualification_kg / w.mat[m].kg, F_SCRAPPED))

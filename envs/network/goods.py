@@ -46,8 +46,8 @@ def ship_orders(w: Tables, s: State) -> None:
         late_eur = 0.0
         price_eur = 0.0
         kept = 0
-        hub.late_units = 0
-        hub.open_units = 0
+        late_units = 0
+        open_units = 0
         for i in range(hub.orders):
             o = s.order[h, i]
             transit = delivery_days(w, h, o.town)
@@ -55,7 +55,8 @@ def ship_orders(w: Tables, s: State) -> None:
                 late = day + transit - o.due
                 a_stop = units_per_stop(w, o.row, o.units)
                 stops = o.ready / a_stop
-                parcel = parcel_cost(w, o.row, o.price, a_stop)
+                weight = parcel_weight(w, o.row, o.price, a_stop)
+                parcel = parcel_cost(w, weight)
                 delivery = stops * delivery_cost(w, h, o.town, parcel)
                 post(s, h, LAST_MILE, delivery)
                 paid = o.ready * o.bid + delivery
@@ -75,7 +76,7 @@ def ship_orders(w: Tables, s: State) -> None:
                     post(s, h, LATENESS, charge)
                     late_eur += charge
                 price_eur += o.ready * o.price
-                emit_stops(w, s, h, o.town, parcel, parcel_weight(w, o.row, o.price, a_stop), stops)
+                emit_stops(w, s, h, o.town, parcel, weight, stops)
                 s.events[E_STOPS] += stops
                 s.events[E_DELIVERED] += o.ready
                 s.events[E_LEAD_DAYS] += o.ready * (day + transit - o.announced)
@@ -90,8 +91,8 @@ def ship_orders(w: Tables, s: State) -> None:
             if o.open > 0:
                 # the earliest these units can arrive is the day after tomorrow
                 days_late = day + 2 - o.due - o.inherited
-                charge = o.open * o.price * (lateness_rate(w, days_late) - lateness_rate(w, days_late - 1))
-                if charge > 0.0:
+                if days_late > w.par[0].late_grace_d:
+                    charge = o.open * o.price * (lateness_rate(w, days_late) - lateness_rate(w, days_late - 1))
                     post(s, h, LATENESS, charge)
                     late_eur += charge
                 if day + 1 - o.due - o.inherited >= w.par[0].cancel_d:
@@ -100,13 +101,14 @@ def ship_orders(w: Tables, s: State) -> None:
                     if o.wip_value > 0.0:
                         write_off(w, s, h, o.wip_value)
                     continue
-                hub.open_units += o.open
+                open_units += o.open
                 if day + 1 > o.due:
-                    hub.late_units += o.open
+                    late_units += o.open
                 if kept != i:
                     s.order[h, kept] = o
                 kept += 1
         hub.orders = kept
+        hub.open_units, hub.late_units = open_units, late_units
         hub.late_eur += smoothing * (late_eur - hub.late_eur)
         hub.price_eur += smoothing * (price_eur - hub.price_eur)
 

@@ -17,9 +17,9 @@ def units_per_stop(w: Tables, row: int, units: int) -> float:
 
 
 @kernel
-def parcel_cost(w: Tables, row: int, price: float, units_a_stop: float) -> float:
-    """EUR a customer stop by parcel (F§1.1)."""
-    return w.par[0].parcel + w.par[0].parcel_kg * parcel_weight(w, row, price, units_a_stop)
+def parcel_cost(w: Tables, weight: float) -> float:
+    """EUR a customer stop by parcel of so many chargeable kg (F§1.1)."""
+    return w.par[0].parcel + w.par[0].parcel_kg * weight
 
 
 @kernel

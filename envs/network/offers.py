@@ -37,7 +37,8 @@ def estimate_costs(w: Tables, s: State) -> None:
 def lot_terms(w: Tables, lot: np.void) -> tuple[float, float, float]:
     """What is the same for every hub that looks at a lot: set-up share, units a stop, parcel cost a stop."""
     a_stop = units_per_stop(w, lot.row, lot.units)
-    return w.row[lot.row].setup_eur / lot.units, a_stop, parcel_cost(w, lot.row, lot.price, a_stop)
+    parcel = parcel_cost(w, parcel_weight(w, lot.row, lot.price, a_stop))
+    return w.row[lot.row].setup_eur / lot.units, a_stop, parcel
 
 
 @kernel
@@ -60,11 +61,11 @@ def landed_score(
     h: int,
     lot: np.void,
     terms: tuple[float, float, float],
-    markup: float,
+    asks: float,
 ) -> tuple[float, float]:
-    """(landed score, bid) of a hub for a lot, EUR a unit."""
+    """(landed score, bid) of a hub that asks so many times its own cost for a lot, EUR a unit."""
     setup_share, a_stop, parcel = terms
-    bid = (1.0 + markup) * own_cost(s, h, lot, setup_share)
+    bid = asks * own_cost(s, h, lot, setup_share)
     score = bid + delivery_cost(w, h, lot.town, parcel) / a_stop
     score += x.record[h, lot.row] * lot.price
     if lot.again == 1:

@@ -91,22 +91,25 @@ def dispatch(w: Tables, s: State, x: Scratch, h: int) -> None:
 
 
 @kernel
-def write_scrap_rate(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int) -> None:
-    """Today's rate of scrap of a stage: technology, tolerance, bad material, wrong files (model §7 and §8)."""
+def begin_job(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int) -> None:
+    """Draws for a stage, and today's rate of scrap: technology, tolerance, bad material, wrong files (§7 and §8)."""
     k = w.row[row].tech[stage]
+    name = w.row[row].key + np.uint64(stage)
+    x.job[row, stage].scrap_u = uniform(x.scrap_key[0], name)
     rate = w.tech[k].scrap * s.hub_tech[h, k].scrap_learned
     if w.par[0].quality == 1:
         unqualified, good = 0.0, 1.0
         for line in range(w.row[row].bom):
             if w.row[row].bom_stage[line] == stage:
                 material = s.hub_mat[h, w.row[row].bom_material[line]]
-                there = on_hand(material)
+                there = x.on_hand[w.row[row].bom_material[line]]
                 if there > 0.0:
                     unqualified = max(unqualified, min(material.unqualified / there, 1.0))
                     good *= 1.0 - min(material.bad / there, 1.0)
         out = out_of_tolerance(w, s, h, k, unqualified)
         found = w.par[0].hub_check * out
         x.job[row, stage].escape_rate = (out - found) / (1.0 - found) if found < 1.0 else 0.0
+        x.job[row, stage].return_u = uniform(x.scrap_key[0], combine(name, _RETURNED))
         rate = min(1.0 - (1.0 - rate) * (1.0 - found) * good, MOST_SCRAP)
     if stage == 0 and row < w.par[0].products and s.hub_prod[h, row].qualifies > 0:
         rate = max(rate, 1.0 - w.par[0].first_pass_yield)
@@ -118,23 +121,21 @@ def write_scrap_rate(w: Tables, s: State, x: Scratch, h: int, row: int, stage: i
 @kernel
 def scrap_of(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, units: int) -> int:
     """Units scrapped among the next `units` worked: the rise of the day's binomial quantile (see rng)."""
-    u = uniform(x.scrap_key[0], w.row[row].key + np.uint64(stage))
     job = x.job[row, stage]
     if job.worked == 0:
-        write_scrap_rate(w, s, x, h, row, stage)
+        begin_job(w, s, x, h, row, stage)
     before = job.scrapped
     job.worked += units
-    job.scrapped = binomial_quantile(u, job.worked, job.scrap_rate)
+    job.scrapped = binomial_quantile(job.scrap_u, job.worked, job.scrap_rate)
     return job.scrapped - before
 
 
 @kernel
-def returns_of(w: Tables, x: Scratch, row: int, stage: int) -> int:
+def returns_of(x: Scratch, row: int, stage: int) -> int:
     """Units of the last ones worked that pass the hub's check and come back from the customer, drawn like scrap."""
-    u = uniform(x.scrap_key[0], combine(w.row[row].key + np.uint64(stage), _RETURNED))
     job = x.job[row, stage]
     before = job.escaped
-    job.escaped = binomial_quantile(u, job.worked - job.scrapped, job.escape_rate)
+    job.escaped = binomial_quantile(job.return_u, job.worked - job.scrapped, job.escape_rate)
     return job.escaped - before
 
 
@@ -155,17 +156,22 @@ def workable(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, pric
     """Units of a stage that machine hours, labour and material allow today, at most `units`."""
     k = w.row[row].tech[stage]
     people = len(w.tech)
+    setup = 0.0 if x.job[row, stage].setup == 1 else w.tech[k].setup_h
+    machine = machine_h(w, row, stage, price)
+    labour = labour_h(w, row, stage, price) * s.hub_tech[h, k].learned
+    # Most orders that stay find nothing left, of which nothing can be held for them either: no look at the material.
+    if machine > 0.0 and x.cap[k] <= 0.0:
+        return 0
+    if labour > 0.0 and x.cap[people] <= 0.0 and (machine == 0.0 or units * machine <= x.cap[k] - setup):
+        return 0
     for line in range(w.row[row].bom):
         if w.row[row].bom_stage[line] == stage:
             quantity = bom_quantity(w, row, line, price)
             if quantity > 0.0:
-                units = fitting(on_hand(s.hub_mat[h, w.row[row].bom_material[line]]), quantity, units)
+                units = fitting(x.on_hand[w.row[row].bom_material[line]], quantity, units)
     if units <= 0:
         return 0
-    setup = 0.0 if x.job[row, stage].setup == 1 else w.tech[k].setup_h
     wanted = units
-    machine = machine_h(w, row, stage, price)
-    labour = labour_h(w, row, stage, price) * s.hub_tech[h, k].learned
     if machine > 0.0:
         units = fitting(x.cap[k] - setup, machine, units)
         if units < wanted:
@@ -213,9 +219,9 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
             m = w.row[row].bom_material[line]
             quantity = bom_quantity(w, row, line, price)
             if quantity > 0.0:
-                material += draw(w, s, h, m, good * quantity, F_USED)
+                material += draw(w, s, x, h, m, good * quantity, F_USED)
                 if scrapped > 0:
-                    lost += draw(w, s, h, m, scrapped * quantity, F_SCRAPPED)
+                    lost += draw(w, s, x, h, m, scrapped * quantity, F_SCRAPPED)
     hour_cost = machine * (tech.rate + tech.energy) + labour * w.par[0].wage
     post(s, h, MATERIAL, material)
     post(s, h, MACHINE, good * machine * tech.rate)
@@ -236,7 +242,7 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
     if w.par[0].quality == 1:
         s.hub_tech[h, k].units += units
         s.hub_tech[h, k].scrapped += scrapped
-        returned = returns_of(w, x, row, stage)
+        returned = returns_of(x, row, stage)
         s.hub_tech[h, k].passed += good
         s.hub_tech[h, k].returned += returned
         if returned > 0:
@@ -373,6 +379,8 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         x.any_blocked[0] = False
         available = x.cap[people]
         locked = hub.locked_until > day  # catalogue products need their design files
+        for m in range(len(w.mat)):
+            x.on_hand[m] = on_hand(s.hub_mat[h, m])
         if w.par[0].upkeep == 1:
             take_repairs(w, s, x, h)
         if w.par[0].service == 1:
@@ -398,7 +406,7 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         if w.par[0].audit == 1:
             count_batches(w, s, x, h)
         for m in range(len(w.mat)):
-            if s.hub_mat[h, m].need > s.hub_mat[h, m].used + on_hand(s.hub_mat[h, m]) + 1e-9:
+            if s.hub_mat[h, m].need > s.hub_mat[h, m].used + x.on_hand[m] + 1e-9:
                 s.events[E_SHORTAGE] += 1.0
         worked = available - x.cap[people] - x.hold[people]
         overtime = max(worked - regular, 0.0)

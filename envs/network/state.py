@@ -276,6 +276,8 @@ JOB = np.dtype(
         ("scrapped", _i4),  # of them
         ("escaped", _i4),  # of them, those that will come back
         ("scrap_rate", _f8),  # today
+        ("scrap_u", _f8),  # draws of the day (see rng)
+        ("return_u", _f8),
         ("escape_rate", _f8),  # parts out of tolerance among those that pass the hub's check
         ("eur", _f8),  # what they cost without set-up (with `audit`)
         ("standard_eur", _f8),  # and should have
@@ -325,6 +327,7 @@ class Scratch(NamedTuple):
     bidder: NDArray[np.int32]  # [t, h] offers for a lot
     score: NDArray[np.float64]  # [t, h]
     bid: NDArray[np.float64]  # [t, h]
+    asks: NDArray[np.float64]  # [t, h, k] 1 + mark-up of the standing bid; 0 = the hub does not bid
     record: NDArray[np.float64]  # [t, h, r] lateness and returns to expect, with their weights, share of price
     learned: NDArray[np.float64]  # [t, h, k] labour time / that of day 0
     rank: NDArray[np.int32]  # [t, o]
@@ -342,6 +345,7 @@ class Scratch(NamedTuple):
     any_blocked: NDArray[np.bool_]  # [t] since the last look
     job: NDArray[np.void]  # [t, r, stages] JOB: what a hub works today
     scrap_key: NDArray[np.uint64]  # [t] of the day and hub
+    on_hand: NDArray[np.float64]  # [t, m] stock of the hub at work
     lane_h: NDArray[np.float64]  # [t, k] machine hours of the open lots
     stock: NDArray[np.float64]  # [t, h, m] on hand
     coming: NDArray[np.float64]  # [t, h, m] under way
@@ -415,6 +419,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "bidder": ((hubs,), _i4),
         "score": ((hubs,), _f8),
         "bid": ((hubs,), _f8),
+        "asks": ((hubs, k), _f8),
         "record": ((hubs, r), _f8),
         "learned": ((hubs, k), _f8),
         "rank": ((slots,), _i4),
@@ -432,6 +437,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "any_blocked": ((), np.bool_),
         "job": ((r, MAX_STAGES), JOB),
         "scrap_key": ((), _u8),
+        "on_hand": ((m,), _f8),
         "lane_h": ((k,), _f8),
         "stock": ((hubs, m), _f8),
         "coming": ((hubs, m), _f8),

@@ -7,7 +7,7 @@ import numpy as np
 from fabmesh.envs.network.kernel import kernel
 from fabmesh.envs.network.ledger import write_off
 from fabmesh.envs.network.quality import thin
-from fabmesh.envs.network.state import F_EXPIRED, State
+from fabmesh.envs.network.state import F_EXPIRED, Scratch, State
 from fabmesh.envs.network.tables import AGES, Tables
 
 
@@ -43,16 +43,19 @@ def oldest_class(w: Tables, m: int, day: int) -> int:
 
 
 @kernel
-def draw(w: Tables, s: State, h: int, m: int, quantity: float, flow: int) -> float:
-    """Takes material, at most what is there, from a hub's stock, opening packs oldest first. Returns its book value.
+def draw(w: Tables, s: State, x: Scratch, h: int, m: int, quantity: float, flow: int) -> float:
+    """Takes material, at most what is there, from the stock of the hub at work, opening packs oldest first.
+
+    Returns its book value; `x.on_hand` is what is there, before and after.
 
     The floor life of what is left in a pack starts when the pack is opened (model §5). What is left of the pack
     before it has then been used up, so the remainder always has one age.
     """
     material = s.hub_mat[h, m]
-    total = on_hand(material)
+    total = x.on_hand[m]
     quantity = min(quantity, total)
-    value = material.value * min(quantity / total, 1.0) if total > 0.0 else 0.0
+    share = quantity / total if total > 0.0 else 0.0
+    value = material.value * min(share, 1.0) if total > 0.0 else 0.0
     day = s.clock[0].day
     oldest = oldest_class(w, m, day)
     if material.opened < quantity:
@@ -79,7 +82,8 @@ def draw(w: Tables, s: State, h: int, m: int, quantity: float, flow: int) -> flo
     s.flow[h, m, flow, 0] += quantity
     s.flow[h, m, flow, 1] += value
     if w.par[0].quality == 1 and total > 0.0:
-        thin(material, quantity / total)
+        thin(material, share)
+    x.on_hand[m] = on_hand(material)
     return value
 
 

@@ -31,6 +31,12 @@ def draw_wear(w: Tables, s: State, h: int) -> None:
 
 
 @kernel
+def fails(u: float, risk: float) -> bool:
+    """Whether a draw is below the probability 1 - exp(-risk), which is below the risk; a margin covers its rounding."""
+    return u < risk * 1.000001 and u < -math.expm1(-risk)
+
+
+@kernel
 def breakdowns(w: Tables, s: State, day: int) -> None:
     """Repairs go on; machines fail with the risk of the hours they worked since the last morning."""
     failure_key = day_key(s.clock[0].seed, STREAM_BREAKDOWN, day)
@@ -44,14 +50,13 @@ def breakdowns(w: Tables, s: State, day: int) -> None:
             wear = lane.wear_h**shape
             risk = max(tech.hazard * (wear - lane.seen_wear), 0.0)
             lane.seen_wear = wear
-            probability = -math.expm1(-risk)
             failed = 0
             lane_key = combine(w.hub_key[h], tech.key)
             first = w.first_machine[h, k]
             for i in range(machines):
                 left = max(s.repair[first + i] - tech.hours_d, 0.0)
                 name = combine(lane_key, np.uint64(i + 1))
-                if left == 0.0 and probability > 0.0 and uniform(failure_key, name) < probability:
+                if left == 0.0 and fails(uniform(failure_key, name), risk):
                     left = -tech.mttr_h * math.log(uniform(repair_key, name))
                     failed += 1
                     s.events[E_BREAKDOWNS] += 1.0
