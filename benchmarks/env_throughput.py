@@ -149,22 +149,26 @@ class _TurnBased:
         self._env.reset(seed=0)
 
     def run(self, seconds: float) -> tuple[float, float]:
-        """Environment steps (days) per second, of the clock and of the processor."""
-        env, watch, turns = self._env, _Watch(), 0
+        """Environment steps (days) per second, of the clock and of the processor.
+
+        As for the parallel API a day's actions are drawn before it is timed: the masks of all agents are those of the
+        morning. Timed are all of the day's turns, `last()` and `step()` of every agent.
+        """
+        env, watch, days = self._env, _Watch(), 0
         while watch.clock_s < seconds:
+            infos = env.unwrapped.infos
+            actions = {agent: env.action_space(agent).sample(infos[agent]["action_mask"]) for agent in env.agents}
+            over = False
             watch.start()
-            if not env.agents:
+            for action in actions.values():
+                _, _, terminated, truncated, _ = env.last()
+                over = terminated or truncated
+                env.step(None if over else action)
+            if over:  # the agents have left
                 env.reset()
-            agent = env.agent_selection
-            _, _, terminated, truncated, info = env.last()
             watch.stop()
-            over = terminated or truncated
-            action = None if over else env.action_space(agent).sample(info["action_mask"])
-            watch.start()
-            env.step(action)
-            watch.stop()
-            turns += not over
-        return watch.rates(turns / self.agents)
+            days += not over
+        return watch.rates(days)
 
 
 def large_network(hubs: int = 100, depots: int = 10) -> Scenario:

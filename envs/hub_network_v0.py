@@ -405,7 +405,7 @@ class raw_env(AECEnv[str, Observation, NDArray[Any] | None]):  # noqa: N801 Pett
             return
         if not self._actions:
             self.rewards = dict.fromkeys(self.agents, 0.0)
-        self._actions[agent] = cast(NDArray[Any], action)
+        self._actions[agent] = cast("NDArray[Any]", action)
         self._cumulative_rewards[agent] = 0.0
         if agent in self._next:
             self.agent_selection = self._next[agent]

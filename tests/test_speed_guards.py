@@ -1,5 +1,6 @@
 """What makes the batch fast, counted instead of timed: a count says the same on a busy machine."""
 
+import math
 import sys
 import tracemalloc
 
@@ -11,6 +12,7 @@ from fabmesh.envs import hub_network_v0
 from fabmesh.envs.network.actions import take_levels
 from fabmesh.envs.network.day import run_copies
 from fabmesh.envs.network.production import fitting
+from fabmesh.envs.network.upkeep import fails
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
 
@@ -84,6 +86,14 @@ def test_what_fits_is_the_quotient_without_a_division():
                 assert fitting.py_func(there, each, units) == min(units, int(max(there, 0.0) / each + 1e-9))
 
 
+def test_who_fails_is_the_probability_without_an_exponential():
+    rng = np.random.default_rng(0)
+    for risk in (0.0, 1e-300, 1e-12, 0.3, 40.0, *rng.lognormal(-6.0, 3.0, 300)):
+        probability = -math.expm1(-risk)
+        for u in (probability, np.nextafter(probability, 0.0), risk, np.nextafter(risk, 0.0), rng.uniform(), 2.0**-54):
+            assert fails.py_func(u, risk) == (u < probability)
+
+
 def test_the_floor_counts_what_is_there():
     watched = Watched("pocket", copies=4, days=3)
     batch = watched.batch
@@ -104,9 +114,9 @@ def test_one_compiled_day_serves_every_scenario():
     assert len(take_levels.signatures) == 1
 
 
-@pytest.mark.parametrize("make", [hub_network_v0.raw_env, hub_network_v0.parallel_env])
-def test_the_view_calls_little_python_for_an_agent(make):
-    """A day of all agents: at most this many calls an agent, the batch's own included."""
+@pytest.mark.parametrize(("make", "most"), [(hub_network_v0.raw_env, 9), (hub_network_v0.parallel_env, 5)])
+def test_the_view_calls_little_python_for_an_agent(make, most):
+    """A day of all agents: at most so many calls an agent, the batch's own included."""
     env = make(scenario="benelux")
     env.reset(seed=0)
     actions = {agent: np.zeros(env.action_space(agent).shape, np.int64) for agent in env.possible_agents}
@@ -120,4 +130,4 @@ def test_the_view_calls_little_python_for_an_agent(make):
             env.step(actions)
 
     day()
-    assert calls_of(day) / len(actions) < 20
+    assert calls_of(day) / len(actions) < most
