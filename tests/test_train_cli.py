@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 import fabmesh
 from fabmesh.agents.learning.checkpoint import LAST, read_whole
@@ -69,6 +70,7 @@ def test_a_run_its_refusal_to_be_overwritten_and_its_resumption(tmp_path):
     status, out, err = train("--resume", "--run-dir", "a", "--total-steps", "240", cwd=tmp_path)
     assert status == 0, err
     assert len((tmp_path / "a" / "progress.csv").read_text().splitlines()) == 1 + 1 + 3
+    assert yaml.safe_load((tmp_path / "a" / "config.yaml").read_text())["total_steps"] == 240
 
     status, out, err = train("--resume", "--run-dir", "a", cwd=tmp_path)  # nothing is left to do
     assert status == 0, err

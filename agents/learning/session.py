@@ -257,8 +257,9 @@ def run(
     opponents = list(session.task.validator.opponents) if session.task.validator else []
     reporter = Reporter(directory, config, opponents, session.steps if resume else None, quiet)
     try:
+        # of a resumed run, too: its budget may be another
+        (directory / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
         if not resume:
-            (directory / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
             session.start(reporter.say)  # Ctrl-C stops it at once: there is nothing to keep yet
         with Interrupt().listening() as interrupt:
             if not resume:
