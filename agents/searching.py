@@ -29,7 +29,7 @@ def optuna_for(what: str) -> Any:
         import cmaes  # noqa: F401 Optuna's CMA-ES needs it and says so late
         import optuna
     except ImportError:
-        raise FabmeshError(f"{what} needs Optuna and cmaes: pip install 'fabmesh[tune]'") from None
+        raise FabmeshError(f"{what} needs Optuna and cmaes: pip install -e '.[tune]' in a checkout") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -111,10 +111,11 @@ class HubNetworkVector:
         self._make_spaces()
         io = self._buffers
         self._masks = {"hub": io.hub_mask, "depot": io.depot_mask}
-        self._obs = self._observations(io.hub_obs, io.depot_obs, io.hub_mask)
+        self._obs = self._observations(io.hub_obs, io.depot_obs, self._masks)
         self._final_obs = self._obs
         if autoreset:
-            self._final_obs = self._observations(io.final_hub_obs, io.final_depot_obs, io.final_hub_mask)
+            final_masks = {"hub": io.final_hub_mask, "depot": io.final_depot_mask}
+            self._final_obs = self._observations(io.final_hub_obs, io.final_depot_obs, final_masks)
         self._actions = {"hub": io.hub_action, "depot": io.depot_action}
         self._levels = {role: self.spec[role].nvec for role in ROLES}
         hubs = len(self.agents["hub"])
@@ -145,6 +146,7 @@ class HubNetworkVector:
             final_depot_obs=np.zeros((b, ends * depots, features["depot"]), np.float32),
             final_state=np.zeros((b, ends * size), np.float32),
             final_hub_mask=np.zeros((b, ends * self.mask_in_obs * hubs, int(spec["hub"].nvec.sum())), np.int8),
+            final_depot_mask=np.ones((b, ends * self.mask_in_obs * depots, int(spec["depot"].nvec.sum())), np.int8),
             final_ledger=np.zeros_like(self._state.ledger),
             final_events=np.zeros_like(self._state.events),
             final_standard=np.zeros(b),
@@ -178,15 +180,13 @@ class HubNetworkVector:
         return Dict({"observation": features, "action_mask": Box(0, 1, (*rows, int(spec.nvec.sum())), np.int8)})
 
     def _observations(
-        self, hub: NDArray[np.float32], depot: NDArray[np.float32], hub_mask: NDArray[np.int8]
+        self, hub: NDArray[np.float32], depot: NDArray[np.float32], masks: Mapping[str, NDArray[np.int8]]
     ) -> dict[str, Any]:
-        """Observations by role, with the masks beside them if asked for; a depot's mask never changes."""
+        """Observations by role, with the masks beside them if asked for."""
+        seen = {"hub": hub, "depot": depot}
         if not self.mask_in_obs:
-            return {"hub": hub, "depot": depot}
-        return {
-            "hub": {"observation": hub, "action_mask": hub_mask},
-            "depot": {"observation": depot, "action_mask": self._buffers.depot_mask},
-        }
+            return seen
+        return {role: {"observation": seen[role], "action_mask": masks[role]} for role in ROLES}
 
     # -- the interface of a vector environment -------------------------------------------------------------------
 
@@ -201,7 +201,8 @@ class HubNetworkVector:
             options: Accepted for Gymnasium's sake; nothing is read from it.
 
         Returns:
-            Observations {role: float32[B, agents, features]} (see `mask_in_obs`) and info with the action masks.
+            Observations {role: float32[B, agents, features]} (see `mask_in_obs`) and info with the action masks; its
+            other keys are those of `step`, all zero.
         """
         seeds = self._seeds_for(seed)
         self._share_out(seeds)
@@ -321,8 +322,7 @@ class HubNetworkVector:
     def save_state(self) -> dict[str, NDArray[Any]]:
         """A copy of everything that `load_state` needs to go on exactly from here."""
         saved = {f"state.{name}": array.copy() for name, array in self._state._asdict().items()}
-        saved |= {f"buffers.{name}": array.copy() for name, array in self._buffers._asdict().items()}
-        return saved
+        return saved | {f"buffers.{name}": array.copy() for name, array in self._kept_buffers().items()}
 
     def load_state(self, saved: Mapping[str, NDArray[Any]]) -> None:
         """Restores what `save_state` returned on a batch of the same scenario and size.
@@ -331,15 +331,21 @@ class HubNetworkVector:
             ValueError: If an array is missing or has another shape or type; nothing has been changed then.
         """
         targets = {f"state.{n}": a for n, a in self._state._asdict().items()}
-        targets |= {f"buffers.{n}": a for n, a in self._buffers._asdict().items()}
+        targets |= {f"buffers.{n}": a for n, a in self._kept_buffers().items()}
         for name, array in targets.items():
             if name not in saved or saved[name].shape != array.shape or saved[name].dtype != array.dtype:
                 raise ValueError(f"the saved state does not fit this batch: {name}")
         for name, array in targets.items():
             array[...] = saved[name]
+        self._buffers.masked[:] = 0
         self._started = True
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _kept_buffers(self) -> dict[str, NDArray[Any]]:
+        """The buffers that a saved state holds: all but those that only report on the last step."""
+        reports = ("masked", "final_")
+        return {name: array for name, array in self._buffers._asdict().items() if not name.startswith(reports)}
 
     def _share_out(self, seeds: NDArray[np.uint64]) -> None:
         """Starts or steps every thread's share of the copies; the first share on the calling thread."""

@@ -1,6 +1,7 @@
 """`continuous_actions` and `mask_in_obs`: PettingZoo's tests, and that they are other clothes for the same world."""
 
 import pickle
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from pettingzoo.test import api_test, max_cycles_test, parallel_api_test, parallel_seed_test, seed_test, state_test
 
 from fabmesh.envs import hub_network_v0
+from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.spaces import MaskedBox, bin_centres, levels_of_bins
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
@@ -148,14 +150,23 @@ def test_masks_in_the_observations_of_a_batch(autoreset):
         final = dressed_info["final_obs"][role]
         assert final["observation"].tobytes() == info["final_obs"][role].tobytes()
         assert dressed.observation_space[role].contains(final)
-    if not autoreset:
-        return
-    resting = HubNetworkVector("pocket", num_envs=3, autoreset=False)  # its masks after the end are the final ones
-    _, there = resting.reset(seed=4)
+
+
+def test_final_masks_are_those_of_the_world_that_ended():
+    pocket = load_scenario("pocket")
+    closing = replace(pocket, episode_d=12, disruptions=replace(pocket.disruptions, depot_outage_year=100.0))
+    # without automatic resets the masks after the end are the final ones
+    going, resting = (HubNetworkVector(closing, 16, autoreset=reset, mask_in_obs=True) for reset in (True, False))
+    _, info = going.reset(seed=4)
+    resting.reset(seed=4)
     rng = np.random.default_rng(0)
-    for _ in range(60):
-        there = resting.step(random_actions(resting, there["action_mask"], rng))[4]
-    assert dressed_info["final_obs"]["hub"]["action_mask"].tobytes() == there["action_mask"]["hub"].tobytes()
+    for _ in range(12):
+        actions = random_actions(going, info["action_mask"], rng)
+        info, there = going.step(actions)[4], resting.step(actions)[4]
+    for role in going.roles:
+        assert (info["final_obs"][role]["action_mask"] == there["action_mask"][role]).all()
+    assert (info["final_obs"]["depot"]["action_mask"] == 0).any()
+    assert (info["final_obs"]["depot"]["action_mask"] != info["action_mask"]["depot"]).any()
 
 
 def test_what_stands_for_no_level_is_named():

@@ -32,6 +32,7 @@ from fabmesh.envs.vector import HubNetworkVector
 
 POCKET = load_scenario("pocket")
 ROTTERDAM = load_scenario("rotterdam")
+BENELUX = load_scenario("benelux")
 LIVING = replace(
     POCKET,
     upkeep=replace(POCKET.upkeep, enabled=True),
@@ -365,7 +366,7 @@ def test_service_pays_where_machines_drift():
 # --- tuned ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scenario", [POCKET, ROTTERDAM], ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", [POCKET, ROTTERDAM, BENELUX], ids=lambda scenario: scenario.name)
 def test_shipped_tuned_rules_belong_to_the_code(scenario):
     """The cost on the first training worlds is the one written down when the rules were found."""
     content = yaml.safe_load(tuned.path_for(scenario).read_text())
@@ -385,7 +386,7 @@ def test_shipped_tuned_rules_belong_to_the_code(scenario):
 SEARCH_ON = pytest.mark.xfail(strict=True, reason="the second half of its restarts still saved 1 %: search longer")
 
 
-@pytest.mark.parametrize("scenario", [POCKET, pytest.param(ROTTERDAM, marks=SEARCH_ON)], ids=lambda s: s.name)
+@pytest.mark.parametrize("scenario", [POCKET, pytest.param(ROTTERDAM, marks=SEARCH_ON), BENELUX], ids=lambda s: s.name)
 def test_more_search_would_bring_little(scenario):
     search = yaml.safe_load(tuned.path_for(scenario).read_text())["search"]
     assert abs(search["second_half_of_the_restarts_saves_percent"][0]) <= 0.5

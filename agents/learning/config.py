@@ -198,8 +198,9 @@ class TrainConfig:
     """Trains the agents of a hub network and keeps the policies that cost least on validation worlds.
 
     One step is one day of one copy of the network. The run directory receives TensorBoard logs, progress.csv,
-    config.yaml and the checkpoints best.pt and last.pt. Settings come from the command line, else from --config, else
-    from the shipped file of the algorithm and scenario, else from the algorithm's, else from the defaults.
+    config.yaml and the checkpoints best.pt and last.pt. Settings come from the command line, else from one file, else
+    from the defaults shown here. The file is --config, or without it the shipped one of the algorithm and scenario, or
+    else of the algorithm (configs/training); it is not laid over another: begin your own from a copy.
     """
 
     scenario: str = "rotterdam"
@@ -217,7 +218,7 @@ class TrainConfig:
     run_dir: Path | None = None
     """directory of the run; default runs/{scenario}_{algo}_{seed}"""
     config: Path | None = None
-    """YAML file with settings; flags win over it"""
+    """YAML file with settings, in place of the shipped one; flags win over it"""
     init_from: str | None = None
     """trained policy to begin from, in place of imitation: a run directory, a .pt file or shipped:NAME, also of another
     scenario; weights are matched by the names of what is seen and decided"""

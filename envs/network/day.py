@@ -50,6 +50,7 @@ class Buffers(NamedTuple):
     final_depot_obs: NDArray[np.float32]
     final_state: NDArray[np.float32]
     final_hub_mask: NDArray[np.int8]  # none unless observations hold masks
+    final_depot_mask: NDArray[np.int8]
     final_ledger: NDArray[np.float64]  # [b, n, lines]
     final_events: NDArray[np.float64]  # [b, events]
     final_standard: NDArray[np.float64]  # [b]
@@ -66,11 +67,11 @@ def morning(w: Tables, s: State, x: Scratch, counted: bool) -> None:
 
 
 @kernel
-def write_masks(w: Tables, s: State, io: Buffers) -> None:
+def write_masks(w: Tables, s: State, hub_mask: NDArray[np.int8], depot_mask: NDArray[np.int8]) -> None:
     """Which levels can have an effect today. The mask of depots that cannot close is never written: all ones."""
-    write_hub_mask(w, s, io.hub_mask)
+    write_hub_mask(w, s, hub_mask)
     if w.possible[DEPOT_OUTAGE] == 1:
-        write_depot_mask(w, s, io.depot_mask)
+        write_depot_mask(w, s, depot_mask)
 
 
 @kernel
@@ -81,7 +82,7 @@ def reset_copy(w: Tables, s: State, x: Scratch, io: Buffers, seed: np.uint64) ->
     draw_start(w, s)
     morning(w, s, x, True)
     observe(w, s, x, io.hub_obs, io.depot_obs, io.state)
-    write_masks(w, s, io)
+    write_masks(w, s, io.hub_mask, io.depot_mask)
 
 
 @kernel
@@ -112,7 +113,7 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> 
     if not ends:
         morning(w, s, x, True)
         observe(w, s, x, io.hub_obs, io.depot_obs, io.state)
-        write_masks(w, s, io)
+        write_masks(w, s, io.hub_mask, io.depot_mask)
         return
     book_needs(w, s)
     settle(w, s, x)
@@ -127,11 +128,11 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> 
     if autoreset:
         observe(w, s, x, io.final_hub_obs, io.final_depot_obs, io.final_state)
         if len(io.final_hub_mask) > 0:
-            write_hub_mask(w, s, io.final_hub_mask)
+            write_masks(w, s, io.final_hub_mask, io.final_depot_mask)
         reset_copy(w, s, x, io, next_seed(clock.seed))
     else:
         observe(w, s, x, io.hub_obs, io.depot_obs, io.state)
-        write_masks(w, s, io)
+        write_masks(w, s, io.hub_mask, io.depot_mask)
 
 
 @entry
