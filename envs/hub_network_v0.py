@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -278,6 +279,29 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
             self._map = None
         self.batch.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled as what made it and its state: a copy steps a world of its own, from where this one is."""
+        batch = self.batch
+        made = partial(
+            type(self),
+            batch.scenario,
+            self.render_mode,
+            self.max_cycles,
+            batch.continuous_actions,
+            batch.mask_in_obs,
+            batch.orders,
+        )
+        kept = ("batch", "agents", "observation_spaces", "action_spaces", "_ledger_before")
+        return made, (), {name: getattr(self, name) for name in kept} | {"started": bool(self._observed)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Goes on from where the one stood that was copied or pickled."""
+        started = state.pop("started")
+        self.batch.close()
+        vars(self).update(state)
+        if started:
+            self._observed, self._masks = self.batch.last_shown()
+
     def _change_length(self) -> None:
         """A batch with episodes of `max_cycles` days that goes on in the same stream of worlds."""
         if self.max_cycles < 1:
@@ -394,7 +418,7 @@ class raw_env(AECEnv[str, Observation, NDArray[Any] | None]):  # noqa: N801 Pett
         """Takes the action of the agent whose turn it is; after the end it must be None, and the agent leaves.
 
         Raises:
-            ValueError: With the last turn of a day, if an agent's value stands for no level of its component.
+            ValueError: If the action is None; with the last turn of a day, if an agent's value stands for no level.
             RuntimeError: If no episode is under way.
         """
         if not self.agents:
@@ -403,9 +427,11 @@ class raw_env(AECEnv[str, Observation, NDArray[Any] | None]):  # noqa: N801 Pett
         if self.terminations[agent] or self.truncations[agent]:
             self._was_dead_step(action)
             return
+        if action is None:
+            raise ValueError(f"the action of {agent} is None, which only an agent may take whose episode is over")
         if not self._actions:
             self.rewards = dict.fromkeys(self.agents, 0.0)
-        self._actions[agent] = cast("NDArray[Any]", action)
+        self._actions[agent] = action
         self._cumulative_rewards[agent] = 0.0
         if agent in self._next:
             self.agent_selection = self._next[agent]

@@ -268,6 +268,10 @@ class HubNetworkVector:
             info["standard_cost"] = io.final_standard
         return self._obs, self._rewards, self._never, io.truncated, info
 
+    def last_shown(self) -> tuple[dict[str, Any], dict[str, NDArray[np.int8]]]:
+        """Observations and action masks by role, as the last reset or step returned them."""
+        return self._obs, self._masks
+
     def state(self) -> NDArray[np.float32]:
         """The whole network compactly, float32[B, S], for a central critic; `state_features` names it."""
         return self._buffers.state
@@ -339,6 +343,28 @@ class HubNetworkVector:
             array[...] = saved[name]
         self._buffers.masked[:] = 0
         self._started = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled as what made it and its state: a copy steps worlds of its own, from where this one is."""
+        made = partial(
+            type(self),
+            self.scenario,
+            self.num_envs,
+            self.threads,
+            self.autoreset,
+            bool(self._tables.par[0]["audit"]),
+            self.continuous_actions,
+            self.mask_in_obs,
+            self.orders,
+        )
+        return made, (), {"saved": self.save_state() if self._started else None, "closed": self._closed}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Goes on from where the one stood that was copied or pickled."""
+        if state["saved"] is not None:
+            self.load_state(state["saved"])
+        if state["closed"]:
+            self.close()
 
     # -- inside --------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,8 @@
 """One seed, one trajectory: alone, in a batch of any size, on any number of threads, any interface (model §2)."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -192,6 +195,64 @@ def test_a_saved_state_goes_on_exactly(scenario, days):
         for actions, expected in zip(script, first, strict=True):
             observed, reward, _, truncated, info = target.step(actions)
             assert_same([Script.record(target, i, observed, info, reward, truncated) for i in range(5)], expected)
+
+
+COPIES = {"deepcopy": copy.deepcopy, "copy": copy.copy, "pickle": lambda env: pickle.loads(pickle.dumps(env))}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copy_of_a_batch_steps_worlds_of_its_own(how):
+    batch = HubNetworkVector("pocket", num_envs=3, threads=2, audit=True, mask_in_obs=True)
+    rng = np.random.default_rng(1)
+    _, info = batch.reset(seed=3)
+    for _ in range(5):
+        info = batch.step(random_actions(batch, info["action_mask"], rng))[4]
+    twin = COPIES[how](batch)
+    actions = random_actions(batch, info["action_mask"], rng)
+    rewards = {}
+    for name, one in (("twin", twin), ("batch", batch)):  # the twin first: the other must not have moved
+        rewards[name] = {role: reward.copy() for role, reward in one.step(actions)[1].items()}
+    assert all((rewards["twin"][role] == rewards["batch"][role]).all() for role in batch.roles)
+    assert (twin.events == batch.events).all()
+    assert (twin.seeds == batch.seeds).all()
+    fresh = COPIES[how](HubNetworkVector("pocket"))
+    with pytest.raises(RuntimeError, match="call reset"):
+        fresh.step(actions)
+
+
+@pytest.mark.parametrize("how", ["deepcopy", "pickle"])
+@pytest.mark.parametrize("make", [hub_network_v0.parallel_env, hub_network_v0.raw_env])
+def test_a_copy_of_an_environment_plays_a_world_of_its_own(make, how):
+    env = make(scenario="pocket", max_cycles=12)
+    parallel = isinstance(env, hub_network_v0.parallel_env)
+    env.reset(seed=3)
+
+    def day(one, infos):
+        """One day of actions drawn from the environment's own spaces, as its rewards and what it shows then."""
+        actions = {a: one.action_space(a).sample(infos[a]["action_mask"]) for a in one.agents}
+        if parallel:
+            observations, rewards, _, _, infos = one.step(actions)
+            return [observations[a].tobytes() for a in actions], list(rewards.values()), infos
+        for agent in list(one.agents):
+            one.step(actions[agent])
+        return [one.observe(a).tobytes() for a in actions], list(one.rewards.values()), one.infos
+
+    infos = env.reset(seed=3)[1] if parallel else env.infos
+    for agent in env.agents:
+        env.action_space(agent).seed(1)
+    for _ in range(4):
+        infos = day(env, infos)[2]
+    twin = COPIES[how](env)
+    theirs = infos if parallel else twin.infos
+    for _ in range(8):
+        *seen_by_twin, theirs = day(twin, theirs)
+        twin_state = twin.state()
+        *seen, infos = day(env, infos)
+        assert seen_by_twin == seen
+        assert (twin_state == env.state()).all()
+    assert (twin.agents == env.agents == []) or not parallel
+    env.reset(seed=4)
+    assert (twin.state() == twin_state).all()
 
 
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():

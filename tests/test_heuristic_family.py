@@ -430,7 +430,9 @@ def test_rules_tuned_for_other_numbers_say_so():
 def test_rules_of_a_file_for_other_numbers_say_so(tmp_path):
     path = tmp_path / "found.yaml"
     path.write_text("scenario: rotterdam\nscenario_sha256: 00\nrules:\n  routing: {rule: cost_plus, base: 0.0}\n")
-    assert make_policy(str(path), POCKET).name == "found for another rotterdam"
+    assert make_policy(str(path), POCKET).name == "found, made for rotterdam"
+    path.write_text(path.read_text().replace("scenario: rotterdam", "scenario: pocket"))
+    assert make_policy(str(path), POCKET).name == "found for another pocket"
     path.write_text(path.read_text().replace("sha256: 00", f"sha256: {fingerprint(POCKET)}"))
     assert make_policy(str(path), POCKET).name == "found"
 

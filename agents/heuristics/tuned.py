@@ -57,8 +57,9 @@ def from_file(path: Path, scenario: Scenario) -> ComposedPolicy:
         FabmeshError: If the file cannot be read, or a rule or value in it does not exist.
     """
     content = _content(path)
-    same = content.get("scenario_sha256") in (None, fingerprint(scenario))
-    name = path.stem if same else f"{path.stem} for another {content.get('scenario', 'scenario')}"
+    name, made_for = path.stem, content.get("scenario", scenario.name)
+    if content.get("scenario_sha256") not in (None, fingerprint(scenario)):
+        name += f" for another {scenario.name}" if made_for == scenario.name else f", made for {made_for}"
     return compose(name, scenario, _rules(path, content))
 
 
