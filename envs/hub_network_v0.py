@@ -298,7 +298,7 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
         """Goes on from where the one stood that was copied or pickled."""
         started = state.pop("started")
         self.batch.close()
-        vars(self).update(state)
+        self.__dict__.update(state)
         if started:
             self._observed, self._masks = self.batch.last_shown()
 
