@@ -144,13 +144,19 @@ def test_sections_that_the_code_refers_to_exist():
     assert referred <= sections
 
 
-@pytest.mark.parametrize("name", ["rotterdam", "benelux", "pocket"])
-def test_published_results_are_of_the_scenario_and_rules_that_are_shipped(name):
-    manifest = ROOT / "docs" / "results" / f"{name}.json"
+def published(name, of=""):
+    """What a kept manifest plans, which fits what is shipped, and the page that shows it."""
+    manifest = ROOT / "docs" / "results" / f"{name}{of}.json"
     plan = read_manifest(manifest)
     require_same_inputs(plan, load_scenario(plan.scenario), manifest)
     assert (plan.scenario, plan.seeds.space, plan.seeds.count) == (name, "test", 256)
     page = (ROOT / "docs" / "results.md").read_text()
+    return plan, page
+
+
+@pytest.mark.parametrize("name", ["rotterdam", "benelux", "pocket"])
+def test_published_results_are_of_the_scenario_and_rules_that_are_shipped(name):
+    plan, page = published(name, "")
     section = page[page.index(f"## {name}") :]
     for row, cost in plan.network_cost.items():
         digits = 1 if cost < 999_500 else 0
@@ -159,11 +165,7 @@ def test_published_results_are_of_the_scenario_and_rules_that_are_shipped(name):
 
 @pytest.mark.parametrize("name", ["rotterdam", "benelux", "pocket"])
 def test_the_runs_of_the_results_are_kept_with_them(name):
-    manifest = ROOT / "docs" / "results" / f"{name}_runs.json"
-    plan = read_manifest(manifest)
-    require_same_inputs(plan, load_scenario(plan.scenario), manifest)
-    assert (plan.scenario, plan.seeds.space, plan.seeds.count) == (name, "test", 256)
-    page = (ROOT / "docs" / "results.md").read_text()
+    plan, page = published(name, "_runs")
     rows = page[page.index(f"| `{name}` | 1, 2, 3 |") :].splitlines()  # all together, then each
     for row, line in zip(("mappo", "seed_1", "seed_2", "seed_3"), rows, strict=False):
         assert f"| {(plan.network_cost[row] - plan.network_cost['tuned']) / 1e3:,.1f} |" in line

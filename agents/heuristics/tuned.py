@@ -41,14 +41,11 @@ def make(scenario: Scenario) -> ComposedPolicy:
             f"policy 'tuned': nothing is tuned for scenario {scenario.name!r}; "
             "python -m fabmesh.agents.tune FILE.yaml writes rules for it, a policy that is named by its path"
         )
-    content = _content(path)
-    same = content.get("scenario_sha256") == fingerprint(scenario)
-    name = NAME if same else f"{NAME} for another {scenario.name}"
-    return compose(name, scenario, _rules(path, content))
+    return from_file(path, scenario, NAME)
 
 
-def from_file(path: Path, scenario: Scenario) -> ComposedPolicy:
-    """The policy of a YAML file of rules, called by the file's name.
+def from_file(path: Path, scenario: Scenario, name: str | None = None) -> ComposedPolicy:
+    """The policy of a YAML file of rules, called by the file's name unless it is given another.
 
     A file may say by its hash for which numbers it was tuned (`scenario_sha256`, as a search writes it). On others its
     rules still act, but its name says for which scenario they were tuned.
@@ -57,7 +54,7 @@ def from_file(path: Path, scenario: Scenario) -> ComposedPolicy:
         FabmeshError: If the file cannot be read, or a rule or value in it does not exist.
     """
     content = _content(path)
-    name, made_for = path.stem, content.get("scenario", scenario.name)
+    name, made_for = name or path.stem, content.get("scenario", scenario.name)
     if content.get("scenario_sha256") not in (None, fingerprint(scenario)):
         name += f" for another {scenario.name}" if made_for == scenario.name else f", made for {made_for}"
     return compose(name, scenario, _rules(path, content))
