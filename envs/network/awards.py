@@ -113,7 +113,7 @@ def true_cost(w: Tables, s: State, x: Scratch, h: int, lot: np.void, terms: tupl
     """What a unit of a lot costs at a hub, EUR: production, set-ups if it has no open order of the row, delivery."""
     setup_share, a_stop, parcel = terms
     cost = own_cost(s, h, lot, setup_share if x.open_rows[h, lot.row] == 0 else 0.0)
-    return cost + delivery_cost(w, h, lot.town, parcel) / a_stop
+    return cost + delivery_cost(w.van_stop[h, lot.town], parcel) / a_stop
 
 
 @kernel
@@ -135,11 +135,10 @@ def audit_award(
     day = s.clock[0].day
     won = true_cost(w, s, x, h, lot, terms)
     least = won
-    for i in range(w.reach.shape[1]):
-        other = int(w.reach[lot.town, i])
-        if other < 0:
-            break
-        if other == h or w.hub_can[other, lot.row] == 0 or s.hub[other].down_until > day:
+    makers = w.row[lot.row].makers
+    for i in range(w.asked_from[makers, lot.town], w.asked_from[makers, lot.town + 1]):
+        other = w.asked[i].hub
+        if other == h or s.hub[other].down_until > day:
             continue
         if s.hub[other].orders == s.order.shape[1]:
             continue

@@ -49,21 +49,19 @@ def auction_lots(w: Tables, s: State, x: Scratch) -> None:
     take_in_random_order(s, x, s.lot, s.clock[0].lots)
     for n in range(s.clock[0].lots):
         lot = s.lot[x.rank[n]]
-        lane = w.row[lot.row].lane
+        lane, makers = w.row[lot.row].lane, w.row[lot.row].makers
         ceiling = ceiling_of(w, lot)
         terms = lot_terms(w, lot)
         offers = 0
         winners = 0
-        for i in range(w.reach.shape[1]):
-            h = w.reach[lot.town, i]
-            if h < 0:
-                break
+        for i in range(w.asked_from[makers, lot.town], w.asked_from[makers, lot.town + 1]):
+            hub = w.asked[i]
+            h = hub.hub
             asks = x.asks[h, lane]
-            asked = (asks > 0.0) & (w.hub_can[h, lot.row] == 1)
-            asked &= (not own_town_only) | (w.hub_town[h] == lot.town)
-            score, bid = landed_score(w, s, x, h, lot, terms, asks)
+            bids = (asks > 0.0) & ((not own_town_only) | (hub.own_town == 1))
+            score, bid = landed_score(w, s, x, h, lot, terms, asks, hub.van_stop)
             x.bidder[offers], x.score[offers], x.bid[offers] = h, score, bid
-            offers += 1 if asked & (score <= ceiling) else 0  # who bids is a coin's toss: no branch to guess wrong
+            offers += 1 if bids & (score <= ceiling) else 0  # who bids is a coin's toss: no branch to guess wrong
         while lot.units > 0 and offers > 0:
             best, score = 0, x.score[0]
             for i in range(1, offers):
@@ -124,7 +122,8 @@ def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
                     markup = level(action, h, w.hub_slot[TENDER_BID], w.hub_fixed[TENDER_BID], i)
             if markup == 0:
                 continue
-            score, bid = landed_score(w, s, x, h, tender, terms, 1.0 + w.bid_level[markup])
+            van = w.van_stop[h, tender.town]
+            score, bid = landed_score(w, s, x, h, tender, terms, 1.0 + w.bid_level[markup], van)
             if second_price and score <= ceiling:
                 x.bidder[offers], x.score[offers] = h, score
                 offers += 1
@@ -191,12 +190,9 @@ def customer_market(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
     for i in range(s.clock[0].lots):
         lot = s.lot[i]
         hours = lot.units * machine_h_longest(w, lot.row, lot.price)
-        for n in range(w.reach.shape[1]):
-            h = w.reach[lot.town, n]
-            if h < 0:
-                break
-            if w.hub_can[h, lot.row] == 1:
-                s.hub_tech[h, w.row[lot.row].lane].offered_h += hours
+        lane, makers = w.row[lot.row].lane, w.row[lot.row].makers
+        for n in range(w.asked_from[makers, lot.town], w.asked_from[makers, lot.town + 1]):
+            s.hub_tech[w.asked[n].hub, lane].offered_h += hours
     build_room(w, s, x)
     auction_lots(w, s, x)
     if platform_up:

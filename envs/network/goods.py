@@ -57,7 +57,7 @@ def ship_orders(w: Tables, s: State) -> None:
                 stops = o.ready / a_stop
                 weight = parcel_weight(w, o.row, o.price, a_stop)
                 parcel = parcel_cost(w, weight)
-                delivery = stops * delivery_cost(w, h, o.town, parcel)
+                delivery = stops * delivery_cost(w.van_stop[h, o.town], parcel)
                 post(s, h, LAST_MILE, delivery)
                 paid = o.ready * o.bid + delivery
                 earn(s, h, paid)

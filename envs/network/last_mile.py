@@ -32,9 +32,9 @@ def parcel_weight(w: Tables, row: int, price: float, units_a_stop: float) -> flo
 
 
 @kernel
-def delivery_cost(w: Tables, h: int, town: int, parcel: float) -> float:
+def delivery_cost(van: float, parcel: float) -> float:
     """EUR a customer stop: the cheaper of own van and parcel."""
-    return min(w.van_stop[h, town], parcel)
+    return min(van, parcel)
 
 
 @kernel

@@ -19,7 +19,7 @@ from fabmesh.envs.network.material_market import base_rate, inbound
 from fabmesh.envs.network.offers import ceiling_of, lot_terms
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR
 from fabmesh.envs.network.state import Scratch, State
-from fabmesh.envs.network.stock import in_depot, oldest_class, on_hand
+from fabmesh.envs.network.stock import in_depot, note_oldest, on_hand
 from fabmesh.envs.network.supply import depot_base_rate, discounted_price
 from fabmesh.envs.network.tables import Tables
 from fabmesh.envs.network.upkeep import hours_lost
@@ -50,23 +50,24 @@ def notice_share(w: Tables, s: State, product: int) -> float:
 
 @kernel
 def own_margin(
-    w: Tables, s: State, h: int, row: int, town: int, price: float, ceiling: float, terms: tuple[float, float, float]
+    s: State, h: int, row: int, price: float, ceiling: float, terms: tuple[float, float, float], van: float
 ) -> float:
     """(Ceiling - delivery) / own production cost - 1: the mark-up at which a lot just breaks its ceiling."""
     setup_share, a_stop, parcel = terms
-    room = ceiling - delivery_cost(w, h, town, parcel) / a_stop
+    room = ceiling - delivery_cost(van, parcel) / a_stop
     return ratio(room, s.unit_cost[h, row, 0] + s.unit_cost[h, row, 1] * price + setup_share) - 1.0
 
 
 @kernel
 def write_loads(w: Tables, s: State, x: Scratch) -> None:
-    """Committed hours per hub and resource into `x.room[.., 0]` (all) and `x.room[.., 1]` (due within two days)."""
+    """Committed hours per hub and resource into `x.load`, hours of its machines' repairs into `x.lost_h`."""
     day = s.clock[0].day
     people = len(w.tech)
     for h in range(len(w.hub_town)):
         for k in range(people + 1):
-            x.room[h, k, 0] = 0.0
-            x.room[h, k, 1] = 0.0
+            x.load[h, k].all_h, x.load[h, k].near_h = 0.0, 0.0
+            if w.par[0].upkeep == 1 and k < people:
+                x.lost_h[h, k] = hours_lost(w, s, h, k, 0)
         for i in range(s.hub[h].orders):
             o = s.order[h, i]
             near = o.due - day <= 2
@@ -76,43 +77,34 @@ def write_loads(w: Tables, s: State, x: Scratch) -> None:
                 k = w.row[o.row].tech[stage]
                 machine = units * machine_h(w, o.row, stage, o.price)
                 labour = units * (labour_h(w, o.row, stage, o.price) * s.hub_tech[h, k].learned)
-                x.room[h, k, 0] += machine
-                x.room[h, people, 0] += labour
+                x.load[h, k].all_h += machine
+                x.load[h, people].all_h += labour
                 if near:
-                    x.room[h, k, 1] += machine
-                    x.room[h, people, 1] += labour
+                    x.load[h, k].near_h += machine
+                    x.load[h, people].near_h += labour
 
 
 @kernel
 def write_offers(w: Tables, s: State, x: Scratch) -> None:
-    """Open lots per hub and lane into `x.room`: [.., 2] hours, [.., 3] own-town hours, [.., 4] hours x margin.
-
-    And the hours of all open lots per lane into `x.lane_h`.
-    """
+    """Open lots per hub and lane into `x.load`, and the hours of all open lots per lane into `x.lane_h`."""
     for h in range(len(w.hub_town)):
         for k in range(len(w.tech)):
-            for i in range(2, 5):
-                x.room[h, k, i] = 0.0
+            x.load[h, k].offered_h, x.load[h, k].own_town_h, x.load[h, k].margin_h = 0.0, 0.0, 0.0
     for k in range(len(w.tech)):
         x.lane_h[k] = 0.0
     for i in range(s.clock[0].lots):
         lot = s.lot[i]
         row, town, price = lot.row, lot.town, lot.price  # read once: for all the compiler knows, a sum changes them
         hours = lot.units * machine_h_longest(w, row, price)
-        k = w.row[row].lane
+        k, makers = w.row[row].lane, w.row[row].makers
         x.lane_h[k] += hours
         terms, ceiling = lot_terms(w, lot), ceiling_of(w, lot)
-        for n in range(w.reach.shape[1]):
-            h = w.reach[town, n]
-            if h < 0:
-                break
-            if w.hub_can[h, row] == 0:
-                continue
-            margin = own_margin(w, s, h, row, town, price, ceiling, terms)
-            x.room[h, k, 2] += hours
-            if w.hub_town[h] == town:
-                x.room[h, k, 3] += hours
-            x.room[h, k, 4] += hours * margin
+        for n in range(w.asked_from[makers, town], w.asked_from[makers, town + 1]):
+            asked = w.asked[n]
+            load = x.load[asked.hub, k]
+            load.offered_h += hours
+            load.own_town_h += hours * asked.own_town
+            load.margin_h += hours * own_margin(s, asked.hub, row, price, ceiling, terms, asked.van_stop)
 
 
 @kernel
@@ -133,18 +125,17 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
     i += 4
     for k in range(lanes):
         capacity = w.hub_hours[h, k]
-        lane = s.hub_tech[h, k]
-        offered = x.room[h, k, 2]
+        lane, load = s.hub_tech[h, k], x.load[h, k]
         out[i + k] = 1.0 if capacity > 0.0 else 0.0
-        out[i + lanes + k] = ratio(x.room[h, k, 0], 5.0 * capacity)
-        out[i + 2 * lanes + k] = ratio(x.room[h, k, 1], 2.0 * capacity)
-        out[i + 3 * lanes + 2 + k] = ratio(offered, capacity)
-        out[i + 4 * lanes + 2 + k] = ratio(x.room[h, k, 3], offered)
-        out[i + 5 * lanes + 2 + k] = ratio(x.room[h, k, 4], offered)
+        out[i + lanes + k] = ratio(load.all_h, 5.0 * capacity)
+        out[i + 2 * lanes + k] = ratio(load.near_h, 2.0 * capacity)
+        out[i + 3 * lanes + 2 + k] = ratio(load.offered_h, capacity)
+        out[i + 4 * lanes + 2 + k] = ratio(load.own_town_h, load.offered_h)
+        out[i + 5 * lanes + 2 + k] = ratio(load.margin_h, load.offered_h)
         out[i + 6 * lanes + 2 + k] = ratio(lane.won_h, lane.offered_h)
     labour = w.hub_people[h] * w.par[0].hours_per_day
-    out[i + 3 * lanes] = ratio(x.room[h, lanes, 0], 5.0 * labour)
-    out[i + 3 * lanes + 1] = ratio(x.room[h, lanes, 1], 2.0 * labour)
+    out[i + 3 * lanes] = ratio(x.load[h, lanes].all_h, 5.0 * labour)
+    out[i + 3 * lanes + 1] = ratio(x.load[h, lanes].near_h, 2.0 * labour)
     i += 7 * lanes + 2
     out[i] = ratio(np.float64(hub.late_units), np.float64(hub.open_units))
     out[i + 1] = ratio(10.0 * hub.late_eur, hub.price_eur) if hub.price_eur > 1.0 else 0.0
@@ -158,7 +149,7 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
         x.stock[h, m], x.coming[h, m] = stock, inbound(material)
         old = material.opened if w.mat[m].floor_d > 0 else 0.0
         if w.mat[m].class_d > 0:
-            old += material.sealed[oldest_class(w, m, day)]
+            old += material.sealed[x.oldest[m]]
         out[i + m] = ratio(stock, 10.0 * rate)
         out[i + materials + m] = ratio(x.coming[h, m], 10.0 * rate)
         out[i + 2 * materials + m] = ratio(material.need, 10.0 * rate)
@@ -180,7 +171,7 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
         out[i], out[i + 1] = hub.present / w.hub_people[h], hub.staff / w.hub_people[h]
         i += 2
     if w.par[0].upkeep == 1:
-        i += write_machines(w, s, h, out[i:])
+        i += write_machines(w, s, x, h, out[i:])
     if w.par[0].quality == 1:
         for k in range(lanes):
             out[i + k] = clip(math.sqrt(s.hub_tech[h, k].bias_var))
@@ -209,12 +200,12 @@ def share_of(part: float, whole: float) -> float:
 
 
 @kernel
-def write_machines(w: Tables, s: State, h: int, out: NDArray[np.float32]) -> int:
+def write_machines(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32]) -> int:
     """Wear and machines up of a hub per technology; returns how many features it wrote."""
     lanes = len(w.tech)
     for k in range(lanes):
         out[k] = ratio(s.hub_tech[h, k].wear_h, w.tech[k].mtbf_h)
-        out[lanes + k] = ratio(w.hub_hours[h, k] - hours_lost(w, s, h, k, 0), w.hub_hours[h, k])
+        out[lanes + k] = ratio(w.hub_hours[h, k] - x.lost_h[h, k], w.hub_hours[h, k])
     return 2 * lanes
 
 
@@ -253,9 +244,8 @@ def observe_tenders(w: Tables, s: State, h: int, out: NDArray[np.float32]) -> No
         out[i] = 1.0
         out[slots + i] = ratio(hours, days * w.hub_hours[h, row.lane])
         out[2 * slots + i] = clip((tender.due - day) / 15.0)
-        out[3 * slots + i] = clip(
-            own_margin(w, s, h, tender.row, tender.town, tender.price, ceiling_of(w, tender), lot_terms(w, tender))
-        )
+        terms, van = lot_terms(w, tender), w.van_stop[h, tender.town]
+        out[3 * slots + i] = clip(own_margin(s, h, tender.row, tender.price, ceiling_of(w, tender), terms, van))
         out[4 * slots + i] = clip(w.town_km[h, tender.town] / 100.0)
         there = 1.0
         for line in range(row.bom):
@@ -267,16 +257,15 @@ def observe_tenders(w: Tables, s: State, h: int, out: NDArray[np.float32]) -> No
 
 
 @kernel
-def observe_depot(w: Tables, s: State, d: int, out: NDArray[np.float32]) -> None:
+def observe_depot(w: Tables, s: State, x: Scratch, d: int, out: NDArray[np.float32]) -> None:
     """Writes a depot's features in the order of `features.feature_blocks(scenario, "depot")`."""
-    day = s.clock[0].day
     materials = len(w.mat)
     i = write_calendar(w, s, out)
     for m in range(materials):
         depot = s.depot_mat[d, m]
         rate = depot_base_rate(w, s, d, m)
         stock = in_depot(depot)
-        old = depot.stock[oldest_class(w, m, day)] if w.mat[m].class_d > 0 else 0.0
+        old = depot.stock[x.oldest[m]] if w.mat[m].class_d > 0 else 0.0
         lot_price = discounted_price(w, m, 20.0 * rate) * price_factor(w, s, m)
         out[i + m] = ratio(stock, 20.0 * rate)
         out[i + materials + m] = ratio(depot.on_order, 20.0 * rate)
@@ -326,14 +315,14 @@ def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> No
         hub = s.hub[h]
         out[i] = 1.0 if hub.down_until <= day else 0.0
         for k in range(lanes):
-            out[i + 1 + k] = ratio(x.room[h, k, 0], 5.0 * w.hub_hours[h, k])
-        out[i + 1 + lanes] = ratio(x.room[h, lanes, 0], 5.0 * w.hub_people[h] * w.par[0].hours_per_day)
+            out[i + 1 + k] = ratio(x.load[h, k].all_h, 5.0 * w.hub_hours[h, k])
+        out[i + 1 + lanes] = ratio(x.load[h, lanes].all_h, 5.0 * w.hub_people[h] * w.par[0].hours_per_day)
         out[i + 2 + lanes] = ratio(np.float64(hub.late_units), np.float64(hub.open_units))
         i += 3 + lanes
         for m in range(materials):
             material = s.hub_mat[h, m]
             stock = x.stock[h, m]
-            old = material.sealed[oldest_class(w, m, day)] if w.mat[m].class_d > 0 else 0.0
+            old = material.sealed[x.oldest[m]] if w.mat[m].class_d > 0 else 0.0
             out[i + m] = ratio(stock + x.coming[h, m] - material.need, 10.0 * w.hub_use[h, m])
             out[i + materials + m] = ratio(old, stock)
         i += 2 * materials
@@ -341,7 +330,7 @@ def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> No
             out[i] = hub.present / w.hub_people[h]
             i += 1
         if w.par[0].upkeep == 1:
-            i += write_machines(w, s, h, out[i:])
+            i += write_machines(w, s, x, h, out[i:])
         if w.par[0].quality == 1:
             for k in range(lanes):
                 out[i + k] = clip(abs(s.hub_tech[h, k].bias))
@@ -378,10 +367,11 @@ def observe(
     state_out: NDArray[np.float32],
 ) -> None:
     """Writes all observations and the state of the network."""
+    note_oldest(w, x, s.clock[0].day)
     write_loads(w, s, x)
     write_offers(w, s, x)
     for h in range(hub_out.shape[0]):
         observe_hub(w, s, x, h, hub_out[h])
     for d in range(depot_out.shape[0]):
-        observe_depot(w, s, d, depot_out[d])
+        observe_depot(w, s, x, d, depot_out[d])
     write_state(w, s, x, state_out)

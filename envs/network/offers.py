@@ -62,11 +62,12 @@ def landed_score(
     lot: np.void,
     terms: tuple[float, float, float],
     asks: float,
+    van: float,
 ) -> tuple[float, float]:
-    """(landed score, bid) of a hub that asks so many times its own cost for a lot, EUR a unit."""
+    """(landed score, bid) of a hub that asks so many times its own cost for a lot, EUR a unit; `van` EUR a stop."""
     setup_share, a_stop, parcel = terms
     bid = asks * own_cost(s, h, lot, setup_share)
-    score = bid + delivery_cost(w, h, lot.town, parcel) / a_stop
+    score = bid + delivery_cost(van, parcel) / a_stop
     score += x.record[h, lot.row] * lot.price
     if lot.again == 1:
         day = s.clock[0].day

@@ -39,7 +39,7 @@ from fabmesh.envs.network.state import (
     Scratch,
     State,
 )
-from fabmesh.envs.network.stock import draw, on_hand
+from fabmesh.envs.network.stock import draw, note_oldest, on_hand
 from fabmesh.envs.network.tables import MAX_STAGES, Tables
 from fabmesh.envs.network.upkeep import service, take_repairs, wear
 from fabmesh.envs.network.work_content import bom_quantity, labour_h, machine_h
@@ -363,6 +363,7 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
     """All of stage 6."""
     day = s.clock[0].day
     people = len(w.tech)
+    note_oldest(w, x, day)
     for r in range(len(w.row)):
         x.tampered[r] = 1 if r < w.par[0].products and s.tampered_until[r] > day else 0
     for h in range(s.hub.shape[0]):

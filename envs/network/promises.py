@@ -144,18 +144,17 @@ def commit(w: Tables, x: Scratch, h: int, row: int, stage: int, days: int, machi
     k = w.row[row].tech[stage]
     people = len(w.tech)
     first = max(stage_offset(w, row, stage, days), 0)
-    take_hours(x, h, k, first, machine)
-    take_hours(x, h, people, first, labour)
+    take_hours(w, x, h, k, first, machine)
+    take_hours(w, x, h, people, first, labour)
 
 
 @kernel
-def take_hours(x: Scratch, h: int, resource: int, first: int, hours: float) -> None:
+def take_hours(w: Tables, x: Scratch, h: int, resource: int, first: int, hours: float) -> None:
     """Takes hours from a day on. The least of days that all lose the same falls by just that; earlier days see it."""
-    free = x.free[h, resource]
     for d in range(HORIZON):  # all of it: straight vector code
-        free[d] -= hours if d >= first else 0.0
+        x.free[h, resource, d] -= hours * w.from_day[first, d]
     for back in range(first):
         d = first - 1 - back
-        if free[d] <= free[d + 1]:  # an earlier day binds: those before it stay as they are
+        if x.free[h, resource, d] <= x.free[h, resource, d + 1]:  # an earlier day binds: those before it stay
             break
-        free[d] = free[d + 1]
+        x.free[h, resource, d] = x.free[h, resource, d + 1]

@@ -148,14 +148,14 @@ def large_negative_binomial_quantile(u: float, r: float, q: float, rate: float) 
 
 
 @kernel
-def negative_binomial_quantile(u: float, mean: float, dispersion: float) -> int:
+def negative_binomial_quantile(u: float, mean: float, dispersion: float, log_dispersion: float) -> int:
     """Smallest k with P(X <= k) >= u for a negative binomial with the mean and variance / mean = `dispersion` > 1.
 
     Compound Poisson with logarithmic sizes (F§7.2). Size r = mean / (dispersion - 1), success odds 1 / dispersion.
     """
     r = mean / (dispersion - 1.0)
     q = 1.0 - 1.0 / dispersion
-    rate = r * math.log(dispersion)
+    rate = r * log_dispersion
     if u <= 1.0 - rate:  # below P(0), as above
         return 0
     if rate > _LARGEST_RATE:

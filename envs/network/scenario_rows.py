@@ -88,7 +88,11 @@ def build_rows(scenario: Scenario) -> tuple[NDArray[np.void], NDArray[np.float64
             r["per_stop"] = sum(tender.units) / 2  # a tender is one delivery
             r["ceiling"], r["lane"] = 1.0, longest(r, mean)
         shares[-1] = 2.0  # the last variant takes what rounding leaves
-    return np.concatenate(records), np.array(shares), streams
+    rows = np.concatenate(records)
+    for r in rows:
+        on_lane = r["tech"][: r["stages"]] == r["lane"]
+        r["lane0"], r["lane1"] = r["machine0"][: r["stages"]][on_lane].sum(), r["machine1"][: r["stages"]][on_lane].sum()
+    return rows, np.array(shares), streams
 
 
 def add_standard_costs(

@@ -13,7 +13,7 @@ from fabmesh.envs.network.recorded import RECORDED, RecordedOrders
 from fabmesh.envs.network.rng import mix, name_key
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.scenario_rows import add_co2e, add_standard_costs, build_rows
-from fabmesh.envs.network.tables import AGES, DISPATCHING, MATERIAL, PARAMETERS, TECHNOLOGY, Tables
+from fabmesh.envs.network.tables import AGES, ASKED, DISPATCHING, HORIZON, MATERIAL, PARAMETERS, TECHNOLOGY, Tables
 
 
 def unit_price(
@@ -78,10 +78,6 @@ def build_tables(
         [int(h) for h in np.argsort(town_km[:, c], kind="stable") if town_km[h, c] <= scenario.market.reach_km]
         for c in range(len(places))
     ]
-    reach = np.full((len(places), max(map(len, reach_lists))), -1, np.int32)
-    for c, hubs in enumerate(reach_lists):
-        reach[c, : len(hubs)] = hubs
-
     demand = lot_mean_units(scenario)
     population = np.array([t.population for t in scenario.towns], np.float64)
     hub_rate = _catchment(row, share, streams, can, reach_lists, demand, population)
@@ -101,6 +97,7 @@ def build_tables(
     mile = scenario.last_mile
     beyond = np.maximum(town_km - mile.van_radius_km, 0.0)
     van_stop = mile.van_stop_eur + mile.van_eur_km * 2.0 * beyond / mile.van_stops_per_round
+    asked, asked_from = _asked(row, can, reach_lists, hub_town, van_stop)
     van_km = scenario.carbon.van_km_stop + 2.0 * beyond / mile.van_stops_per_round
     own_stop = np.minimum(mile.van_stop_eur, 1e9)
     standard_day = float(
@@ -146,7 +143,9 @@ def build_tables(
         town_km=town_km,
         depot_km=depot_km,
         van_stop=van_stop,
-        reach=reach,
+        asked=asked,
+        asked_from=asked_from,
+        from_day=np.triu(np.ones((HORIZON, HORIZON))),
         breaks=np.array(scenario.supply.price_breaks_pallets, np.float64),
         factors=np.array(scenario.supply.price_factors, np.float64),
         bid_level=levels(0.0, actions.bid_markups),
@@ -175,6 +174,25 @@ def build_tables(
     for array in tables:
         array.flags.writeable = False
     return tables
+
+
+def _asked(
+    row: NDArray[np.void],
+    can: NDArray[np.bool_],
+    reach: list[list[int]],
+    hub_town: NDArray[np.int32],
+    van_stop: NDArray[np.float64],
+) -> tuple[NDArray[np.void], NDArray[np.int32]]:
+    """Who is asked for a bid: `asked` and `asked_from` of the tables. Sets `makers` of the rows."""
+    makers, row["makers"] = np.unique(can, axis=1, return_inverse=True)
+    lines: list[tuple[int, bool, float]] = []
+    begins = np.zeros((makers.shape[1], len(reach) + 1), np.int32)
+    for i in range(makers.shape[1]):
+        for c, hubs in enumerate(reach):
+            begins[i, c] = len(lines)
+            lines += [(h, hub_town[h] == c, van_stop[h, c]) for h in hubs if makers[h, i]]
+        begins[i, len(reach)] = len(lines)
+    return np.array(lines, ASKED), begins
 
 
 def _technologies(scenario: Scenario) -> NDArray[np.void]:
@@ -281,6 +299,8 @@ def _parameters(scenario: Scenario, lot_rows: int, reward_scale: float) -> NDArr
     values: dict[str, float | int | tuple[float, ...]] = {
         "episode_d": s.episode_d,
         "dispersion": s.demand.dispersion,
+        "log_dispersion": math.log(s.demand.dispersion),
+        "reach_km": s.market.reach_km,
         "revision_rate_d": s.demand.revisions_per_year / WORKING_DAYS_PER_YEAR,
         "revision_notice_d": s.demand.revision_notice_d,
         "hours_per_day": s.labour.hours_per_day,

@@ -284,6 +284,16 @@ JOB = np.dtype(
     ],
     align=True,
 )
+LOAD = np.dtype(
+    [
+        ("all_h", _f8),  # committed hours of a hub's resource
+        ("near_h", _f8),  # of them, for orders due within two days
+        ("offered_h", _f8),  # machine hours of the open lots it is asked about
+        ("own_town_h", _f8),  # of them, in its own town
+        ("margin_h", _f8),  # these hours x the mark-up at which the lot just breaks its ceiling
+    ],
+    align=True,
+)
 
 
 class State(NamedTuple):
@@ -330,6 +340,8 @@ class Scratch(NamedTuple):
     asks: NDArray[np.float64]  # [t, h, k] 1 + mark-up of the standing bid; 0 = the hub does not bid
     record: NDArray[np.float64]  # [t, h, r] lateness and returns to expect, with their weights, share of price
     learned: NDArray[np.float64]  # [t, h, k] labour time / that of day 0
+    lost_h: NDArray[np.float64]  # [t, h, k] machine hours that repairs take today
+    load: NDArray[np.void]  # [t, h, k + 1] LOAD: work a hub has and is offered; the last resource is labour
     rank: NDArray[np.int32]  # [t, o]
     rank_key: NDArray[np.float64]  # [t, o]
     request: NDArray[np.float64]  # [t, h, m]
@@ -346,6 +358,7 @@ class Scratch(NamedTuple):
     job: NDArray[np.void]  # [t, r, stages] JOB: what a hub works today
     scrap_key: NDArray[np.uint64]  # [t] of the day and hub
     on_hand: NDArray[np.float64]  # [t, m] stock of the hub at work
+    oldest: NDArray[np.int32]  # [t, m] the age class that expires first
     lane_h: NDArray[np.float64]  # [t, k] machine hours of the open lots
     stock: NDArray[np.float64]  # [t, h, m] on hand
     coming: NDArray[np.float64]  # [t, h, m] under way
@@ -422,6 +435,8 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "asks": ((hubs, k), _f8),
         "record": ((hubs, r), _f8),
         "learned": ((hubs, k), _f8),
+        "lost_h": ((hubs, k), _f8),
+        "load": ((hubs, k + 1), LOAD),
         "rank": ((slots,), _i4),
         "rank_key": ((slots,), _f8),
         "request": ((hubs, m), _f8),
@@ -438,6 +453,7 @@ def make_scratch(scenario: Scenario, w: Tables, threads: int) -> Scratch:
         "job": ((r, MAX_STAGES), JOB),
         "scrap_key": ((), _u8),
         "on_hand": ((m,), _f8),
+        "oldest": ((m,), _i4),
         "lane_h": ((k,), _f8),
         "stock": ((hubs, m), _f8),
         "coming": ((hubs, m), _f8),

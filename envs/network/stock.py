@@ -43,6 +43,13 @@ def oldest_class(w: Tables, m: int, day: int) -> int:
 
 
 @kernel
+def note_oldest(w: Tables, x: Scratch, day: int) -> None:
+    """Writes down for the stages to come which age class of each material expires first."""
+    for m in range(len(w.mat)):
+        x.oldest[m] = oldest_class(w, m, day)
+
+
+@kernel
 def draw(w: Tables, s: State, x: Scratch, h: int, m: int, quantity: float, flow: int) -> float:
     """Takes material, at most what is there, from the stock of the hub at work, opening packs oldest first.
 
@@ -57,7 +64,7 @@ def draw(w: Tables, s: State, x: Scratch, h: int, m: int, quantity: float, flow:
     share = quantity / total if total > 0.0 else 0.0
     value = material.value * min(share, 1.0) if total > 0.0 else 0.0
     day = s.clock[0].day
-    oldest = oldest_class(w, m, day)
+    oldest = x.oldest[m]
     if material.opened < quantity:
         short = quantity - material.opened
         opened = 0.0

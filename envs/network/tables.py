@@ -28,6 +28,8 @@ PARAMETERS = np.dtype(
     [
         ("episode_d", _i4),
         ("dispersion", _f8),  # variance / mean of a day's catalogue units of a town
+        ("log_dispersion", _f8),
+        ("reach_km", _f8),  # how far away a customer is at most whose hub is asked for a bid
         ("revision_rate_d", _f8),  # per product and day
         ("revision_notice_d", _i4),
         ("hours_per_day", _f8),  # of one technician
@@ -184,6 +186,9 @@ ROW = np.dtype(
         ("stages", _i4),
         ("tech", _i4, (MAX_STAGES,)),
         ("lane", _i4),  # technology of the longest stage
+        ("lane0", _f8),  # machine h a unit on its lane
+        ("lane1", _f8),  # h a unit and EUR of price
+        ("makers", _i4),  # rows that the same hubs can make have the same: index into `asked_from`
         ("machine0", _f8, (MAX_STAGES,)),  # h a unit
         ("machine1", _f8, (MAX_STAGES,)),  # h a unit and EUR of price
         ("labour0", _f8, (MAX_STAGES,)),  # manual and tending
@@ -231,6 +236,14 @@ TENDER_STREAM = np.dtype(
     ],
     align=True,
 )
+ASKED = np.dtype(
+    [
+        ("hub", _i4),
+        ("own_town", _i4),  # 1: the hub is in the town
+        ("van_stop", _f8),  # EUR a stop with its own van
+    ],
+    align=True,
+)
 
 
 class Tables(NamedTuple):
@@ -257,7 +270,9 @@ class Tables(NamedTuple):
     town_km: NDArray[np.float64]  # [h, c] road km
     depot_km: NDArray[np.float64]  # [d, h] road km
     van_stop: NDArray[np.float64]  # [h, c] EUR a stop with the own van
-    reach: NDArray[np.int32]  # [c, n] hubs within reach of a town, nearest first, -1 = none
+    asked: NDArray[np.void]  # [n] ASKED: hubs that are asked for a bid, by row's makers and by town, nearest first
+    asked_from: NDArray[np.int32]  # [makers, c + 1] where those for a town begin in `asked`; they end with the next
+    from_day: NDArray[np.float64]  # [HORIZON, HORIZON] 1 where the second day is not before the first
     breaks: NDArray[np.float64]  # [n] pallets
     factors: NDArray[np.float64]  # [n + 1]
     bid_level: NDArray[np.float64]  # [levels] mark-up; level 0 = withdraw

@@ -23,7 +23,7 @@ def fill_slots(w: Tables, s: State, x: Scratch) -> None:
             tender = s.tender[n]
             days = tender.due - day - delivery_days(w, h, tender.town)
             late = days < w.row[tender.row].stages - 1 and tender.again == 0
-            if late or w.hub_can[h, tender.row] == 0 or not in_reach(w, tender.town, h):
+            if late or w.hub_can[h, tender.row] == 0 or w.town_km[h, tender.town] > w.par[0].reach_km:
                 continue
             place = found
             while place > 0 and comes_before(w, s, h, n, s.slot[h, place - 1]):
@@ -35,17 +35,6 @@ def fill_slots(w: Tables, s: State, x: Scratch) -> None:
                 s.slot[h, i] = s.slot[h, i - 1]
             s.slot[h, place] = n
             found = min(found + 1, slots)
-
-
-@kernel
-def in_reach(w: Tables, town: int, h: int) -> bool:
-    """Whether a hub is asked about work of a town."""
-    for i in range(w.reach.shape[1]):
-        if w.reach[town, i] == h:
-            return True
-        if w.reach[town, i] < 0:
-            break
-    return False
 
 
 @kernel

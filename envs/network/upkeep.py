@@ -56,7 +56,7 @@ def breakdowns(w: Tables, s: State, day: int) -> None:
             for i in range(machines):
                 left = max(s.repair[first + i] - tech.hours_d, 0.0)
                 name = combine(lane_key, np.uint64(i + 1))
-                if left == 0.0 and fails(uniform(failure_key, name), risk):
+                if left == 0.0 and risk > 0.0 and fails(uniform(failure_key, name), risk):
                     left = -tech.mttr_h * math.log(uniform(repair_key, name))
                     failed += 1
                     s.events[E_BREAKDOWNS] += 1.0
@@ -81,10 +81,12 @@ def hours_lost(w: Tables, s: State, h: int, k: int, days: int) -> float:
 
 @kernel
 def commit_repairs(w: Tables, s: State, x: Scratch, h: int) -> None:
-    """Takes the hours of the repairs under way from those a hub can promise."""
+    """Takes the hours of the repairs under way from those a hub can promise; notes those of today."""
     for k in range(len(w.tech)):
         for d in range(HORIZON):
             lost = hours_lost(w, s, h, k, d)
+            if d == 0:
+                x.lost_h[h, k] = lost
             if lost == 0.0:
                 break
             extra = s.hub[h].overtime if d == 0 and w.tech[k].overtime == 1 else 0.0
@@ -93,10 +95,10 @@ def commit_repairs(w: Tables, s: State, x: Scratch, h: int) -> None:
 
 @kernel
 def take_repairs(w: Tables, s: State, x: Scratch, h: int) -> None:
-    """Takes the machines under repair out of today's hours."""
+    """Takes the machines under repair out of today's hours, as `commit_repairs` has noted them."""
     for k in range(len(w.tech)):
         extra = s.hub[h].overtime if w.tech[k].overtime == 1 else 0.0
-        x.cap[k] -= hours_lost(w, s, h, k, 0) * (1.0 + extra)
+        x.cap[k] -= x.lost_h[h, k] * (1.0 + extra)
 
 
 @kernel

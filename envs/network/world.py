@@ -84,7 +84,7 @@ def lot_units(w: Tables, units_key: np.uint64, town: int, row: int, level: float
         return 0
     u = uniform(units_key, w.lot_key[town, row])
     if w.row[row].kind == CATALOGUE:
-        return negative_binomial_quantile(u, mean * level, w.par[0].dispersion)
+        return negative_binomial_quantile(u, mean * level, w.par[0].dispersion, w.par[0].log_dispersion)
     return poisson_quantile(u, mean * level)
 
 
