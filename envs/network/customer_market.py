@@ -56,12 +56,12 @@ def auction_lots(w: Tables, s: State, x: Scratch) -> None:
         winners = 0
         for i in range(w.asked_from[makers, lot.town], w.asked_from[makers, lot.town + 1]):
             hub = w.asked[i]
+            if own_town_only and hub.own_town == 0:
+                continue
             h = hub.hub
-            asks = x.asks[h, lane]
-            bids = (asks > 0.0) & ((not own_town_only) | (hub.own_town == 1))
-            score, bid = landed_score(w, s, x, h, lot, terms, asks, hub.van_stop)
+            score, bid = landed_score(w, s, x, h, lot, terms, x.asks[h, lane], hub.van_stop)
             x.bidder[offers], x.score[offers], x.bid[offers] = h, score, bid
-            offers += 1 if bids & (score <= ceiling) else 0  # who bids is a coin's toss: no branch to guess wrong
+            offers += 1 if score <= ceiling else 0  # who bids is a coin's toss: no branch to guess wrong
         while lot.units > 0 and offers > 0:
             best, score = 0, x.score[0]
             for i in range(1, offers):
@@ -184,7 +184,7 @@ def customer_market(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
             if platform_up:  # without it the last standing bid stands
                 lane.bid = level(action, h, w.hub_slot[BID], w.hub_fixed[BID], k)
             asks = lane.bid > 0 and s.hub[h].down_until <= s.clock[0].day
-            x.asks[h, k] = 1.0 + w.bid_level[lane.bid] if asks else 0.0
+            x.asks[h, k] = 1.0 + w.bid_level[lane.bid] if asks else np.inf
             lane.won_h *= 1.0 - smoothing
             lane.offered_h *= 1.0 - smoothing
     for i in range(s.clock[0].lots):

@@ -151,7 +151,7 @@ def commit(w: Tables, x: Scratch, h: int, row: int, stage: int, days: int, machi
 @kernel
 def take_hours(w: Tables, x: Scratch, h: int, resource: int, first: int, hours: float) -> None:
     """Takes hours from a day on. The least of days that all lose the same falls by just that; earlier days see it."""
-    for d in range(HORIZON):  # all of it: straight vector code
+    for d in range(x.free.shape[2]):  # all of it: straight vector code
         x.free[h, resource, d] -= hours * w.from_day[first, d]
     for back in range(first):
         d = first - 1 - back

@@ -337,7 +337,7 @@ class Scratch(NamedTuple):
     bidder: NDArray[np.int32]  # [t, h] offers for a lot
     score: NDArray[np.float64]  # [t, h]
     bid: NDArray[np.float64]  # [t, h]
-    asks: NDArray[np.float64]  # [t, h, k] 1 + mark-up of the standing bid; 0 = the hub does not bid
+    asks: NDArray[np.float64]  # [t, h, k] 1 + mark-up of the standing bid; inf = the hub does not bid
     record: NDArray[np.float64]  # [t, h, r] lateness and returns to expect, with their weights, share of price
     learned: NDArray[np.float64]  # [t, h, k] labour time / that of day 0
     lost_h: NDArray[np.float64]  # [t, h, k] machine hours that repairs take today
