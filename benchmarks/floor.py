@@ -67,14 +67,14 @@ class Watched:
     def _open(self) -> dict[str, float]:
         """What a day finds in the morning, means over the copies."""
         arrays, tables = self.batch.arrays, self.batch._tables
-        hubs_in_reach = (tables.reach >= 0).sum(1)
+        asked = np.diff(tables.asked_from)[tables.row["makers"]]  # hubs by row and town
         lots = [copy[:n] for copy, n in zip(arrays.lot, arrays.clock["lots"], strict=True)]
         new = [(copy["announced"] == day).sum() for copy, day in zip(lots, arrays.clock["day"], strict=True)]
         return {
             "orders in the books": float(arrays.hub["orders"].sum(1).mean()),
             "open lots": float(arrays.clock["lots"].mean()),
             "lots of today": float(np.mean(new)),
-            "hubs asked": float(np.mean([hubs_in_reach[copy["town"]].sum() for copy in lots])),
+            "hubs asked": float(np.mean([asked[copy["row"], copy["town"]].sum() for copy in lots])),
             "open tenders": float(arrays.clock["tenders"].mean()),
             "supplier orders": float(arrays.depot_mat["orders"].sum((1, 2)).mean()),
         }

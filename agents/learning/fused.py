@@ -9,6 +9,7 @@ against each other.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,6 +24,24 @@ MASKED = np.float32(-200.0)
 STATISTICS = ("policy_loss", "kl", "clip_fraction")
 
 
+@partial(entry, fastmath={"contract"})
+def _exp(x: np.float32) -> np.float32:
+    """exp(x) for x <= 0 to 1e-7 of itself, without a branch or a call, so that vectors of it can be worked out.
+
+    x = k log 2 + r, exp(r) by a polynomial of degree 7 (Moshier's Cephes, single precision); 0 below -87.
+    """
+    k = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
+    r = x - k * np.float32(0.693359375) - k * np.float32(-2.12194440e-4)
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    power = np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)  # 2 to the k
+    return (p * (r * r) + r + np.float32(1.0)) * power if x >= np.float32(-87.0) else np.float32(0.0)
+
+
 @entry
 def _sample_levels(
     logits: NDArray[np.float32],
@@ -31,30 +50,37 @@ def _sample_levels(
     actions: NDArray[np.int64],
     log_probs: NDArray[np.float32],
     weight: NDArray[np.float32],
+    all_weights: NDArray[np.float32],
 ) -> None:
-    """`sample_levels`; `weight` [L] is scratch."""
+    """`sample_levels`; scratch of one agent: `weight` [C, L], and the same memory as [C * L]."""
     count, components, levels = logits.shape
     for n in range(count):
         for c in range(components):
             top = np.float32(-np.inf)
             for level in range(levels):
-                if mask[n, c, level]:
-                    top = max(top, logits[n, c, level])
+                value = logits[n, c, level]
+                top = value if mask[n, c, level] and value > top else top
+            for level in range(levels):
+                value = logits[n, c, level] - top
+                weight[c, level] = value if mask[n, c, level] else MASKED
+            log_probs[n, c] = top
+        for i in range(components * levels):  # all at once: vector code
+            all_weights[i] = _exp(all_weights[i])
+        for c in range(components):
             total = np.float32(0.0)
             for level in range(levels):
-                weight[level] = np.exp(logits[n, c, level] - top) if mask[n, c, level] else np.float32(0.0)
-                total += weight[level]
+                total += weight[c, level]
             threshold = uniforms[n, c] * total
             running = np.float32(0.0)
             chosen = 0
             for level in range(levels):
-                if weight[level] > 0.0:
+                if weight[c, level] > 0.0:
                     chosen = level
-                    running += weight[level]
+                    running += weight[c, level]
                     if running > threshold:
                         break
             actions[n, c] = chosen
-            log_probs[n, c] = logits[n, c, chosen] - top - math.log(total)
+            log_probs[n, c] = logits[n, c, chosen] - log_probs[n, c] - math.log(total)
 
 
 def sample_levels(
@@ -73,7 +99,8 @@ def sample_levels(
         actions: [N, C], written.
         log_probs: [N, C], written: log-probability of the drawn level.
     """
-    _sample_levels(logits, mask, uniforms, actions, log_probs, np.empty(logits.shape[2], np.float32))
+    weight = np.empty(logits.shape[1:], np.float32)
+    _sample_levels(logits, mask, uniforms, actions, log_probs, weight, weight.ravel())
 
 
 @entry
@@ -139,7 +166,7 @@ def most_likely_levels(logits: NDArray[np.float32], mask: NDArray[np.bool_], act
             actions[n, c] = best
 
 
-@entry
+@partial(entry, fastmath={"reassoc", "contract"})
 def _clipped_loss(
     logits: NDArray[np.float32],
     mask: NDArray[np.bool_],
@@ -154,37 +181,42 @@ def _clipped_loss(
     entropies: NDArray[np.float64],
     probability: NDArray[np.float32],
     surprise: NDArray[np.float32],
+    all_probability: NDArray[np.float32],
+    all_surprise: NDArray[np.float32],
     entropy: NDArray[np.float64],
     slope: NDArray[np.float64],
     choice: NDArray[np.bool_],
 ) -> None:
     """Loss of `ClippedPolicyLoss`: writes d loss / d logits, the mean statistics, and the mean entropies [C].
 
-    Scratch of one agent: `probability` and `surprise` (log-probability) of each level [C, L]; `entropy`, `slope`
-    (d policy loss / d log-probability of the chosen level) and `choice` (more than one legal level) [C].
+    Scratch of one agent: `probability` and `surprise` (log-probability) of each level [C, L], and the same memories
+    as [C * L]; `entropy`, `slope` (d policy loss / d log-probability of the chosen level) and `choice` (more than one
+    legal level) [C].
     """
     count, components, levels = logits.shape
-    scale = 1.0 / (count * components)
+    each = 1.0 / count
+    scale = each / components
     for n in range(count):
         advantage = np.float64(advantages[n])
         sum_log_ratio = 0.0
         for c in range(components):
             top = np.float32(-np.inf)
             legal = 0
-            for level in range(levels):
-                if mask[n, c, level]:
-                    top = max(top, logits[n, c, level])
-                    legal += 1
+            for level in range(levels):  # selects in place of branches: masks are hard to guess
+                value = logits[n, c, level]
+                top = value if mask[n, c, level] and value > top else top
+                legal += mask[n, c, level]
             choice[c] = legal > 1
+            for level in range(levels):
+                value = logits[n, c, level] - top
+                surprise[c, level] = value if mask[n, c, level] else MASKED
+        for i in range(components * levels):  # all at once: vector code
+            all_probability[i] = _exp(all_surprise[i])
+        for c in range(components):
             if not choice[c]:  # probability 1, no gradient; most components of a day are so
                 if not joint:
                     statistics[0] -= advantage * scale
                 continue
-            for level in range(levels):
-                shifted = logits[n, c, level] - top if mask[n, c, level] else MASKED
-                surprise[c, level] = shifted
-                # most levels are masked or do not exist: no exponential for them, which would be 0
-                probability[c, level] = np.exp(shifted) if mask[n, c, level] else np.float32(0.0)
             total = np.float32(0.0)
             weighted = np.float32(0.0)
             for level in range(levels):
@@ -192,7 +224,7 @@ def _clipped_loss(
                 weighted += probability[c, level] * surprise[c, level]
             log_total = np.float32(math.log(total))
             entropy[c] = log_total - weighted / total
-            entropies[c] += entropy[c] / count
+            entropies[c] += entropy[c] * each
             inverse = np.float32(1.0) / total
             for level in range(levels):
                 probability[c, level] *= inverse
@@ -204,7 +236,7 @@ def _clipped_loss(
                 clipped = min(max(ratio, 1.0 - clip), 1.0 + clip)
                 statistics[0] -= min(ratio * advantage, clipped * advantage) * scale
                 slope[c] = -ratio * advantage * scale if ratio * advantage <= clipped * advantage else 0.0
-                statistics[1] += (ratio - 1.0 - log_ratio) / count
+                statistics[1] += (ratio - 1.0 - log_ratio) * each
                 if abs(ratio - 1.0) > clip:
                     statistics[2] += scale
         if joint:
@@ -390,6 +422,7 @@ class ClippedPolicyLoss(torch.autograd.Function):
         gradient = torch.empty_like(here)
         statistics = np.zeros(len(STATISTICS))
         entropies = np.zeros(logits.shape[1])
+        probability, surprise = np.empty((2, *logits.shape[1:]), np.float32)
         _clipped_loss(
             here.numpy(),
             mask.numpy(),
@@ -402,8 +435,10 @@ class ClippedPolicyLoss(torch.autograd.Function):
             gradient.numpy(),
             statistics,
             entropies,
-            np.empty(logits.shape[1:], np.float32),
-            np.empty(logits.shape[1:], np.float32),
+            probability,
+            surprise,
+            probability.ravel(),
+            surprise.ravel(),
             np.empty(logits.shape[1]),
             np.empty(logits.shape[1]),
             np.empty(logits.shape[1], np.bool_),

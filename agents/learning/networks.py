@@ -15,6 +15,7 @@ from fabmesh.agents.learning import fused
 from fabmesh.agents.learning.batch import ComponentBlock, RoleSpec
 from fabmesh.agents.learning.config import NetworkConfig
 from fabmesh.agents.learning.distribution import ActionLayout
+from fabmesh.agents.learning.fused_heads import PaddedLogits, Places
 from fabmesh.agents.learning.residual import Residual
 from fabmesh.agents.learning.returns import PopArt
 
@@ -196,6 +197,8 @@ class RolePolicy(nn.Module):
 
     Attributes:
         head_of: Block of components -> the head that scores it.
+        fused: Score in compiled loops (`fused_heads`), which are faster, on the CPU, and round otherwise. Training sets
+            it; without it a policy's choices do not depend on how the compiler orders sums.
     """
 
     mean: Tensor
@@ -236,6 +239,9 @@ class RolePolicy(nn.Module):
             for position, (number, count) in enumerate(members):
                 where[number] = (name, sum(levels[:position]), count)
         self._parts = [where[number] for number in range(len(spec.components))]
+        self._most = max(levels for _, _, levels in self._parts)
+        self._places = self._find_places(spec)
+        self.fused = False
         self.head_of = {block.name: head for block, (head, _, _) in zip(spec.components, self._parts, strict=True)}
 
     @staticmethod
@@ -250,6 +256,29 @@ class RolePolicy(nn.Module):
             nn.init.zeros_(head.bias)
             return head
         return ItemHead(item_columns(spec, items), levels, context, width, named=not items[0].startswith(SLOT))
+
+    def _find_places(self, spec: RoleSpec) -> list[Places]:
+        """Where the numbers of each head come from and where they belong."""
+        found = []
+        read = 0
+        for name, head in self.heads.items():
+            parts = [
+                (b, first, n) for b, (of, first, n) in zip(spec.components, self._parts, strict=True) if of == name
+            ]
+            logits = np.zeros((parts[0][0].count, sum(levels for _, _, levels in parts)), np.int64)
+            for block, first, levels in parts:
+                rows = np.arange(block.start, block.start + block.count)[:, None] * self._most
+                logits[:, first : first + levels] = rows + np.arange(levels)
+            if isinstance(head, ChoiceHead):  # its level 0, none, stays 0
+                logits = logits[0, 1:, None]
+            items = head.things if isinstance(head, ChoiceHead) else head
+            columns = None
+            if isinstance(items, ItemHead):
+                columns = np.pad(items.columns.numpy(), [(0, 0), (0, -items.columns.shape[1] % 4)])
+            width = items.own.out_features if isinstance(items, ItemHead) else logits.shape[1]
+            found.append(Places(slice(read, read + width), logits, columns))
+            read += width
+        return found
 
     def forward(self, obs: Tensor) -> Tensor:
         """Logits of every level of every component, [..., A, C, L]; levels that do not exist are not masked yet."""
@@ -315,16 +344,34 @@ class RolePolicy(nn.Module):
         if offset is not None:
             hidden = hidden + offset
         hidden = self.trunk(torch.relu(hidden))
+        if self.fused:
+            return self._fused_scores(obs, hidden)
         scored = {
             name: head(obs, hidden) if isinstance(head, (ItemHead, ChoiceHead)) else head(hidden).unsqueeze(-2)
             for name, head in self.heads.items()
         }
-        most = max(levels for _, _, levels in self._parts)
         parts = [
-            nn.functional.pad(scored[name][..., start : start + levels], (0, most - levels))
+            nn.functional.pad(scored[name][..., start : start + levels], (0, self._most - levels))
             for name, start, levels in self._parts
         ]
         return torch.cat(parts, dim=-2)
+
+    def _fused_scores(self, obs: Tensor, hidden: Tensor) -> Tensor:
+        """What the heads give, in one compiled loop: one product for all that they read of the trunk."""
+        read, biases, weights = [], [], []
+        for head in self.heads.values():
+            items = head.things if isinstance(head, ChoiceHead) else head
+            if isinstance(items, ItemHead):
+                read.append(items.shared.weight)
+                biases.append(torch.zeros(len(read[-1])))
+                weights += [items.own.weight, items.own.bias, items.offset, items.out.weight, items.out.bias]
+            else:
+                read.append(head.weight)
+                biases.append(head.bias)
+        context = nn.functional.linear(hidden.flatten(0, -2), torch.cat(read), torch.cat(biases))
+        size = self.layout.components * self._most
+        logits = PaddedLogits.apply(obs.detach().flatten(0, -2), size, self._places, context, *weights)  # type: ignore[no-untyped-call]  # torch's apply
+        return cast(Tensor, logits.view(*obs.shape[:-1], self.layout.components, self._most))
 
 
 class Critic(nn.Module):

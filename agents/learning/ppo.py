@@ -32,6 +32,8 @@ MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 3e-3
 
 ROWS = 3072
 """Observations that pass a network together on the CPU: what lies between its layers, there and back, is then small."""
+NUMBERS = 2**20
+"""And numbers in them at most, so that threads can share out the wide states that a central critic reads."""
 
 Metrics = dict[str, float]
 Part = tuple[Tensor, float]
@@ -227,7 +229,7 @@ class Learner:
         features, critic = features[:-1].flatten(0, 1), self.critics[name]
 
         def loss_of(part: Tensor) -> tuple[Tensor, float]:
-            predicted = critic(features[part])
+            predicted = critic(features.index_select(0, part))
             loss = (predicted - targets[part].to(predicted.device)).square().mean()
             return loss, float(loss.detach())
 
@@ -254,11 +256,11 @@ class Learner:
 
         def loss_of(part: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
             loss, of_part, entropies_of_part = fused.ClippedPolicyLoss.apply(  # type: ignore[no-untyped-call]  # torch's apply
-                policy(obs[part]).flatten(0, 1),
-                mask[part].flatten(0, 1),
-                actions[part].flatten(0, 1),
-                log_probs[part].flatten(0, 1),
-                advantages[part].flatten(),
+                policy(obs.index_select(0, part)).flatten(0, 1),  # copies rows, unlike obs[part], which is slower
+                mask.index_select(0, part).flatten(0, 1),
+                actions.index_select(0, part).flatten(0, 1),
+                log_probs.index_select(0, part).flatten(0, 1),
+                advantages.index_select(0, part).flatten(),
                 self.config.clip,
                 entropy_weight,
                 self.config.ratio == "joint",
@@ -365,12 +367,12 @@ def _parts(index: Tensor, features: Tensor, network: nn.Module) -> Iterator[Part
     Args:
         index: int64 [n], the days of the minibatch.
         features: [T*B, S] or [T*B, A, F], what the network reads of every day.
-        network: On the CPU it is given `ROWS` rows at a time, on a GPU the minibatch as it is.
+        network: On the CPU it is given `ROWS` rows or `NUMBERS` features at a time, on a GPU the minibatch as it is.
     """
     days = len(index)
     if next(network.parameters()).device.type == "cpu":
         rows_of_a_day = features[0].numel() // features.shape[-1]
-        days = max(1, ROWS // rows_of_a_day)
+        days = max(1, min(ROWS // rows_of_a_day, NUMBERS // features[0].numel()))
     for part in torch.split(index, days):
         yield part, len(part) / len(index)
 

@@ -60,6 +60,8 @@ class Training(Session):
             critics = make_critics(self.batch, config, 0 if tape is None else tape.size)
         for network in (*self.policies.values(), *critics.values()):  # made on the CPU: the same weights on any device
             network.to(self.device)
+        for policy in self.policies.values():
+            policy.fused = self.device.type == "cpu"
         self.generator = torch.Generator().manual_seed(config.seed)
         threads = config.machine.env_threads
         self._pool = pool = ThreadPoolExecutor(threads) if threads > 1 else None

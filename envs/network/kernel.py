@@ -179,18 +179,23 @@ def inlined(function: F) -> F:
     return part
 
 
-def entry(function: F) -> F:
+def entry(function: F, fastmath: bool | set[str] = False) -> F:
     """Decorates a compiled function that Python calls, with a signature or two; kept on disk.
 
     `nogil`: threads of one process step their shares of a batch side by side. Without reference counting (`_nrt`)
-    nothing in a kernel can allocate. The cache directory is set only while the decorator runs: other packages'
-    caches stay where they are.
+    nothing in a kernel can allocate. `fastmath` is for learning alone: worlds keep the order of their sums. The cache
+    directory is set only while the decorator runs: other packages' caches stay where they are.
     """
     before = config.CACHE_DIR
     config.CACHE_DIR = str(CACHE_DIRECTORY)
     try:
         compiled: F = numba.njit(
-            cache=True, nogil=True, error_model="numpy", _nrt=False, pipeline_class=_EntryCompiler
+            cache=True,
+            nogil=True,
+            error_model="numpy",
+            _nrt=False,
+            fastmath=fastmath,
+            pipeline_class=_EntryCompiler,
         )(function)
         return compiled
     finally:

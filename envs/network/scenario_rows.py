@@ -90,8 +90,8 @@ def build_rows(scenario: Scenario) -> tuple[NDArray[np.void], NDArray[np.float64
         shares[-1] = 2.0  # the last variant takes what rounding leaves
     rows = np.concatenate(records)
     for r in rows:
-        on_lane = r["tech"][: r["stages"]] == r["lane"]
-        r["lane0"], r["lane1"] = r["machine0"][: r["stages"]][on_lane].sum(), r["machine1"][: r["stages"]][on_lane].sum()
+        on_lane = (r["tech"] == r["lane"]) & (np.arange(MAX_STAGES) < r["stages"])
+        r["lane0"], r["lane1"] = r["machine0"][on_lane].sum(), r["machine1"][on_lane].sum()
     return rows, np.array(shares), streams
 
 
