@@ -167,9 +167,10 @@ def _learn(
     agents = shown.obs[0].shape[1]
     agreed = decided = 0.0
     for index in torch.split(torch.randperm(len(obs), generator=generator), minibatch):
-        logits = policy.rows(obs[index], index % agents)
+        seen, legal, wanted = (part.index_select(0, index) for part in (obs, mask, labels))
+        logits = policy.rows(seen, index % agents)
         loss, right, choices = fused.ImitationLoss.apply(
-            logits, mask[index], labels[index], smoothing, policy.numeric, policy.spread
+            logits, legal, wanted, smoothing, policy.numeric, policy.spread
         )  # type: ignore[no-untyped-call]  # torch's apply
         optimiser.zero_grad()
         loss.backward()

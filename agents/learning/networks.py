@@ -366,8 +366,9 @@ class RolePolicy(nn.Module):
                 biases.append(torch.zeros(len(read[-1])))
                 weights += [items.own.weight, items.own.bias, items.offset, items.out.weight, items.out.bias]
             else:
-                read.append(head.weight)
-                biases.append(head.bias)
+                linear = cast(nn.Linear, head)
+                read.append(linear.weight)
+                biases.append(linear.bias)
         context = nn.functional.linear(hidden.flatten(0, -2), torch.cat(read), torch.cat(biases))
         size = self.layout.components * self._most
         logits = PaddedLogits.apply(obs.detach().flatten(0, -2), size, self._places, context, *weights)  # type: ignore[no-untyped-call]  # torch's apply

@@ -113,7 +113,7 @@ def true_cost(w: Tables, s: State, x: Scratch, h: int, lot: np.void, terms: tupl
     """What a unit of a lot costs at a hub, EUR: production, set-ups if it has no open order of the row, delivery."""
     setup_share, a_stop, parcel = terms
     cost = own_cost(s, h, lot, setup_share if x.open_rows[h, lot.row] == 0 else 0.0)
-    return cost + delivery_cost(w.van_stop[h, lot.town], parcel) / a_stop
+    return cost + delivery_cost(float(w.van_stop[h, lot.town]), parcel) / a_stop
 
 
 @kernel
