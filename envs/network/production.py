@@ -9,7 +9,7 @@ import numpy as np
 from fabmesh.envs.network.actions import MAKE_TO_STOCK, level
 from fabmesh.envs.network.experience import practise, qualify
 from fabmesh.envs.network.goods import units_in_progress
-from fabmesh.envs.network.kernel import kernel
+from fabmesh.envs.network.kernel import inlined, kernel
 from fabmesh.envs.network.ledger import post
 from fabmesh.envs.network.quality import MOST_SCRAP, out_of_tolerance
 from fabmesh.envs.network.ranking import rank_by_bucket, rank_by_key
@@ -151,7 +151,7 @@ def fitting(there: float, each: float, units: int) -> int:
     return min(units, int(max(there, 0.0) / each + 1e-9))
 
 
-@kernel
+@inlined
 def workable(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: float, units: int) -> int:
     """Units of a stage that machine hours, labour and material allow today, at most `units`."""
     k = w.row[row].tech[stage]
