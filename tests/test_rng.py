@@ -1,6 +1,7 @@
 """The primitives are uniform, independent and named: what common random numbers stand on (model §2)."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def test_negative_binomial_quantile(u, mean, dispersion):
     distribution = stats.nbinom(mean / (dispersion - 1), 1 / dispersion)
     assert distribution.mean() == pytest.approx(mean)
     assert distribution.var() == pytest.approx(mean * dispersion)
-    assert_quantile(negative_binomial_quantile(u, mean, dispersion), u, distribution)
+    assert_quantile(negative_binomial_quantile(u, mean, dispersion, math.log(dispersion)), u, distribution)
 
 
 @given(UNIT, st.integers(0, 400), st.floats(0.0, 0.6))
@@ -158,7 +159,7 @@ def test_binomial_quantile_rises_by_none_or_one_with_each_trial(u, rate):
 
 def test_negative_binomial_draws_have_the_asked_dispersion():
     u = uniforms(days=range(N))
-    draws = np.array([negative_binomial_quantile(x, 5.0, 2.0) for x in u])
+    draws = np.array([negative_binomial_quantile(x, 5.0, 2.0, math.log(2.0)) for x in u])
     assert draws.mean() == pytest.approx(5.0, rel=0.03)
     assert draws.var() == pytest.approx(10.0, rel=0.08)
 

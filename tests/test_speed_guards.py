@@ -1,6 +1,10 @@
 """What makes the batch fast, counted instead of timed: a count says the same on a busy machine."""
 
+import ctypes
 import math
+import os
+import platform
+import struct
 import sys
 import tracemalloc
 
@@ -131,3 +135,42 @@ def test_the_view_calls_little_python_for_an_agent(make, most):
 
     day()
     assert calls_of(day) / len(actions) < most
+
+
+CLOCK, INSTRUCTIONS = (1, 1), (0, 1)  # type and event: the task's clock (software), instructions (hardware)
+
+
+def counted(kind, function):
+    """What a counter of the Linux kernel rises by until a function returns, on this thread; None where it has none."""
+    number = {"x86_64": 298, "aarch64": 241}.get(platform.machine())  # of the call perf_event_open
+    if not sys.platform.startswith("linux") or number is None:
+        return None
+    only_of_the_program = 0b11 << 5  # neither the kernel's nor the hypervisor's
+    wanted = struct.pack("=IIQQQQQ", kind[0], 112, kind[1], 0, 0, 0, only_of_the_program).ljust(112, b"\0")
+    counter = ctypes.CDLL(None).syscall(number, wanted, 0, -1, -1, 0)
+    if counter < 0:
+        return None
+    before = os.read(counter, 8)
+    function()
+    after = os.read(counter, 8)
+    os.close(counter)
+    return int.from_bytes(after, "little") - int.from_bytes(before, "little")
+
+
+def test_what_the_kernel_counts_grows_with_the_work():
+    """The task's clock is there wherever counters are, also where the processor's are not."""
+    short, long = (counted(CLOCK, lambda n=n: sum(range(n))) for n in (10_000, 1_000_000))
+    if short is None:
+        pytest.skip("no counters here")
+    assert 0 < short < long
+
+
+def test_a_day_takes_no_more_instructions_than_it_did():
+    """1.15 million with Python's share in eight copies, as Valgrind counts (docs/speed.md); half as many again fail."""
+    batch, actions = warm_batch("benelux", 8)
+    for _ in range(30):
+        batch.step(actions)
+    instructions = counted(INSTRUCTIONS, lambda: batch.step(actions))
+    if instructions is None:
+        pytest.skip("the processor's counters are not to be had here")
+    assert instructions / batch.num_envs < 1.75e6

@@ -151,7 +151,8 @@ def large_negative_binomial_quantile(u: float, r: float, q: float, rate: float) 
 def negative_binomial_quantile(u: float, mean: float, dispersion: float, log_dispersion: float) -> int:
     """Smallest k with P(X <= k) >= u for a negative binomial with the mean and variance / mean = `dispersion` > 1.
 
-    Compound Poisson with logarithmic sizes (F§7.2). Size r = mean / (dispersion - 1), success odds 1 / dispersion.
+    Compound Poisson with logarithmic sizes (F§7.2). Size r = mean / (dispersion - 1), success odds 1 / dispersion;
+    `log_dispersion` is the dispersion's logarithm, which the tables hold.
     """
     r = mean / (dispersion - 1.0)
     q = 1.0 - 1.0 / dispersion
