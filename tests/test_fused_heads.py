@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from fabmesh.agents.learning import fused_heads
-from fabmesh.agents.learning.config import NetworkConfig
+from fabmesh.agents.learning.config import ImitationConfig, NetworkConfig, RolloutConfig, TrainConfig
 from fabmesh.agents.learning.networks import RolePolicy
+from fabmesh.agents.learning.session import Task
+from fabmesh.agents.learning.toy import IdentityBatch
+from fabmesh.agents.learning.training import Training
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.spec import role_specs
 
@@ -79,3 +82,17 @@ def test_memory_that_no_observation_fills_does_not_count():
     assert (tiles[0] == 2.0).all()
     assert (tiles[1, :, 0] == 2.0).all()
     assert (tiles[1, :, 1:] == 0.0).all()
+
+
+def test_policies_are_trained_with_compiled_heads_and_judged_without():
+    """What a run validates chooses as what is judged of it later does, to the last bit."""
+    config = TrainConfig(
+        rollout=RolloutConfig(copies=4, group=2, days=3),
+        network=NetworkConfig(hidden=(8,), critic_hidden=(8,)),
+        imitation=ImitationConfig(teacher="none"),
+    )
+    training = Training(config, Task("toy", IdentityBatch))
+    assert all(policy.fused for policy in training.policies.values())
+    judged = training.policy(sample=False)
+    assert not any(policy.fused for policy in judged.policies.values())
+    assert all(policy.fused for policy in training.policies.values())

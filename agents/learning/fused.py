@@ -1,9 +1,9 @@
 """Numba kernels for the two inner loops of learning: drawing actions, and the clipped policy loss with its gradient.
 
 A hub has about 35 action components of up to 8 levels. Written as tensor operations, softmax, gather, ratio, clip and
-entropy are some twenty passes over [N, C, L] arrays and take twice as long as the network itself; here each component
-is read once and stays in registers. `distribution` holds the same mathematics as plain PyTorch; a test holds the two
-against each other.
+entropy are some twenty passes over [N, C, L] arrays and take twice as long as the network itself; here one agent's
+levels stay in the nearest cache, and their exponentials are worked out at once. `distribution` holds the same mathematics
+as plain PyTorch; a test holds the two against each other.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STATISTICS = ("policy_loss", "kl", "clip_fraction")
 def _exp(x: np.float32) -> np.float32:
     """exp(x) for x <= 0 to 1e-7 of itself, without a branch or a call, so that vectors of it can be worked out.
 
-    x = k log 2 + r, exp(r) by a polynomial of degree 7 (Moshier's Cephes, single precision); 0 below -87.
+    x = k log 2 + r, exp(r) by a polynomial of degree 7 (Moshier's Cephes, single precision); 0 below -87, nan of nan.
     """
     k = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
     r = x - k * np.float32(0.693359375) - k * np.float32(-2.12194440e-4)
@@ -39,7 +39,7 @@ def _exp(x: np.float32) -> np.float32:
     p = p * r + np.float32(1.6666665459e-1)
     p = p * r + np.float32(5.0000001201e-1)
     power = np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)  # 2 to the k
-    return (p * (r * r) + r + np.float32(1.0)) * power if x >= np.float32(-87.0) else np.float32(0.0)
+    return np.float32(0.0) if x < np.float32(-87.0) else (p * (r * r) + r + np.float32(1.0)) * power
 
 
 @entry

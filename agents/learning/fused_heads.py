@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,13 +39,10 @@ class Places:
     Attributes:
         context: What of the trunk's products is the head's: for the hidden layers of its items, or its numbers.
         logits: int64 [n, s], component x levels + level of each number; [1, s] for a head without items.
-        columns: int64 [n, f], features of each item in an observation, up to a multiple of 4 any others, which get no
-            weight; None for a head without items.
     """
 
     context: slice
     logits: Index
-    columns: Index | None
 
 
 class _Weights(NamedTuple):
@@ -226,9 +223,9 @@ def _differentiate(
                 d_context[first + r, w] = pull[w, r]
 
 
-def _padded(array: Array, *steps: int) -> Array:
+def _padded(array: NDArray[Any], *steps: int) -> NDArray[Any]:
     """The array with zeros up to the next multiple of a step along each axis."""
-    wide = np.zeros([size + -size % step for size, step in zip(array.shape, steps, strict=True)], np.float32)
+    wide = np.zeros([size + -size % step for size, step in zip(array.shape, steps, strict=True)], array.dtype)
     wide[tuple(slice(size) for size in array.shape)] = array
     return wide
 
@@ -258,6 +255,7 @@ class PaddedLogits(torch.autograd.Function):
         obs: Tensor,
         size: int,
         heads: Sequence[Places],
+        columns: Sequence[Tensor | None],
         context: Tensor,
         *weights: Tensor | None,
     ) -> Tensor:
@@ -268,6 +266,7 @@ class PaddedLogits(torch.autograd.Function):
             obs: [N, F]; gets no gradient.
             size: Components x levels.
             heads: Of which the numbers are.
+            columns: int64 [n, f], the features of each item in an observation; None for a head without items.
             context: [N, K], what the heads read of the trunk.
             weights: Five for each head with items: weights [w, f] and bias [w] of its features, offset [n, w] or None,
                 weights [s, w] and bias [s] of the levels.
@@ -276,32 +275,34 @@ class PaddedLogits(torch.autograd.Function):
         read = context.detach().numpy()
         tiles = np.empty((-(-len(obs) // ROWS), obs.shape[1], ROWS), np.float32)
         _tile(obs.numpy(), tiles)
-        for head in heads:
-            if head.columns is None:
+        # features that fill up a step of the loops are any others: they get no weight
+        features = [None if c is None else _padded(c.numpy(), 1, 4) for c in columns]
+        for head, seen in zip(heads, features, strict=True):
+            if seen is None:
                 logits[:, head.logits[0]] = context[:, head.context]
                 continue
             own = _weights(head, given)
-            _score(tiles, head.columns, head.logits, read[:, head.context], own, _work(own), logits.numpy())
-        ctx.given = tiles, read, heads, weights  # type: ignore[attr-defined]
+            _score(tiles, seen, head.logits, read[:, head.context], own, _work(own), logits.numpy())
+        ctx.given = tiles, read, heads, features, weights  # type: ignore[attr-defined]
         return logits
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the inputs."""
-        tiles, read, heads, weights = ctx.given  # type: ignore[attr-defined]
+        tiles, read, heads, features, weights = ctx.given  # type: ignore[attr-defined]
         gradient, given, originals = gradients[0].contiguous(), iter(_arrays(weights)), iter(weights)
         d_context = torch.empty(read.shape)
         found: list[Tensor | None] = []
-        for head in heads:
+        for head, seen in zip(heads, features, strict=True):
             pull = d_context[:, head.context]
-            if head.columns is None:
+            if seen is None:
                 pull[:] = gradient[:, head.logits[0]]
                 continue
             own = _weights(head, given)
             d_own = _Weights(*(np.zeros_like(array) for array in own))
             _differentiate(
                 tiles,
-                head.columns,
+                seen,
                 head.logits,
                 read[:, head.context],
                 own,
@@ -314,7 +315,7 @@ class PaddedLogits(torch.autograd.Function):
                 like = next(originals)
                 part = None if like is None else array[tuple(slice(size) for size in like.shape)]
                 found.append(None if part is None else torch.from_numpy(part))
-        return None, None, None, d_context, *found
+        return None, None, None, None, d_context, *found
 
 
 def _arrays(weights: Sequence[Tensor | None]) -> list[Array | None]:

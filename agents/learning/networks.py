@@ -197,8 +197,8 @@ class RolePolicy(nn.Module):
 
     Attributes:
         head_of: Block of components -> the head that scores it.
-        fused: Score in compiled loops (`fused_heads`), which are faster, on the CPU, and round otherwise. Training sets
-            it; without it a policy's choices do not depend on how the compiler orders sums.
+        fused: Score in compiled loops (`fused_heads`), which are faster and round otherwise: float32 on the CPU, first
+            derivatives only. Training sets it; without it choices do not depend on how the compiler orders sums.
     """
 
     mean: Tensor
@@ -272,11 +272,8 @@ class RolePolicy(nn.Module):
             if isinstance(head, ChoiceHead):  # its level 0, none, stays 0
                 logits = logits[0, 1:, None]
             items = head.things if isinstance(head, ChoiceHead) else head
-            columns = None
-            if isinstance(items, ItemHead):
-                columns = np.pad(items.columns.numpy(), [(0, 0), (0, -items.columns.shape[1] % 4)])
             width = items.own.out_features if isinstance(items, ItemHead) else logits.shape[1]
-            found.append(Places(slice(read, read + width), logits, columns))
+            found.append(Places(slice(read, read + width), logits))
             read += width
         return found
 
@@ -358,9 +355,11 @@ class RolePolicy(nn.Module):
 
     def _fused_scores(self, obs: Tensor, hidden: Tensor) -> Tensor:
         """What the heads give, in one compiled loop: one product for all that they read of the trunk."""
+        columns: list[Tensor | None] = []
         read, biases, weights = [], [], []
         for head in self.heads.values():
             items = head.things if isinstance(head, ChoiceHead) else head
+            columns.append(items.columns if isinstance(items, ItemHead) else None)
             if isinstance(items, ItemHead):
                 read.append(items.shared.weight)
                 biases.append(torch.zeros(len(read[-1])))
@@ -371,7 +370,9 @@ class RolePolicy(nn.Module):
                 biases.append(linear.bias)
         context = nn.functional.linear(hidden.flatten(0, -2), torch.cat(read), torch.cat(biases))
         size = self.layout.components * self._most
-        logits = PaddedLogits.apply(obs.detach().flatten(0, -2), size, self._places, context, *weights)  # type: ignore[no-untyped-call]  # torch's apply
+        logits = PaddedLogits.apply(  # type: ignore[no-untyped-call]  # torch's apply
+            obs.detach().flatten(0, -2), size, self._places, columns, context, *weights
+        )
         return cast(Tensor, logits.view(*obs.shape[:-1], self.layout.components, self._most))
 
 

@@ -108,8 +108,10 @@ class Training(Session):
             self._pool.shutdown()
 
     def policy(self, sample: bool) -> LearnedPolicy:
-        """The policies as they are, on the CPU, where their checkpoint will be judged too."""
+        """The policies as they are, on the CPU and with the heads that their checkpoint will be judged with, too."""
         policies = {role: copy.deepcopy(policy).cpu() for role, policy in self.policies.items()}
+        for policy in policies.values():
+            policy.fused = False
         return LearnedPolicy(policies, "sample" if sample else "mode", sample)
 
     def weights(self) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def note_oldest(w: Tables, x: Scratch, day: int) -> None:
 def draw(w: Tables, s: State, x: Scratch, h: int, m: int, quantity: float, flow: int) -> float:
     """Takes material, at most what is there, from the stock of the hub at work, opening packs oldest first.
 
-    Returns its book value; `x.on_hand` is what is there, before and after.
+    Returns its book value; `x.on_hand` is what is there, before and after, and `x.oldest` today's (`note_oldest`).
 
     The floor life of what is left in a pack starts when the pack is opened (model §5). What is left of the pack
     before it has then been used up, so the remainder always has one age.
