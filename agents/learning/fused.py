@@ -2,8 +2,8 @@
 
 A hub has about 35 action components of up to 8 levels. Written as tensor operations, softmax, gather, ratio, clip and
 entropy are some twenty passes over [N, C, L] arrays and take twice as long as the network itself; here one agent's
-levels stay in the nearest cache, and their exponentials are worked out at once. `distribution` holds the same mathematics
-as plain PyTorch; a test holds the two against each other.
+levels stay in the nearest cache, and their exponentials are worked out at once. `distribution` holds the same
+mathematics as plain PyTorch; a test holds the two against each other.
 """
 
 from __future__ import annotations
