@@ -329,7 +329,7 @@ class State(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory of one thread [t]; nothing in it lives longer than a stage."""
+    """Working memory of one thread [t]; nothing in it lives longer than a copy's day."""
 
     room: NDArray[np.float64]  # [t, h, k + 1, HORIZON] hours free until a day; the last resource is labour
     free: NDArray[np.float64]  # the same shape: hours that can be promised until a day
