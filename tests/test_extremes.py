@@ -118,7 +118,7 @@ WITH: dict[tuple[str, str], Callable[[Scenario, float], Scenario]] = {
     ("Demand", "tender_level"): lambda s, v: set_all(s, "TenderStream", "tenders_per_100k_year", 1.0),
     ("Demand", "surge_factor"): lambda s, v: set_all(s, "Demand", "catalogue_level", 0.01),
     ("ScriptedEvent", "factor"): lambda s, v: _scripted(set_all(s, "Demand", "catalogue_level", 0.01), "factor", v),
-    ("Product", "price_eur"): lambda s, v: s,
+    ("Technology", "hours_per_day"): lambda s, v: set_all(s, "Technology", "setup_h", 0.0),
     ("Hub", "machines"): lambda s, v: s if v else _first_machine(s),
     ("Stage", "machine_h"): lambda s, v: s if v else set_all(s, "Stage", "machine_h_per_eur", 0.05),
     ("Stage", "machine_h_per_eur"): lambda s, v: s if v else set_all(s, "Stage", "machine_h", 1.0),
