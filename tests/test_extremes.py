@@ -14,6 +14,7 @@ import pytest
 from laws import check_nothing_is_negative, check_orders, has_not_fallen
 from minimal import refused
 
+from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network import scenario as schema
 from fabmesh.envs.network.loading import load_scenario, validate
 from fabmesh.envs.network.quality import MOST_SCRAP
@@ -109,17 +110,18 @@ WITH: dict[tuple[str, str], Callable[[Scenario, float], Scenario]] = {
     ("People", "absence_share"): lambda s, v: set_all(s, "People", "absence_spell_d", 100),
     ("Supply", "price_breaks_pallets"): lambda s, v: _two_factors(s, 1.0, 0.0),
     ("Supply", "price_factors"): lambda s, v: _two_factors(set_all(s, "Supply", "price_breaks_pallets", 1.0), v, v),
-    ("Product", "units_per_1000_year"): lambda s, v: set_all(s, "Town", "population", 100),
+    ("Scenario", "episode_d"): lambda s, v: dataclasses.replace(s, disruptions=POCKET.disruptions),
+    ("Product", "units_per_1000_year"): lambda s, v: set_all(s, "Town", "population", 2),
     ("CustomStream", "orders_per_100k_year"): lambda s, v: set_all(s, "Town", "population", 100),
     ("TenderStream", "tenders_per_100k_year"): lambda s, v: set_all(s, "Town", "population", 100),
     ("Town", "population"): lambda s, v: _few(s) if v > 1e6 else s,
-    ("Demand", "catalogue_level"): lambda s, v: set_all(s, "Product", "units_per_1000_year", 1.0),
+    ("Demand", "catalogue_level"): lambda s, v: set_all(s, "Product", "units_per_1000_year", 0.01),
     ("Demand", "custom_level"): lambda s, v: set_all(s, "CustomStream", "orders_per_100k_year", 1.0),
     ("Demand", "tender_level"): lambda s, v: set_all(s, "TenderStream", "tenders_per_100k_year", 1.0),
     ("Demand", "surge_factor"): lambda s, v: set_all(s, "Demand", "catalogue_level", 0.01),
     ("ScriptedEvent", "factor"): lambda s, v: _scripted(set_all(s, "Demand", "catalogue_level", 0.01), "factor", v),
     ("Technology", "hours_per_day"): lambda s, v: set_all(s, "Technology", "setup_h", 0.0),
-    ("Hub", "machines"): lambda s, v: s if v else _first_machine(s),
+    ("Hub", "machines"): lambda s, v: set_all(s, "Stage", "machine_h", 1.0) if v else _first_machine(s),
     ("Stage", "machine_h"): lambda s, v: s if v else set_all(s, "Stage", "machine_h_per_eur", 0.05),
     ("Stage", "machine_h_per_eur"): lambda s, v: s if v else set_all(s, "Stage", "machine_h", 1.0),
     ("BomLine", "quantity"): lambda s, v: set_all(s, "BomLine", "quantity_per_eur", 0.0 if v else 0.01),
@@ -134,12 +136,16 @@ NEVER = {
     ("Technology", "setup_h", 1),  # a day of 24 h is no more than that
     ("BomLine", "stage", 1),  # the stages of pocket's rows are fewer
     ("Variant", "share", 0),  # shares sum to 1
+    ("Variant", "share", 1),
     ("CustomStream", "due_d", 0),  # no time for the stages
     ("TenderStream", "due_d", 0),
     ("ScriptedEvent", "day", 1),  # after the episode
     ("Actions", "switched_off", 1),  # there are not so many levels
     ("People", "absence_spell_d", 0),
 }
+
+
+LONG = {("Scenario", "episode_d")}  # one day says little about the others
 
 
 def set_all_words(s: Scenario, cls: str, name: str, word: str) -> Scenario:
@@ -202,6 +208,12 @@ def play(scenario: Scenario, seed: int = 3) -> None:
     assert time.monotonic() - began < LONGEST_S
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    """What is compiled once per machine counts in no case."""
+    HubNetworkVector(BASE, num_envs=1).reset(seed=[0])
+
+
 CLASSES = [name for name in RANGES if name != "StressEvent"]
 
 
@@ -219,11 +231,51 @@ def test_numbers_at_the_ends_of_their_intervals_are_lawful(cls: str) -> None:
 def test_a_step_outside_is_refused_with_key_value_and_interval(cls: str) -> None:
     for name, interval in RANGES[cls].items():
         for _, outside in ends(cls, name):
-            message = refused(at_end(cls, name, outside))
+            message = refused(set_all(BASE, cls, name, outside))  # intervals come before relations
             assert name in message
             shown = int(outside) if is_whole(cls, name) else outside
             assert str(shown) in message or repr(shown) in message or f"{shown:g}" in message
             assert message.endswith(f"is out of range; allowed: {interval}"), message
+
+
+def many_ends(seed: int, count: int) -> Scenario:
+    """A scenario with so many numbers at an end at once, and what must change with them; it may be refused."""
+    rng = np.random.default_rng(seed)
+    numbers = [(cls, name) for cls in CLASSES for name in RANGES[cls] if (cls, name) not in LONG]
+    scenario = BASE
+    for i in rng.choice(len(numbers), count, replace=False):
+        cls, name = numbers[i]
+        side = int(rng.integers(2))
+        if (cls, name, side) not in NEVER:
+            value = ends(cls, name)[side][0]
+            scenario = WITH.get((cls, name), lambda s, v: s)(set_all(scenario, cls, name, value), value)
+    return scenario
+
+
+def play_many(seeds: range, count: int) -> int:
+    """How many of the scenarios of these seeds were accepted; each of them is lawful, the others refused in a line."""
+    accepted = 0
+    for seed in seeds:
+        print(seed, count)
+        scenario = many_ends(seed, count)
+        try:
+            validate(scenario)
+        except ScenarioError:
+            assert "\n" not in refused(scenario)
+            continue
+        play(scenario)
+        accepted += 1
+    return accepted
+
+
+def test_many_numbers_at_an_end_at_once_are_lawful_or_refused() -> None:
+    assert play_many(range(60), 6) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [3, 6, 12, 25, 80])
+def test_very_many_scenarios_of_numbers_at_an_end(count: int) -> None:
+    assert play_many(range(1000, 1250), count) > 0
 
 
 def test_scrap_has_one_upper_end() -> None:
