@@ -134,13 +134,13 @@ BROKEN = {
     ),
     "digits for a decimal": broken("price_eur: 49", f"price_eur: 1{'0' * 400}", "products[0].price_eur", "308 digits"),
     "too much demand": broken(
-        "units_per_1000_year: 3", "units_per_1000_year: 500000", "products[0].units_per_1000_year", "Delft", "5,000"
+        "units_per_1000_year: 3", "units_per_1000_year: 500000", "products[0].units_per_1000_year", "Delft", "32,767"
     ),
     "too many orders": broken(
         "orders_per_100k_year: 350", "orders_per_100k_year: 1.0e+7", "custom_streams[0].orders_per_100k_year", "at most"
     ),
     "too many tenders": broken(
-        "tenders_per_100k_year: 12", "tenders_per_100k_year: 1.0e+6", "tender_streams[0].tenders_per_100k_year", "1,000"
+        "tenders_per_100k_year: 12", "tenders_per_100k_year: 1.0e+6", "tender_streams[0].tenders_per_100k_year", "2,000"
     ),
     "units in no time": broken(
         "machine_h: 0.1,", "machine_h: 0.000001,", "products[0].stages[1]", "1e-06 machine hours"

@@ -21,13 +21,12 @@ from fabmesh.envs.network.state import (
     POST,
     SUPPLIER_ORDER,
 )
-from fabmesh.envs.network.tables import ASKED
+from fabmesh.envs.network.tables import ASKED, MOST_UNITS
 
 Refuse = Callable[[str, str], ScenarioError]  # as in `scenario_checks`
 
 MOST_ROWS = 32_767  # of what can be ordered: orders name their row in 16 bits
-MOST_MEAN = 5_000  # units a day of a town and row, far enough below MOST_UNITS for any dispersion
-MOST_TENDERS = 1_000  # a mean day of a town and stream
+MOST_TENDERS = 2_000  # a day of a town and stream
 MOST_DEMAND = 1_000_000  # units a mean day of the network: the settlement looks at each day of the tape
 MOST_OUTPUT = 1_000_000  # units of a row that a hub's machines could make in a day
 MOST_PACKS = 1e9  # of a material, a mean day
@@ -67,26 +66,27 @@ def _per_head(scenario: Scenario) -> Iterator[tuple[str, float, float]]:
         yield f"tender_streams[{i}].tenders_per_100k_year", rate / WORKING_DAYS_PER_YEAR, 1.0
 
 
+def _largest_draw(mean: float, dispersion: float) -> float:
+    """What a day's draw with this mean and variance / mean is below, but once in more than a thousand million days."""
+    return mean + 8.0 * math.sqrt(mean * dispersion) + 20.0 * dispersion
+
+
 def _check_demand(scenario: Scenario, refuse: Refuse) -> None:
-    streams = (*scenario.custom_streams, *scenario.tender_streams)
-    rows = len(scenario.products) + sum(len(stream.variants) for stream in streams)
+    rows = sum(1 for _ in _work(scenario))
     if rows > MOST_ROWS:
         raise refuse("products", f"products and variants are {rows:,}; at most {MOST_ROWS:,} are possible")
     largest = max(scenario.towns, key=lambda town: town.population)
     total = 0.0
     for key, per_head, peak in _per_head(scenario):
-        most = MOST_TENDERS if key.startswith("tender") else MOST_MEAN
-        orders = largest.population * per_head * peak
+        mean = largest.population * per_head * peak
+        most = MOST_TENDERS if key.startswith("tender") else MOST_UNITS
+        draw = _largest_draw(mean, scenario.demand.dispersion if key.startswith("products") else 1.0)
+        if draw > most:
+            text = f"up to {draw:,.0f} a day in {largest.name} ({largest.population:,} people), {mean:,.0f} in the mean"
+            raise refuse(key, f"{text} at the peak; at most {most:,} are possible: lower it, or its level, or the peak")
         total += _people(scenario) * per_head
-        if orders > most:
-            text = (
-                f"comes to {orders:,.0f} a day at the peak in {largest.name}, which has {largest.population:,} people"
-            )
-            raise refuse(key, f"{text}; at most {most:,} are possible: lower it, its level in demand, or the peak")
         if total > MOST_DEMAND:
-            text = (
-                f"with what stands before it {total:,.0f} are ordered a mean day; at most {MOST_DEMAND:,} are possible"
-            )
+            text = f"with those before it {total:,.0f} are ordered a mean day; at most {MOST_DEMAND:,} are possible"
             raise refuse(key, f"{text}: lower it, or its level in demand")
 
 
