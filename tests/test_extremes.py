@@ -20,6 +20,7 @@ from fabmesh.envs.network.loading import load_scenario, validate
 from fabmesh.envs.network.quality import MOST_SCRAP
 from fabmesh.envs.network.scenario import Scenario, ScriptedEvent
 from fabmesh.envs.network.scenario_ranges import RANGES, bounds, within
+from fabmesh.envs.network.state import FLOW_NAMES
 from fabmesh.envs.testing import check_laws, random_actions
 from fabmesh.envs.vector import HubNetworkVector
 
@@ -276,6 +277,20 @@ def test_many_numbers_at_an_end_at_once_are_lawful_or_refused() -> None:
 @pytest.mark.parametrize("count", [3, 6, 12, 25, 80])
 def test_very_many_scenarios_of_numbers_at_an_end(count: int) -> None:
     assert play_many(range(1000, 1250), count) > 0
+
+
+def test_a_crumb_of_a_huge_pack_is_taken_out_of_it() -> None:
+    """Half a piece of a pack of 1e9 was less than the slack for rounding: it was used and stayed on the shelf."""
+    batch = HubNetworkVector(at_end("Material", "pack", 1e9), num_envs=1, autoreset=False)
+    _, info = batch.reset(seed=[3])
+    rng = np.random.default_rng(3)
+    for _ in range(DAYS - 1):
+        info = batch.step(random_actions(batch, info["action_mask"], rng))[4]
+    shelf = batch.arrays.hub_mat["sealed"].sum(axis=-1) + batch.arrays.hub_mat["opened"]
+    flow = dict(zip(FLOW_NAMES, np.moveaxis(batch.arrays.flow[:, : shelf.shape[1], :, :, 0], -1, 0), strict=True))
+    assert (flow["used"] > 0).any()
+    gone = flow["used"] + flow["scrapped"] + flow["expired"]
+    assert np.allclose(flow["opening"] + flow["received"] - gone, shelf, rtol=0, atol=1e-3)
 
 
 def test_scrap_has_one_upper_end() -> None:
