@@ -7,23 +7,27 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from laws import (
+    check_books,
+    check_down_hubs,
+    check_nothing_is_negative,
+    check_orders,
+    check_time,
+    column,
+    event,
+    has_not_fallen,
+    near,
+)
 
 from fabmesh.envs.network.hazards import KINDS
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import ScriptedEvent
 from fabmesh.envs.network.state import FLOW_NAMES
-from fabmesh.envs.network.tables import INBOUND_DAYS
 from fabmesh.envs.testing import check_laws, random_actions
 from fabmesh.envs.vector import HubNetworkVector
 
 POCKET = load_scenario("pocket")
 COPIES = 2
-RELATIVE = 1e-9
-# What only a hub at work posts; write-offs and lateness go on without it.
-WORK_LINES = (
-    "material", "order_cost", "first_mile_freight", "last_mile_freight", "machine", "energy", "labour", "overtime",
-    "setup", "scrap", "revenue", "transfers",
-)  # fmt: skip
 
 
 def vary(**sections):
@@ -124,110 +128,6 @@ players = st.fixed_dictionaries(
 )
 
 
-def column(batch, line):
-    return batch.ledger_lines.index(line)
-
-
-def event(batch, name):
-    return batch.events[:, batch.event_names.index(name)].copy()
-
-
-def near(left, right, scale):
-    return (np.abs(np.asarray(left) - np.asarray(right)) <= RELATIVE * (1.0 + np.abs(scale))).all()
-
-
-def in_use(table, counts):
-    """The records of a table that are in use."""
-    return table[np.arange(table.shape[-1]) < counts[..., None]]
-
-
-def check_nothing_is_negative(batch):
-    a = batch.arrays
-    for records, fields in (
-        (a.hub_mat, ("sealed", "opened", "value", "inbound", "inbound_value", "use_rate", "need")),
-        (a.hub_prod, ("finished", "wip", "value", "wip_value", "rate")),
-        (a.hub, ("orders", "labour_carry_h", "late_eur", "price_eur", "open_units")),
-        (a.hub_tech, ("carry_h", "offered_h", "won_h")),
-        (a.depot_mat, ("stock", "value", "landed", "on_order", "request_rate", "fill", "orders")),
-        (in_use(a.order, a.hub["orders"]), ("todo", "ready", "open", "wip_value", "price", "bid", "inherited")),
-        (in_use(a.lot, a.clock["lots"]), ("units", "price")),
-        (in_use(a.tender, a.clock["tenders"]), ("units", "price")),
-        (in_use(a.supplier_order, a.depot_mat["orders"]), ("quantity", "price", "landed")),
-    ):
-        for field in fields:
-            assert (records[field] >= -1e-7).all(), field
-    lines = [i for i, line in enumerate(batch.ledger_lines) if line not in ("stock_change", "transfers")]
-    assert (batch.ledger[:, :, lines] >= 0).all()
-    assert (batch.events >= 0).all()
-    assert (batch.arrays.flow >= -1e-9).all()
-
-
-def check_orders(batch):
-    """What an order still owes is somewhere in the shop, and no more than was ordered."""
-    a = batch.arrays
-    orders = in_use(a.order, a.hub["orders"])
-    assert (orders["todo"].sum(axis=-1) + orders["ready"] == orders["open"]).all()
-    assert (orders["open"] > 0).all()
-    assert (orders["open"] <= orders["units"]).all()
-    for table, count in ((a.lot, a.clock["lots"]), (a.tender, a.clock["tenders"])):
-        assert (count <= table.shape[-1]).all()
-        assert (in_use(table, count)["units"] > 0).all()
-    assert (a.hub["orders"] <= a.order.shape[-1]).all()
-
-
-def check_time(batch):
-    """Nothing under way has been sent in the future or should have arrived."""
-    a = batch.arrays
-    days = np.broadcast_to(batch.day[:, None, None, None], a.supplier_order.shape)
-    used = np.arange(a.supplier_order.shape[-1]) < a.depot_mat["orders"][..., None]
-    placed, arrives, today = a.supplier_order["placed"][used], a.supplier_order["arrives"][used], days[used]
-    assert (placed < today).all() or (today == 0).all()
-    assert (arrives > today).all()
-    assert (arrives > placed).all()
-    ring = batch.day % INBOUND_DAYS  # what is due today is on the shelf
-    for copy in range(batch.num_envs):
-        assert (a.hub_mat["inbound_value"][copy, :, :, ring[copy]] == 0).all()
-
-
-def check_books(batch):
-    """What the ledger says is what the goods say."""
-    a = batch.arrays
-    flow = {name: a.flow[..., i, 1] for i, name in enumerate(FLOW_NAMES)}
-    hubs = a.hub.shape[1]
-    total = a.flow[..., 1].sum(axis=(1, 2, 3))
-    # goods on the road: what hubs received or have under way is what depots and shops sent
-    sent = flow["shipped"].sum(axis=(1, 2)) + event(batch, "retail_eur")
-    got = flow["received"][:, :hubs].sum(axis=(1, 2)) + a.hub_mat["inbound_value"].sum(axis=(1, 2, 3))
-    assert near(sent, got, total)
-    assert near(flow["received"][:, hubs:].sum(axis=(1, 2)), event(batch, "purchases_eur"), total)
-    assert near(batch.ledger[:, :-1, column(batch, "material")], flow["used"].sum(axis=2), total[:, None])
-    # work in progress and finished goods: made - delivered - written off - scrapped later = what is there
-    stock_change = batch.ledger[:, :, column(batch, "stock_change")].sum(axis=1)
-    written_off = event(batch, "deadstock_gross_eur") - flow["expired"].sum(axis=(1, 2))
-    assert (written_off >= -RELATIVE * (1 + total)).all()
-    orders = np.where(np.arange(a.order.shape[-1]) < a.hub["orders"][..., None], a.order["wip_value"], 0.0)
-    goods = (a.hub_prod["value"] + a.hub_prod["wip_value"]).sum(axis=(1, 2)) + orders.sum(axis=(1, 2))
-    scrapped_later = -stock_change - written_off - goods
-    scrap = batch.ledger[:, :, column(batch, "scrap")].sum(axis=1) - flow["scrapped"].sum(axis=(1, 2))
-    scale = 1.0 + total + np.abs(batch.ledger).sum(axis=(1, 2))
-    assert (scrapped_later >= -RELATIVE * scale).all()
-    assert (scrapped_later <= scrap + RELATIVE * scale).all()
-    net = event(batch, "deadstock_gross_eur") - event(batch, "salvage_eur")
-    assert near(batch.ledger[:, :, column(batch, "deadstock")].sum(axis=1), net, scale)
-
-
-def check_down_hubs(batch, down, ledger, before):
-    """A hub that was down neither bought, worked, shipped nor took orders."""
-    lines = [column(batch, line) for line in WORK_LINES]
-    hubs = down.shape[1]
-    assert (batch.ledger[:, :hubs][down][:, lines] == ledger[:, :hubs][down][:, lines]).all()
-    flow, orders = before
-    for name in ("used", "scrapped", "shipped"):
-        i = FLOW_NAMES.index(name)
-        assert (batch.arrays.flow[:, :hubs, :, i][down] == flow[:, :hubs, :, i][down]).all()
-    assert (batch.arrays.hub["orders"][down] <= orders[down]).all()
-
-
 def play_and_check(scenario, seeds, player_settings, days=None):
     """Plays an episode, every law checked on every day."""
     batch = HubNetworkVector(scenario, num_envs=len(seeds), autoreset=False)
@@ -255,9 +155,7 @@ def play_and_check(scenario, seeds, player_settings, days=None):
         for role in batch.roles:
             assert (rewards[role] == rewards[role][:, :1]).all()
         reward += rewards["hub"][:, 0].astype(float) * agents
-        grown = batch.ledger - ledger
-        monotone = [i for i, line in enumerate(batch.ledger_lines) if line not in ("stock_change", "transfers")]
-        assert (grown[:, :, monotone] >= 0).all()
+        has_not_fallen(batch, ledger)
         check_down_hubs(batch, down, ledger, before)
     if days is not None:
         return batch

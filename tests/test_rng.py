@@ -27,6 +27,7 @@ from fabmesh.envs.network.rng import (
     uniform,
 )
 from fabmesh.envs.network.scenario import Depot, Hub, Town
+from fabmesh.envs.network.tables import MOST_UNITS
 from fabmesh.envs.vector import HubNetworkVector
 
 STREAMS = {name: getattr(rng, name) for name in vars(rng) if name.startswith("STREAM_")}
@@ -146,6 +147,51 @@ def test_negative_binomial_quantile(u, mean, dispersion):
 
 @given(UNIT, st.integers(0, 400), st.floats(0.0, 0.6))
 def test_binomial_quantile(u, n, rate):
+    k = binomial_quantile(u, n, rate)
+    assert 0 <= k <= n
+    assert_quantile(k, u, stats.binom(n, rate))
+
+
+FAR = st.one_of(UNIT, st.sampled_from([2.0**-54, 1e-15, 1.0 - 1e-12, 1.0 - 2.0**-53]))
+
+
+def near_the_mean(k, distribution):
+    """Within ten standard deviations, and forty times the scale of the tail: farther away there is no draw."""
+    mean, variance = distribution.stats("mv")
+    return abs(k - mean) <= 10 * math.sqrt(variance) + 40 * max(variance / mean, 1.0)
+
+
+@given(FAR, st.floats(400, 10_000))
+def test_poisson_quantile_of_large_means(u, mean):
+    k = poisson_quantile(u, mean)
+    assert near_the_mean(k, stats.poisson(mean))
+    assert_quantile(k, u, stats.poisson(mean))
+
+
+def test_a_poisson_mean_beyond_the_doubles_does_not_collapse():
+    """exp(-700) is near the least double; draws of larger means were 1."""
+    medians = [poisson_quantile(0.5, mean) for mean in (600.0, 690.0, 697.0, 700.0, 1000.0, 5000.0)]
+    assert medians == [600, 690, 697, 700, 1000, 5000]
+
+
+@given(FAR, st.floats(100, 5_000), st.floats(1.001, 200))
+def test_negative_binomial_quantile_of_large_means(u, mean, dispersion):
+    distribution = stats.nbinom(mean / (dispersion - 1), 1 / dispersion)
+    k = negative_binomial_quantile(u, mean, dispersion, math.log(dispersion))
+    assert near_the_mean(k, distribution)
+    assert distribution.cdf(k) >= u - 1e-9
+    assert k == 0 or distribution.cdf(k - 1) < u + 1e-9
+
+
+def test_no_draw_is_more_than_an_order_holds():
+    u = 1.0 - 2.0**-53
+    assert negative_binomial_quantile(u, 5000.0, 1000.0, math.log(1000.0)) <= MOST_UNITS
+    assert negative_binomial_quantile(u, 1e6, 2.0, math.log(2.0)) == MOST_UNITS
+    assert poisson_quantile(u, 1e6) == MOST_UNITS
+
+
+@given(FAR, st.integers(1, 10**6), st.floats(0.001, 1.0))
+def test_binomial_quantile_of_many_trials(u, n, rate):
     k = binomial_quantile(u, n, rate)
     assert 0 <= k <= n
     assert_quantile(k, u, stats.binom(n, rate))

@@ -53,8 +53,8 @@ BROKEN = {
     "blank name": broken("name: tiny", "name: ' tiny'", "name", "' tiny'", "visible characters"),
     "empty towns": broken(TOWNS, "towns: []", "towns", "empty"),
     "towns is nothing": broken(TOWNS, "towns:", "towns", "a list", line=4),
-    "negative lead time": broken("lead_mean_d: 7", "lead_mean_d: -7", "materials[0].lead_mean_d", "-7", "(0, 250]"),
-    "lead sd negative": broken("lead_sd_d: 14", "lead_sd_d: -1", "materials[1].lead_sd_d", "-1", "[0, inf)"),
+    "negative lead time": broken("lead_mean_d: 7", "lead_mean_d: -7", "materials[0].lead_mean_d", "-7", "[0.01, 250]"),
+    "lead sd negative": broken("lead_sd_d: 14", "lead_sd_d: -1", "materials[1].lead_sd_d", "-1", "[0, 1000]"),
     "latitude": broken("latitude: 52.0067", "latitude: 152", "towns[0].latitude", "152", "[-90, 90]"),
     "infinite": broken("rate_eur_h: 0.9", "rate_eur_h: .inf", "technologies[0].rate_eur_h", "inf", "finite"),
     "not a number": broken("price_eur: 49", "price_eur: .nan", "products[0].price_eur", "nan", "finite"),
@@ -86,7 +86,7 @@ BROKEN = {
     "machines not whole": broken("{FDM: 2,", "{FDM: 2.5,", "hubs[0].machines.FDM", "2.5", "whole number"),
     "hub without machines": broken("{FDM: 2, robot: 1}", "{FDM: 0, robot: 0}", "hubs[0].machines", "no machine"),
     "hub in no town": broken("  - town: Delft", "  - town: Delf", "hubs[0].town", "'Delf'", "did you mean 'Delft'?"),
-    "no technician": broken("technicians: 1", "technicians: 0", "hubs[0].technicians", "0", "[1, inf)"),
+    "no technician": broken("technicians: 1", "technicians: 0", "hubs[0].technicians", "0", "[1, 10000]"),
     "shares": broken(
         "{name: b, share: 0.5",
         "{name: b, share: 0.4",
@@ -114,8 +114,37 @@ BROKEN = {
     "pack above pallet": broken("    pack: 10", "    pack: 2000", "materials[1].pack", "2000", "pallet (1000)"),
     "kg of a kg": broken("    kg: 1\n", "    kg: 2\n", "materials[0].kg", "2", "1 kg per unit"),
     "unit": broken("unit: kg", "unit: tonne", "materials[0].unit", "'tonne'", "kg, piece"),
-    "dispersion": broken("dispersion: 2.0", "dispersion: 1", "demand.dispersion", "1", "(1, inf)"),
-    "markup": broken("[-0.15, 0, 0.15]", "[-1, 0, 0.15]", "actions.bid_markups[0]", "-1", "(-1, inf)"),
+    "dispersion": broken("dispersion: 2.0", "dispersion: 1", "demand.dispersion", "1", "[1.001, 1000]"),
+    "markup": broken("[-0.15, 0, 0.15]", "[-1, 0, 0.15]", "actions.bid_markups[0]", "-1", "(-1, 1000]"),
+    "tender of 17 bits": broken("[10, 60]", "[10, 32768]", "tender_streams[0].units[1]", "32768", "[1, 32767]"),
+    "due day of 16 bits": broken("    due_d: 4\n", "    due_d: 40000\n", "products[0].due_d", "40000", "[1, 1000]"),
+    "endless look ahead": broken(
+        "demand:\n",
+        "inventory: {closing_cover_d: 1000000001}\ndemand:\n",
+        "inventory.closing_cover_d",
+        "1000000001",
+        "[0, 1000]",
+        line=line_of("demand:\n"),
+    ),
+    "almost inside": broken(
+        "price_eur: 49", "price_eur: 1000000000.0000001", "products[0].price_eur", "1000000000.0000001"
+    ),
+    "more people than can be": broken(
+        "population: 95060", f"population: 1{'0' * 400}", "towns[0].population", "more than 15 digits", "[1, 1e9]"
+    ),
+    "digits for a decimal": broken("price_eur: 49", f"price_eur: 1{'0' * 400}", "products[0].price_eur", "308 digits"),
+    "too much demand": broken(
+        "units_per_1000_year: 3", "units_per_1000_year: 500000", "products[0].units_per_1000_year", "Delft", "32,767"
+    ),
+    "too many orders": broken(
+        "orders_per_100k_year: 350", "orders_per_100k_year: 1.0e+7", "custom_streams[0].orders_per_100k_year", "at most"
+    ),
+    "too many tenders": broken(
+        "tenders_per_100k_year: 12", "tenders_per_100k_year: 1.0e+6", "tender_streams[0].tenders_per_100k_year", "2,000"
+    ),
+    "units in no time": broken(
+        "machine_h: 0.1,", "machine_h: 0.000001,", "products[0].stages[1]", "1e-06 machine hours"
+    ),
     "markups out of order": broken("[-0.15, 0, 0.15]", "[0.15, 0]", "actions.bid_markups", "rise"),
     "price breaks fall": broken("[0.05, 0.25, 1, 5]", "[0.05, 1, 0.25, 5]", "supply.price_breaks_pallets", "rise"),
     "price factors rise": broken(
@@ -212,6 +241,18 @@ def test_aliases_cannot_explode(tmp_path: Path) -> None:
     assert "nested too deeply" in refused(write(tmp_path, f"towns: {'[' * 2000}{']' * 2000}"))
 
 
+def test_what_files_include_is_bounded(tmp_path: Path) -> None:
+    """Each file includes the next twice: read as often as a chain is long, not as often as it branches."""
+    write(tmp_path, MINIMAL, "f30.yaml")
+    for i in range(30):
+        write(tmp_path, f"include: [f{i + 1}.yaml, f{i + 1}.yaml]\n", f"f{i}.yaml")
+    assert load_scenario(tmp_path / "f0.yaml") == load_scenario(tmp_path / "f30.yaml")
+    for i in range(150):
+        write(tmp_path, f"include: [g{i + 1}.yaml]\n", f"g{i}.yaml")
+    write(tmp_path, MINIMAL, "g150.yaml")
+    assert "g100.yaml:1: include: more than 100 files" in refused(tmp_path / "g0.yaml")
+
+
 # --- scenarios made in Python ----------------------------------------------------------------------------------
 
 
@@ -223,6 +264,35 @@ def test_python_scenarios_are_checked_too() -> None:
     assert "towns: must be a tuple" in refused(wrong)
     with pytest.raises(ScenarioError, match="mine: episode_d"):
         validate(dataclasses.replace(pocket, episode_d=0), source="mine")
+
+
+def test_a_network_that_memory_cannot_hold_is_refused_before_it_is_made() -> None:
+    towns = tuple(Town(f"T{i}", 50.0 + i / 1000, 4.0, 1000) for i in range(2000))
+    region = load_scenario("rotterdam")
+    wide = dataclasses.replace(region, towns=(*region.towns, *towns[4:]))
+    assert validate(wide) is wide
+    market = dataclasses.replace(region.market, patience_catalogue_d=1000, patience_custom_d=1000)
+    message = refused(dataclasses.replace(wide, market=market))
+    assert "market.patience_catalogue_d: one network would take" in message
+    assert "at most 1 GiB are possible" in message
+    wider = dataclasses.replace(region, towns=(*region.towns, *towns))
+    assert "towns: has 2,004 entries; at most 2,000" in refused(wider)
+
+
+def test_material_comes_in_packs_that_can_be_counted() -> None:
+    pocket = load_scenario("pocket")
+    crumbs = tuple(dataclasses.replace(m, pack=0.0001) for m in pocket.materials)
+    assert validate(dataclasses.replace(pocket, materials=crumbs))
+    first, *rest = pocket.products[0].bom
+    product = dataclasses.replace(pocket.products[0], bom=(dataclasses.replace(first, quantity=1e6), *rest))
+    message = refused(dataclasses.replace(pocket, materials=crumbs, products=(product, *pocket.products[1:])))
+    assert "products[0].bom[0]: " in message
+    assert "raise the material's pack" in message
+
+
+def test_whole_numbers_of_any_length_are_refused_in_a_line() -> None:
+    message = refused(dataclasses.replace(load_scenario("pocket"), episode_d=10**5000))
+    assert "episode_d: a number of more than 15 digits is out of range; allowed: [1, 5000]" in message
 
 
 # A value each interval of the schema refuses; drawn fields must come out as a refusal naming the field.

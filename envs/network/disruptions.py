@@ -39,9 +39,9 @@ from fabmesh.envs.network.state import (
     E_TAMPERED_DAYS,
     State,
 )
-from fabmesh.envs.network.tables import Tables
+from fabmesh.envs.network.tables import MOST_DAYS, Tables
 
-_LONGEST_D = 5000.0  # an episode is no longer
+_LONGEST_D = float(MOST_DAYS)
 _LENGTH, _PART, _OUTPUT = np.uint64(1), np.uint64(2), np.uint64(3)
 
 

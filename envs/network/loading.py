@@ -173,7 +173,10 @@ def _build_scalar(hint: type, node: Node, path: str) -> str | int | float | bool
         raise refusal(node.place, path, f"must be a single value, not {_shown(node)}")
     value = node.value
     if hint is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise refusal(node.place, path, "has more than 308 digits; no number of a scenario is so large") from None
     problem = type_problem(hint, value)
     if problem is None:
         return typing.cast("str | int | float | bool", value)

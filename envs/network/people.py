@@ -16,6 +16,7 @@ from fabmesh.envs.network.state import E_ABSENCE_H, E_VACANCY_H, Scratch, State
 from fabmesh.envs.network.tables import HORIZON, Tables
 
 _AWAY, _LEFT = np.uint64(11), np.uint64(12)
+_LONG_AGO_D = 1e9  # where hardly anybody ever leaves, days are more than an integer of 32 bits holds
 
 
 @kernel
@@ -46,7 +47,8 @@ def draw_posts(w: Tables, s: State, h: int) -> None:
             post.filled = math.ceil((1.0 - u / empty) * par.hiring_d)
             post.away = 0
         else:
-            post.filled = math.ceil(math.log((1.0 - u) / (1.0 - empty)) / par.turnover_d)  # so many days ago
+            ago = -math.log((1.0 - u) / (1.0 - empty)) / par.turnover_d
+            post.filled = -math.floor(min(ago, _LONG_AGO_D))
         post.trained = post.filled + par.training_d
 
 

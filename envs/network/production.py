@@ -119,6 +119,12 @@ def begin_job(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int) -> 
 
 
 @kernel
+def rise(before: int, quantile: int, trials: int) -> int:
+    """A binomial quantile after so many more trials: rounding of its sums must not take units back, or add some."""
+    return min(max(quantile, before), before + trials)
+
+
+@kernel
 def scrap_of(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, units: int) -> int:
     """Units scrapped among the next `units` worked: the rise of the day's binomial quantile (see rng)."""
     job = x.job[row, stage]
@@ -126,16 +132,16 @@ def scrap_of(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, unit
         begin_job(w, s, x, h, row, stage)
     before = job.scrapped
     job.worked += units
-    job.scrapped = binomial_quantile(job.scrap_u, job.worked, job.scrap_rate)
+    job.scrapped = rise(before, binomial_quantile(job.scrap_u, job.worked, job.scrap_rate), units)
     return job.scrapped - before
 
 
 @kernel
-def returns_of(x: Scratch, row: int, stage: int) -> int:
-    """Units of the last ones worked that pass the hub's check and come back from the customer, drawn like scrap."""
+def returns_of(x: Scratch, row: int, stage: int, passed: int) -> int:
+    """Units of the last `passed` that passed the hub's check and come back from the customer, drawn like scrap."""
     job = x.job[row, stage]
     before = job.escaped
-    job.escaped = binomial_quantile(job.return_u, job.worked - job.scrapped, job.escape_rate)
+    job.escaped = rise(before, binomial_quantile(job.return_u, job.worked - job.scrapped, job.escape_rate), passed)
     return job.escaped - before
 
 
@@ -242,7 +248,7 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
     if w.par[0].quality == 1:
         s.hub_tech[h, k].units += units
         s.hub_tech[h, k].scrapped += scrapped
-        returned = returns_of(x, row, stage)
+        returned = returns_of(x, row, stage, good)
         s.hub_tech[h, k].passed += good
         s.hub_tech[h, k].returned += returned
         if returned > 0:

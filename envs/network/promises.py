@@ -129,12 +129,13 @@ def available_to_promise(w: Tables, x: Scratch, h: int, row: int, price: float, 
         labour += labour_h(w, row, stage, price) * x.learned[h, k]
         need = machine_h(w, row, stage, price)
         if need > 0.0:
-            units = min(units, int(max(x.free[h, k, first] - setup, 0.0) / need))
+            # the least first: the quotient may be more than an integer holds
+            units = int(min(max(x.free[h, k, first] - setup, 0.0) / need, np.float64(units)))
             if units == 0:
                 return 0
     if labour > 0.0:
         last = min(days, HORIZON - 1)
-        units = min(units, int(max(x.free[h, people, last] - setups, 0.0) / labour))
+        units = int(min(max(x.free[h, people, last] - setups, 0.0) / labour, np.float64(units)))
     return units
 
 

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from fabmesh.envs.errors import OrdersError
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
+from fabmesh.envs.network.scenario_ranges import PRICE, within
+from fabmesh.envs.network.tables import MOST_DUE_D, MOST_UNITS
 from fabmesh.envs.network.yaml_tree import nearest, shown_path
 
 # Columns of the file -> whether every file needs them.
@@ -37,9 +39,6 @@ COLUMNS = {
 }
 MOST_LINES = 1_000_000
 MOST_WAITING = 10_000  # lots that wait at one time: every copy of a network has a table of so many
-MOST_UNITS = 32_767  # of one order: the order books count in 16 bits
-MOST_DUE_D = 1_000  # working days from announcement to due day
-MOST_EUR = 1e9
 WEEKDAYS_PER_YEAR = 261  # of the real calendar, which are scaled to the model's 250
 
 RECORDED = np.dtype(
@@ -360,8 +359,8 @@ class _Reader:
             wrong = f"{_shown(text)} is not an amount in EUR"
             raise self._refuse(line, column, f"{wrong}; write it as 12.50, without currency")
         value = float(text)
-        if not 0.0 < value <= MOST_EUR:
-            raise self._refuse(line, column, f"{_shown(text)} is out of range; allowed: (0, {MOST_EUR:g}]")
+        if not within(value, PRICE):
+            raise self._refuse(line, column, f"{_shown(text)} is out of range; allowed: {PRICE}")
         return value
 
     # -- the tape

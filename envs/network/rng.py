@@ -14,6 +14,7 @@ import numpy as np
 
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import entry, kernel
+from fabmesh.envs.network.tables import MOST_UNITS
 
 _M1 = np.uint64(0xBF58476D1CE4E5B9)
 _M2 = np.uint64(0x94D049BB133111EB)
@@ -21,6 +22,8 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 _UNIT = 2.0**-53
 _LARGEST_RATE = 600.0  # exp(-rate) is still a normal double
+_LARGEST_LOG = 700.0  # the same of the binomial, whose masses fall no further
+_NEGLIGIBLE = 1e-17  # beside a sum of masses above 1/4: adding it changes nothing
 
 # Streams: one per kind of primitive.
 STREAM_START = np.uint64(1)
@@ -111,39 +114,54 @@ def normal(key: np.uint64, name: np.uint64) -> float:
     return math.sqrt(-2.0 * math.log(u)) * math.cos(2.0 * math.pi * v)
 
 
+# --- quantile functions. Sums of masses stop where a mass is less than their rounding: what is left is none of theirs.
+
+
 @kernel
-def poisson_quantile(u: float, mean: float) -> int:
-    """Smallest k with P(X <= k) >= u for X ~ Poisson(mean), by the recursion of the mass function; mean < 500."""
-    if u <= 1.0 - mean:  # below P(0) = exp(-mean) >= 1 - mean: most draws of rare things need no exponential
-        return 0
-    p = math.exp(-mean)
-    k = 0
-    cumulative = p
-    while cumulative < u and k < 5000:
+def quantile_from_mode(u: float, a: float, b: float, most: int) -> int:
+    """Smallest k with P(X <= k) >= u where P(k + 1) / P(k) = (a + b k) / (k + 1) (Panjer 1981), at most `most`.
+
+    For where P(0) is no double: masses are counted in that of the mode and summed from there both ways. Takes a time
+    proportional to the standard deviation, not to the mean.
+    """
+    mode = min(max(math.floor((a - 1.0) / (1.0 - b)) + 1, 0), most)
+    lowest, p, total = mode, 1.0, 1.0
+    while lowest > 0 and p > _NEGLIGIBLE:
+        p *= lowest / (a + b * (lowest - 1.0))
+        lowest -= 1
+        total += p
+    k, cumulative = lowest, p
+    highest, p_above = mode, 1.0
+    while highest < most and p_above > _NEGLIGIBLE:
+        p_above *= (a + b * highest) / (highest + 1.0)
+        highest += 1
+        total += p_above
+    while cumulative < u * total and k < highest:
+        p *= (a + b * k) / (k + 1.0)
         k += 1
-        p *= mean / k
         cumulative += p
-        if p < 1e-300:
-            break
     return k
 
 
 @kernel
-def large_negative_binomial_quantile(u: float, r: float, q: float, rate: float) -> int:
-    """`negative_binomial_quantile` where P(0) = exp(-rate) is no double: the recursion is that of P x exp(scale)."""
-    scale = rate - _LARGEST_RATE
-    p = math.exp(-_LARGEST_RATE)
+def poisson_quantile(u: float, mean: float) -> int:
+    """Smallest k with P(X <= k) >= u for X ~ Poisson(mean), by the recursion of the mass function; at most MOST_UNITS.
+
+    A scenario's means are far below that (`scenario_sizes`).
+    """
+    if u <= 1.0 - mean:  # below P(0) = exp(-mean) >= 1 - mean: most draws of rare things need no exponential
+        return 0
+    if mean > _LARGEST_RATE:
+        return quantile_from_mode(u, mean, 0.0, MOST_UNITS)
+    p = math.exp(-mean)
     k = 0
     cumulative = p
-    while cumulative * math.exp(-scale) < u and k < 200000:
-        p *= (k + r) / (k + 1.0) * q
+    while cumulative < u:
         k += 1
+        p *= mean / k
         cumulative += p
-        if p > 1.0:
-            step = min(scale, _LARGEST_RATE)
-            scale -= step
-            p *= math.exp(-step)
-            cumulative *= math.exp(-step)
+        if p < _NEGLIGIBLE and k > mean:
+            break
     return k
 
 
@@ -152,7 +170,7 @@ def negative_binomial_quantile(u: float, mean: float, dispersion: float, log_dis
     """Smallest k with P(X <= k) >= u for a negative binomial with the mean and variance / mean = `dispersion` > 1.
 
     Compound Poisson with logarithmic sizes (F§7.2). Size r = mean / (dispersion - 1), success odds 1 / dispersion;
-    `log_dispersion` is the dispersion's logarithm, which the tables hold.
+    `log_dispersion` is the dispersion's logarithm, which the tables hold. At most MOST_UNITS, as above.
     """
     r = mean / (dispersion - 1.0)
     q = 1.0 - 1.0 / dispersion
@@ -160,15 +178,15 @@ def negative_binomial_quantile(u: float, mean: float, dispersion: float, log_dis
     if u <= 1.0 - rate:  # below P(0), as above
         return 0
     if rate > _LARGEST_RATE:
-        return large_negative_binomial_quantile(u, r, q, rate)
+        return quantile_from_mode(u, r * q, q, MOST_UNITS)
     p = math.exp(-rate)
     k = 0
     cumulative = p
-    while cumulative < u and k < 20000:
+    while cumulative < u and k < MOST_UNITS:
         p *= (k + r) / (k + 1.0) * q
         k += 1
         cumulative += p
-        if p < 1e-300 and k > mean:
+        if p < _NEGLIGIBLE and k > mean:
             break
     return k
 
@@ -182,21 +200,21 @@ def binomial_quantile(u: float, n: int, rate: float) -> int:
     """
     if n <= 0 or rate <= 0.0:
         return 0
+    if rate >= 1.0:
+        return n
     if u <= 1.0 - n * rate:  # below P(0) = (1 - rate)^n by Bernoulli's inequality
         return 0
     odds = rate / (1.0 - rate)
     log_p = n * math.log1p(-rate)
+    if log_p < -_LARGEST_LOG:  # P(0) underflows: many units, or nearly all of them scrap
+        return quantile_from_mode(u, n * odds, -odds, n)
     p = math.exp(log_p)
     k = 0
     cumulative = p
-    if log_p < -700.0:  # P(0) underflows: many units, or nearly all of them scrap
-        while cumulative < u and k < n:
-            log_p += math.log((n - k) / (k + 1.0) * odds)
-            k += 1
-            cumulative += math.exp(log_p)
-        return k
     while cumulative < u and k < n:
         p *= (n - k) / (k + 1.0) * odds
         k += 1
         cumulative += p
+        if p < _NEGLIGIBLE and k > n * rate:
+            break
     return k

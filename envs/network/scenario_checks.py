@@ -15,11 +15,13 @@ from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network import scenario as schema
 from fabmesh.envs.network.hazards import STRIKES
 from fabmesh.envs.network.scenario import Actions, BomLine, Scenario, Stage, Variant
-from fabmesh.envs.network.scenario_ranges import CHOICES, RANGES
+from fabmesh.envs.network.scenario_ranges import CHOICES, MOST_ENTRIES, RANGES, within
+from fabmesh.envs.network.scenario_sizes import check_sizes
 from fabmesh.envs.network.tables import MAX_BOM, MAX_STAGES
 from fabmesh.envs.network.yaml_tree import join, nearest
 
 Refuse = Callable[[str, str], ScenarioError]  # (key path, what is wrong) -> the error to raise
+_LONG = 10**15  # numbers from here on are not written out in messages
 
 
 def component_levels(actions: Actions) -> dict[str, int]:
@@ -59,6 +61,7 @@ def check_scenario(scenario: Scenario, refuse: Refuse) -> None:
     _check_rules(scenario, refuse)
     _check_actions(scenario, refuse)
     _check_script(scenario, refuse)
+    check_sizes(scenario, refuse)
 
 
 def check_values(cls: type, value: object, refuse: Refuse) -> None:
@@ -99,6 +102,8 @@ def _check_value(hint: Any, value: Any, path: str, refuse: Refuse, interval: str
         parts = typing.get_args(hint)
         if not isinstance(value, tuple) or (parts[-1] is not Ellipsis and len(value) != len(parts)):
             raise refuse(path, f"must be a tuple{'' if parts[-1] is Ellipsis else f' of {len(parts)}'}, not {value!r}")
+        if len(value) > MOST_ENTRIES:
+            raise refuse(path, f"has {len(value):,} entries; at most {MOST_ENTRIES:,} are possible")
         for i, item in enumerate(value):
             _check_value(parts[0], item, f"{path}[{i}]", refuse, interval)
     elif origin is dict:
@@ -126,13 +131,18 @@ def _check_dataclass(cls: type, value: Any, path: str, refuse: Refuse) -> None:
 
 
 def _check_interval(value: float, interval: str, path: str, refuse: Refuse) -> None:
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise refuse(path, f"{value} is not a finite number")
-    low, high = (float(end) for end in interval[1:-1].split(","))
-    above = value > low if interval[0] == "(" else value >= low
-    below = value < high if interval[-1] == ")" else value <= high
-    if not (above and below):
-        raise refuse(path, f"{value:g} is out of range; allowed: {interval}")
+    if not within(value, interval):
+        raise refuse(path, f"{shown_number(value)} is out of range; allowed: {interval}")
+
+
+def shown_number(value: float) -> str:
+    """A number as short as it can be without being another; a whole one of any length."""
+    if abs(value) >= _LONG:
+        return f"a number of more than {len(str(_LONG)) - 1} digits" if isinstance(value, int) else f"{value:g}"
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 # --- references and relations ----------------------------------------------------------------------------------

@@ -22,7 +22,9 @@ from fabmesh.envs.network.state import (
     State,
 )
 from fabmesh.envs.network.stock import in_depot
-from fabmesh.envs.network.tables import Tables
+from fabmesh.envs.network.tables import MOST_DAYS, Tables
+
+_LONGEST_D = 2.0 * MOST_DAYS  # beyond every episode, also for what was ordered before it
 
 
 @kernel
@@ -56,7 +58,8 @@ def depot_base_rate(w: Tables, s: State, d: int, m: int) -> float:
 def lead_time(w: Tables, s: State, d: int, m: int, day: int) -> int:
     """Working days to deliver an order placed today: lognormal, at least one, a primitive of (day, depot, material)."""
     z = normal(day_key(s.clock[0].seed, STREAM_LEAD, day), combine(w.depot_key[d], w.mat[m].key))
-    return max(math.floor(math.exp(w.mat[m].lead_mu + w.mat[m].lead_sigma * z) + 0.5), 1)
+    days = min(math.exp(w.mat[m].lead_mu + w.mat[m].lead_sigma * z), _LONGEST_D)
+    return max(math.floor(days + 0.5), 1)
 
 
 @kernel

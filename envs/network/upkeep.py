@@ -110,7 +110,7 @@ def service(w: Tables, s: State, x: Scratch, h: int, action: np.ndarray) -> None
         machines, each = w.hub_machines[h, k], w.par[0].service_h
         serviced = machines
         if each > 0.0:
-            serviced = min(serviced, int(max(min(x.cap[people], x.cap[k]), 0.0) / each + 1e-9))
+            serviced = int(min(max(min(x.cap[people], x.cap[k]), 0.0) / each + 1e-9, np.float64(machines)))
         if serviced > 0:
             hours = serviced * each
             x.cap[k] -= hours

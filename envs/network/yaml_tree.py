@@ -28,6 +28,7 @@ from fabmesh.envs.errors import ScenarioError
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _MAX_NODES = 100_000  # far beyond any scenario; stops files that multiply themselves through aliases
+_MAX_FILES = 100  # that one file includes, directly and through others
 DIRECTIVES = ("include", "select")
 SHIPPED = "fabmesh:"  # an included file of the package, wherever that is installed
 
@@ -96,24 +97,31 @@ def read_tree(path: Path) -> Keys:
     Raises:
         ScenarioError: the file or one it includes cannot be read, is not plain YAML, or repeats a key.
     """
-    return _read(path, ())
+    return _read(path, (), {})
 
 
-def _read(path: Path, including: tuple[Path, ...]) -> Keys:
+def _read(path: Path, including: tuple[Path, ...], read: dict[Path, Keys]) -> Keys:
+    """A file and what it includes, from `read` if it has been read before: files may include one another a lot."""
+    here = path.resolve()
+    if here in read:
+        return read[here]
     tree = _parse(path)
     merged = Keys({}, {}, tree.place)
     for place, target in _included_files(tree, path):
-        chain = (*including, path.resolve())
+        chain = (*including, here)
         if target.resolve() in chain:
             names = " -> ".join(step.name for step in (*chain, target))
             raise refusal(place, "include", f"{target.name!r} includes itself: {names}")
         if not target.is_file():
             raise refusal(place, "include", f"no such file: {target}")
-        merged = _merge(merged, _read(target, chain), top=True)
+        if len(read) + len(chain) > _MAX_FILES:
+            raise refusal(place, "include", f"more than {_MAX_FILES} files include one another; join some of them")
+        merged = _merge(merged, _read(target, chain, read), top=True)
     if "select" in tree.entries:
         merged = _select(merged, tree.entries["select"])
     own = {key: value for key, value in tree.entries.items() if key not in DIRECTIVES}
-    return _merge(merged, Keys(own, tree.key_places, tree.place), top=True)
+    read[here] = _merge(merged, Keys(own, tree.key_places, tree.place), top=True)
+    return read[here]
 
 
 def _included_files(tree: Keys, path: Path) -> list[tuple[Place, Path]]:

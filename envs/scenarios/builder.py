@@ -21,6 +21,7 @@ import yaml
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Depot, Freight, Hub, Scenario, Town
+from fabmesh.envs.network.scenario_ranges import MOST_ENTRIES, RANGES, bounds, within
 from fabmesh.envs.network.yaml_tree import SHIPPED
 from fabmesh.envs.scenarios.places import p_median
 from fabmesh.envs.scenarios.towns import check_name
@@ -84,8 +85,10 @@ def plan_region(towns: Sequence[Town], depots: int | None = None) -> Region:
         depots: How many depots; None: one for every four hubs, rounded, at least one.
 
     Raises:
-        FabmeshError: There cannot be so many depots.
+        FabmeshError: There cannot be so many towns or depots.
     """
+    if len(towns) > MOST_ENTRIES:
+        raise FabmeshError(f"--towns: {len(towns):,} towns; a scenario has at most {MOST_ENTRIES:,}: join small ones")
     number = max(1, round(len(towns) / HUBS_PER_DEPOT)) if depots is None else depots
     if not 1 <= number <= len(towns):
         raise FabmeshError(f"--depots {number}: must be from 1 to the number of towns, {len(towns)}")
@@ -113,8 +116,9 @@ def region_yaml(region: Region, name: str, source: str, demand_level: float = DE
         FabmeshError: The name or the level is none.
     """
     check_name(name, "--name")
-    if not 0 < demand_level < math.inf:
-        raise FabmeshError(f"--demand-level {demand_level:g}: must be above 0; 1 is the catalogue's base")
+    allowed = RANGES["Demand"]["catalogue_level"]
+    if not within(demand_level, allowed):
+        raise FabmeshError(f"--demand-level {demand_level:g}: is out of range; allowed: {allowed}, 1 is the base")
     people = sum(town.population for town in region.towns)
     hubs, depots = _counted(len(region.towns), "hub"), _counted(len(region.depots), "depot")
     lines = [
@@ -190,7 +194,8 @@ def write_region(text: str, path: Path, force: bool = False) -> Scenario:
 
 
 def _tender_room(people: int) -> int:
-    return max(_LEAST_TENDERS, math.ceil(people / 1e6 * _TENDERS_PER_MILLION))
+    most = int(bounds(RANGES["Capacity"]["open_tenders"])[1])
+    return min(max(_LEAST_TENDERS, math.ceil(people / 1e6 * _TENDERS_PER_MILLION)), most)
 
 
 def _counted(count: int, what: str) -> str:

@@ -20,11 +20,12 @@ from fabmesh.envs.network.recorded import (
     working_day_of_year,
 )
 from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.scenario_ranges import RANGES, bounds
+from fabmesh.envs.network.tables import MOST_DAYS
 from fabmesh.envs.network.yaml_tree import shown_path
 from fabmesh.envs.vector import HubNetworkVector
 
 FIRST_YEAR = 2026  # dates are from this year on, the first that has the day of the year the tape begins on
-_MOST_DAYS = 5000  # of an episode
 
 OrderLine = tuple[str, str, str, int, str, str, str]
 
@@ -65,16 +66,21 @@ def order_lines(scenario: Scenario, seed: int) -> list[OrderLine]:
     that the first date is day 0.
     """
     days = days_read(scenario)
-    if days > _MOST_DAYS:
+    if days > MOST_DAYS:
         raise OrdersError(
             f"scenario {scenario.name!r}: a tape of {days} days (episode_d and closing_cover_d) is too long to export; "
-            f"at most {_MOST_DAYS} are possible"
+            f"at most {MOST_DAYS} are possible"
         )
     if not 0 <= seed < 2**64:
         raise OrdersError(f"seed {seed}: must be from 0 to 2**64 - 1")
     room = scenario.capacity.open_tenders
+    most = int(bounds(RANGES["Capacity"]["open_tenders"])[1])
     while (lines := _lines(scenario, seed, days, room)) is None:
-        room *= 4  # a tender that finds the table full leaves no trace in it
+        if room == most:
+            raise OrdersError(
+                f"scenario {scenario.name!r}: more than {most:,} tenders wait at a time; lower their number"
+            )
+        room = min(4 * room, most)  # a tender that finds the table full leaves no trace in it
     return lines
 
 

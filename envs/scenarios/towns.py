@@ -9,10 +9,12 @@ from pathlib import Path
 
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Town
+from fabmesh.envs.network.scenario_ranges import RANGES, within
 from fabmesh.envs.network.yaml_tree import nearest
 
 COLUMNS = ("name", "latitude", "longitude", "population")
 _DEGREES = {"latitude": 90.0, "longitude": 180.0}
+_PEOPLE = RANGES["Town"]["population"]
 _MOST_DIGITS = 10  # of a population: more people than there are is a slip
 
 
@@ -117,9 +119,9 @@ def _degrees(cell: dict[str, str], column: str, where: str) -> float:
 
 
 def _people(text: str, where: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and int(text) >= 1):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and within(int(text), _PEOPLE)):
         raise FabmeshError(
-            f"{where}: population: {text!r} is not a whole number from 1 up; write people without separators, "
+            f"{where}: population: {text!r} is not a whole number in {_PEOPLE}; write people without separators, "
             "such as 868135"
         )
     return int(text)
