@@ -135,7 +135,7 @@ def _training(config: AblateConfig, variant: Variant, seed: int, network: Scenar
     """The settings of a training of a variant."""
     given = ["--scenario", config.scenario, "--algo", config.algo, "--seed", str(seed)]
     base = parse([*given, "--config", str(config.config)] if config.config is not None else given)
-    settings = cli.for_scenario(variant.settings(base, config.table), network)
+    settings = cli.for_scenario(variant.settings(base), network)
     settings = replace(settings, machine=replace(settings.machine, env_threads=config.threads))
     settings = cli.with_budget(settings, config.minutes, config.total_steps)
     directory = out / f"{variant.name}-{seed}-{settings_hash(settings, network)}"

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-import yaml
 from rich.console import Console
 from tqdm import tqdm
 
@@ -45,6 +44,8 @@ from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Scenario, fingerprint
+from fabmesh.envs.network.yaml_tree import parse as parse_yaml
+from fabmesh.envs.network.yaml_tree import plain
 
 RECORD, SETTINGS = "search.yaml", "settings.yaml"
 
@@ -173,12 +174,13 @@ def known_trials(path: Path, wanted: Mapping[str, Any]) -> list[Trial]:
     """
     if not path.exists():
         return []
+    content = parse_yaml(path, FabmeshError)
+    found = {} if content is None else plain(content)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        trials = [Trial(**entry) for entry in content["trials"]]
-        changed = [name for name, value in wanted.items() if content["of"].get(name) != value]
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise FabmeshError(f"{path}: is no search that can go on ({str(error).splitlines()[0]})") from None
+        trials = [Trial(**entry) for entry in found["trials"]]
+        changed = [name for name, value in wanted.items() if found["of"].get(name) != value]
+    except (KeyError, TypeError, AttributeError):
+        raise FabmeshError(f"{path}: is no search that can go on; choose another --out") from None
     if changed:
         raise FabmeshError(f"{path}: holds a search with another {', '.join(changed)}; choose another --out")
     return trials

@@ -97,7 +97,7 @@ def test_results_do_not_depend_on_threads_or_company(capsys, tmp_path):
         (["--policies"], "name at least one policy"),
         (["--policies", "cost_plus+can_order+eoq_discout"], "did you mean 'eoq_discount'"),
         (["--policies", "cost_plus+can_order+eoq_discount+cost_plus"], "no further rule 'cost_plus'"),
-        (["--policies", "rules.yaml"], "rules.yaml: cannot be read"),
+        (["--policies", "rules.yaml"], "rules.yaml: no such file"),
         (["--policies", "file.yaml"], "rules.routing.base = 7: must be a number from -0.2 to 0.5"),
         (["--policies", "base_stock,nearest"], "only training runs can be joined"),
         (["--policies", "idle", "--against", "nearest"], "--against nearest: no such row"),

@@ -395,8 +395,8 @@ def test_more_search_would_bring_little(scenario):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rules: 3", "rules: must be there"),
-        ("rules: [", "is not YAML"),
+        ("rules: 3", "rules: must name a rule for routing"),
+        ("rules: [", "is not valid YAML"),
         ("rules: {routing: cost_plus}", "must be {rule: NAME"),
         ("rules: {route: {rule: cost_plus}}", "no such decision"),
         ("rules: {routing: {rule: auction}}", "no rule 'auction'"),
@@ -429,11 +429,11 @@ def test_rules_tuned_for_other_numbers_say_so():
 
 def test_rules_of_a_file_for_other_numbers_say_so(tmp_path):
     path = tmp_path / "found.yaml"
-    path.write_text("scenario: rotterdam\nscenario_sha256: 00\nrules:\n  routing: {rule: cost_plus, base: 0.0}\n")
+    path.write_text("scenario: rotterdam\nscenario_sha256: '00'\nrules:\n  routing: {rule: cost_plus, base: 0.0}\n")
     assert make_policy(str(path), POCKET).name == "found, made for rotterdam"
     path.write_text(path.read_text().replace("scenario: rotterdam", "scenario: pocket"))
     assert make_policy(str(path), POCKET).name == "found for another pocket"
-    path.write_text(path.read_text().replace("sha256: 00", f"sha256: {fingerprint(POCKET)}"))
+    path.write_text(path.read_text().replace("sha256: '00'", f"sha256: {fingerprint(POCKET)}"))
     assert make_policy(str(path), POCKET).name == "found"
 
 

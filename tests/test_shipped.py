@@ -132,7 +132,7 @@ def test_where_nothing_is_shipped_it_says_so(place):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("pocket: [", "is not YAML"),
+        ("pocket: [", "is not valid YAML"),
         ("- a", "must hold an entry for each policy"),
         ("pocket: {file: a.pt}", "pocket: must have file, sha256, scenario, scenario_sha256, trained, validation"),
         ("pocket: {file: 3, sha256: '', scenario: '', scenario_sha256: '', trained: {}, validation: {}}",

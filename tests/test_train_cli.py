@@ -89,7 +89,7 @@ def test_a_run_its_refusal_to_be_overwritten_and_its_resumption(tmp_path):
         (["--smoothing", "1.5"], "--smoothing: 1.5 is not possible; allowed: a share from 0 to 1"),
         (["--teacher", "base_stok"], "base_stok"),
         (["--resume"], "--resume: nothing to go on with in runs/rotterdam_mappo_1 (no last.pt); leave --resume out"),
-        (["--config", "none.yaml"], "none.yaml: cannot be read (No such file or directory); give the path of a YAML"),
+        (["--config", "none.yaml"], "none.yaml: no such file; give the path of a YAML file"),
         (["--validation-seeds", "65"], "65"),
         (["--days", "10"], "--credit episode: needs --days to be the episode of rotterdam, 180 or 0, not 10"),
     ],
@@ -158,27 +158,27 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ppo:\n  lerning_rate: 1\n", 'line 2: unknown key "lerning_rate"; did you mean "learning_rate"?'),
-        ("rollouts: {}\n", 'line 1: unknown key "rollouts"; did you mean "rollout"?'),
-        ("ppo:\n  copies: 8\n", 'line 2: "copies" belongs under "rollout:"'),
-        ("copies: 8\n", 'line 1: "copies" belongs under "rollout:"'),
-        ("seed: 8\n", 'line 1: "seed" belongs to one run: give it as a flag, --seed'),
-        ("ppo:\n  epochs: 2.5\n", "line 2: epochs: 2.5 is not possible; allowed: a whole number"),
-        ("ppo:\n  epochs: true\n", "line 2: epochs: True is not possible; allowed: a whole number"),
-        ("ppo:\n  gamma: high\n", "line 2: gamma: 'high' is not possible; allowed: a number"),
-        ("ppo:\n  ratio: both\n", "line 2: ratio: 'both' is not possible; allowed: component, joint"),
-        ("ppo:\n  epochs: 3\n  gamma: 1.2\n", "line 3: gamma: 1.2 is not possible; allowed: a share from 0 to 1"),
-        ("ppo:\n  gamma: 0.9\n  gamma: 0.8\n", "line 3: gamma is given twice; keep one"),
-        ("network:\n  hidden: 64\n", "line 2: hidden: 64 is not possible; allowed: a list, [a, b]"),
-        ("ppo: 3\n", "line 1: ppo must hold `key: value` lines"),
-        ("ppo: [\n", "line 2: not valid YAML"),
+        ("ppo:\n  lerning_rate: 1\n", '2: unknown key "lerning_rate"; did you mean "learning_rate"?'),
+        ("rollouts: {}\n", '1: unknown key "rollouts"; did you mean "rollout"?'),
+        ("ppo:\n  copies: 8\n", '2: "copies" belongs under "rollout:"'),
+        ("copies: 8\n", '1: "copies" belongs under "rollout:"'),
+        ("seed: 8\n", '1: "seed" belongs to one run: give it as a flag, --seed'),
+        ("ppo:\n  epochs: 2.5\n", "2: epochs: 2.5 is not possible; allowed: a whole number"),
+        ("ppo:\n  epochs: true\n", "2: epochs: True is not possible; allowed: a whole number"),
+        ("ppo:\n  gamma: high\n", "2: gamma: 'high' is not possible; allowed: a number"),
+        ("ppo:\n  ratio: both\n", "2: ratio: 'both' is not possible; allowed: component, joint"),
+        ("ppo:\n  epochs: 3\n  gamma: 1.2\n", "3: gamma: 1.2 is not possible; allowed: a share from 0 to 1"),
+        ("ppo:\n  gamma: 0.9\n  gamma: 0.8\n", "3: ppo.gamma: the key is given twice, first in line 2; keep one"),
+        ("network:\n  hidden: 64\n", "2: hidden: 64 is not possible; allowed: a list, [a, b]"),
+        ("ppo: 3\n", "1: ppo must hold `key: value` lines"),
+        ("ppo: [\n", "2: is not valid YAML"),
     ],
 )
 def test_a_wrong_file_is_refused_with_file_line_key_and_remedy(tmp_path, text, message):
     path = written(tmp_path, text)
     with pytest.raises(FabmeshError) as error:
         read_settings(path)
-    assert str(error.value).startswith(f"{path} {message}")
+    assert str(error.value).startswith(f"{path}:{message}")
     assert "\n" not in str(error.value)
 
 
@@ -239,7 +239,7 @@ def test_what_stable_baselines3_would_leave_out_is_refused(algo, flags, why):
 @pytest.mark.parametrize("algo", SB3_ALGORITHMS)
 def test_settings_of_mappo_are_refused_for_stable_baselines3(algo):
     with pytest.raises(
-        FabmeshError, match=r"mappo.yaml line \d+: teacher: 'base_stock' is not possible; allowed: none"
+        FabmeshError, match=r"mappo.yaml:\d+: teacher: 'base_stock' is not possible; allowed: none"
     ):
         parse(["--algo", algo, "--config", str(ROOT / "configs/training/mappo.yaml")])
 

@@ -29,6 +29,7 @@ from fabmesh.envs.network.yaml_tree import (
     read_tree,
     refusal,
     shipped_folder,
+    shown,
 )
 
 _SUFFIXES = (".yaml", ".yml")
@@ -145,9 +146,11 @@ def _build_dataclass(cls: type, node: Node, path: str, places: dict[str, Place])
         raise refusal(node.place, path, f"must be a mapping with the keys of a {cls.__name__}, not {_shown(node)}")
     hints = _field_types(cls)
     allowed = list(hints) if path else [*hints, *DIRECTIVES]
+    if not path and node.entries and hints.keys().isdisjoint(node.entries):  # some other file, which is not quoted
+        raise refusal(node.place, "", f"is no {cls.__name__}: has none of its keys {', '.join(hints)}")
     for key in node.entries:
         if key not in hints:
-            raise refusal(node.key_places[key], join(path, key), f"unknown key {key!r}; {nearest(key, allowed)}")
+            raise refusal(node.key_places[key], join(path, key), f"unknown key {shown(key)}; {nearest(key, allowed)}")
     for field in dataclasses.fields(cls):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and field.name not in node.entries:
@@ -180,7 +183,7 @@ def _build_scalar(hint: type, node: Node, path: str) -> str | int | float | bool
     if hint is str and value is not None:
         raise refusal(node.place, path, f"YAML reads {node.text} as {_kind(value)}, but this is a name; quote it")
     if hint in (int, float) and isinstance(value, str) and _is_number(value):
-        raise refusal(node.place, path, f"{value!r} is text in YAML 1.1; write it out, e.g. 1000 or 1.0e+3")
+        raise refusal(node.place, path, f"{shown(value)} is text in YAML 1.1; write it out, e.g. 1000 or 1.0e+3")
     raise refusal(node.place, path, f"{_shown(node)} {problem}")
 
 
@@ -201,4 +204,4 @@ def _shown(node: Node) -> str:
         return "a mapping"
     if isinstance(node, Items):
         return "a list"
-    return "nothing" if node.value is None else repr(node.value)
+    return "nothing" if node.value is None else shown(node.value)
