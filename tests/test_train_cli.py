@@ -238,9 +238,7 @@ def test_what_stable_baselines3_would_leave_out_is_refused(algo, flags, why):
 
 @pytest.mark.parametrize("algo", SB3_ALGORITHMS)
 def test_settings_of_mappo_are_refused_for_stable_baselines3(algo):
-    with pytest.raises(
-        FabmeshError, match=r"mappo.yaml:\d+: teacher: 'base_stock' is not possible; allowed: none"
-    ):
+    with pytest.raises(FabmeshError, match=r"mappo.yaml:\d+: teacher: 'base_stock' is not possible; allowed: none"):
         parse(["--algo", algo, "--config", str(ROOT / "configs/training/mappo.yaml")])
 
 
