@@ -38,7 +38,7 @@ from fabmesh.agents.learning.trials import (
     suggest,
     with_settings,
 )
-from fabmesh.agents.options import require_at_least, require_training_seeds
+from fabmesh.agents.options import MOST_SEARCH_SEED, MOST_THREADS, MOST_TRIALS, require_training_seeds, require_within
 from fabmesh.agents.searching import optuna_for, versions, write_yaml
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import announce_compilation
@@ -90,7 +90,8 @@ class SearchConfig:
         Raises:
             FabmeshError: With the option and the value.
         """
-        require_at_least(self, trials=1, checks=1, threads=1, seed=0)
+        require_within(self, trials=(1, MOST_TRIALS), checks=(1, MOST_TRIALS))
+        require_within(self, threads=(1, MOST_THREADS), seed=(0, MOST_SEARCH_SEED))
         require_training_seeds(self.seeds)
         for name in self.names:
             if name not in SPACE:

@@ -107,7 +107,7 @@ def test_results_do_not_depend_on_threads_or_company(capsys, tmp_path):
         (["--policies", "idle", "--episodes", "-3"], "at least 1 episode"),
         (["--policies", "idle", "--episodes", "65"], "64 named seeds"),
         (["--policies", "idle", "--seeds", "test", "--episodes", "257"], "256 named seeds"),
-        (["--policies", "idle", "--threads", "0"], "at least 1 thread"),
+        (["--policies", "idle", "--threads", "0"], "--threads 0: at least 1 is needed"),
         (["--policies", "idle", "--scenario", "pockets"], "pocket"),
         (["--policies", "idle", "--scenario", "nowhere.yaml"], "nowhere.yaml"),
         (["--policies", "idle", "--json", "."], "is a directory"),

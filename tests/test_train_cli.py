@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import shlex
 import signal
@@ -25,12 +26,15 @@ from fabmesh.agents.learning.config import (
     ConfigError,
     TrainConfig,
     as_flat,
+    bounds,
     defaults_of,
     setting_names,
 )
 from fabmesh.agents.learning.reporting import CSV_NAME, holds_rows
 from fabmesh.agents.learning.settings import as_plain, from_plain, parse, read_settings, shipped_settings, to_yaml
+from fabmesh.agents.registry import make_policy
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.loading import load_scenario
 
 ROOT = Path(fabmesh.__file__).parent
 TINY = shlex.split(
@@ -284,3 +288,92 @@ def test_ctrl_c_ends_with_a_checkpoint_from_which_training_goes_on(tmp_path):
     assert steps > 0
     assert main([*arguments, "--resume", "--total-steps", str(steps + 80)]) == 0
     assert read_whole(run / LAST, resumable=True)["state"]["steps"] >= steps + 80
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--seed 18446744073709551616", "--seed 137438953472", "--algo sb3_ppo --seed 4294967296", "--learning-rate inf",
+        "--learning-rate nan", "--imitation-learning-rate inf", "--copies 100000000 --group 100000000",
+        "--hidden 100000000000", "--critic-hidden 8 100000", "--hidden 8 8 8 8 8 8 8 8 8", "--item-width 1000000",
+        "--total-steps 1000000000000000000000", "--max-minutes inf", "--max-minutes nan", "--days 1000000000",
+        "--env-threads 1000000", "--torch-threads 99999999999999999999", "--epochs 1000000000", "--spread inf",
+        "--imitation-copies 1000000000", "--imitation-days 1000000000", "--validation-seeds 1000000000",
+        "--validation-every 99999999999999999999", "--persistence inf", "--entropy inf", "--target-kl nan",
+        "--entropy-of hub.bid nan 0.1", "--team-weight inf", "--max-grad-norm inf",
+    ],
+)  # fmt: skip
+def test_numbers_that_are_too_large_are_refused_before_anything_is_made(tmp_path, monkeypatch, only_error, flags):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--scenario", "pocket", *flags.split()]) == 2
+    said = only_error()
+    assert "is not possible; allowed: " in said
+    assert said.startswith("error: --")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_number_of_the_settings_has_bounds():
+    numbers = {name for name, value in as_flat(TrainConfig()).items() if type(value) in (int, float)}
+    assert numbers | {"max_minutes", "team_weight", "hidden", "critic_hidden", "entropy_of"} == set(bounds())
+    assert {name for name, allowed in bounds().items() if math.isinf(allowed.high)} == {
+        "learning_rate", "residual_learning_rate", "critic_learning_rate", "imitation_learning_rate",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"max_minutes: 2001-02-30\n", "1: max_minutes: YAML reads 2001-02-30 as a date"),
+        (
+            b"ppo:\n  entropy_of: {hub.bid: [0.1, 0.1], hub.bid: [0.9, 0.9]}\n",
+            "2: ppo.entropy_of.hub.bid: the key is",
+        ),
+        (b"# caf\xe9\ntotal_steps: 1000\n", " is not UTF-8 text (byte 5); save it as UTF-8"),
+        ("total_steps: 1000\n".encode("utf-16"), " is not UTF-8 text (byte 0); save it as UTF-8"),
+        (b"ppo:\n  epochs: " + b"9" * 5000, "2: ppo.epochs: 9999"),
+        (b"ppo:\n  clip: .inf\n", "2: clip: inf is not possible; allowed: above 0, at most 1,000,000"),
+        (b"ppo:\n  clip: 1e999\n", "2: clip: inf is not possible"),
+        (b"ppo: !!python/object/apply:os.system [ls]\n", "1: ppo: the YAML tag 'tag:yaml.org,2002:python/object"),
+        (b"ppo: &a {ppo: *a}\n", "1: ppo.ppo: the alias refers to a value that contains it"),
+        (b"ppo: " + b"[" * 3000, " is nested too deeply"),
+        (b"ppo:\n\tclip: 1\n", "2: is not valid YAML"),
+        (b"a\x00b: 1\n", "1: is not valid YAML: has the character 0x0000"),
+        (b'ppo: "\\UFFFFFFFF"\n', " is not valid YAML"),
+        (b"<<: {ppo: 3}\n", "1: the merge key '<<' is not supported"),
+        (b"on: 3\n", "1: YAML reads the key on as true or false"),
+        (b"? [a]\n: 3\n", "1: a key must be a word"),
+        (b"total_steps: 0x10\n", "1: total_steps: 0x10 is octal, hexadecimal or base 60"),
+        (b"total_steps: [1, 2]\n", "1: total_steps: [1, 2] is not possible; allowed: a whole number"),
+    ],
+)
+def test_settings_are_read_as_strictly_as_scenarios(tmp_path, content, message):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        read_settings(path)
+    assert str(error.value).startswith(f"{path}:{message}")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < len(str(path)) + 300
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes("\ufefftotal_steps: 1000\n".encode())
+    assert read_settings(path).total_steps == 1000
+
+
+def test_a_file_that_is_none_of_ours_is_not_quoted(tmp_path):
+    path = tmp_path / "mine.yaml"
+    for text in (
+        "secret token without end",
+        "password: hunter2\nuser: me\n",
+        "a: *secret\n",
+        "%secret\n",
+        "- secret\n",
+    ):
+        path.write_text(text)
+        for read in (read_settings, load_scenario, lambda path: make_policy(str(path), load_scenario("pocket"))):
+            with pytest.raises(FabmeshError) as error:
+                read(path)
+            assert "hunter2" not in str(error.value)
+            assert "secret" not in str(error.value)

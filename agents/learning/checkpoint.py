@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.learning import transfer
 from fabmesh.agents.learning.batch import RoleSpec
-from fabmesh.agents.learning.config import ALGORITHMS, SB3_ALGORITHMS, ConfigError, NetworkConfig, TrainConfig
+from fabmesh.agents.learning.config import (
+    ALGORITHMS,
+    SB3_ALGORITHMS,
+    ConfigError,
+    NetworkConfig,
+    TrainConfig,
+    require_bounds,
+)
 from fabmesh.agents.learning.learned import LearnedPolicy
 from fabmesh.agents.learning.networks import RolePolicy
 from fabmesh.agents.learning.settings import as_flags, as_plain, from_plain
@@ -186,7 +193,7 @@ def read_whole(path: Path, resumable: bool = False) -> dict[str, Any]:
         if not torch.isfinite(value).all():
             raise damaged(path, f"{name} holds numbers that are not finite")
     try:
-        from_plain(content["config"])
+        require_bounds(vars(from_plain(content["config"]).network))  # what its networks take of memory
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}: {REMEDY}") from None
     except UNUSABLE as error:
