@@ -26,7 +26,7 @@ def require_within(options: object, **bounds: tuple[int, int]) -> None:
     for name, (low, high) in bounds.items():
         value = getattr(options, name)
         if not low <= value <= high:
-            allowed = f"at least {low} is needed" if value < low else f"at most {high:,} is possible"
+            allowed = f"at least {low} is needed" if value < low else f"at most {high:,} can be"
             raise FabmeshError(f"--{name.replace('_', '-')} {value}: {allowed}")
 
 

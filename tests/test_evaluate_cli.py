@@ -107,6 +107,8 @@ def test_results_do_not_depend_on_threads_or_company(capsys, tmp_path):
         (["--policies", "idle", "--episodes", "-3"], "at least 1 episode"),
         (["--policies", "idle", "--episodes", "65"], "64 named seeds"),
         (["--policies", "idle", "--seeds", "test", "--episodes", "257"], "256 named seeds"),
+        (["--policies", "idle", "--threads", "1000000"], "--threads 1000000: at most 1,024 can be"),
+        (["--policies", "y" * 400], "unknown policy 'yyyy"),
         (["--policies", "idle", "--threads", "0"], "--threads 0: at least 1 is needed"),
         (["--policies", "idle", "--scenario", "pockets"], "pocket"),
         (["--policies", "idle", "--scenario", "nowhere.yaml"], "nowhere.yaml"),

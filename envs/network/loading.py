@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,20 +60,23 @@ def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
 T = TypeVar("T")
 
 
-def load_as(cls: type[T], path: Path) -> T:
+def load_as(cls: type[T], path: Path, check: Callable[[T, Refuse], None]) -> T:
     """A dataclass of another kind from a YAML file, as strictly read and checked as a scenario.
 
     Args:
         cls: The dataclass; ranges and choices of its fields are in `envs.network.scenario_ranges`.
         path: The file; it may use `include`.
+        check: Looks at what ranges do not say, and raises the error that its second argument makes of a key and a text.
 
     Raises:
         ScenarioError: the first thing found wrong, in one line with file, line, key and value.
     """
     places: dict[str, Place] = {}
-    value = _build(cls, read_tree(path), "", places)
-    check_values(cls, value, _refuser(str(path), places))
-    return typing.cast(T, value)
+    value: T = _build(cls, read_tree(path), "", places)
+    refuse = _refuser(str(path), places)
+    check_values(cls, value, refuse)
+    check(value, refuse)
+    return value
 
 
 def scenario_path(name_or_path: str | Path) -> Path:
@@ -108,7 +112,7 @@ def _refuser(fallback: str, known: dict[str, Place]) -> Refuse:
         at = path
         while at and at not in known:  # the nearest enclosing key that stands in a file
             at = at[: max(at.rfind("."), at.rfind("["), 0)]
-        return refusal(known.get(at, fallback), path, text)
+        return typing.cast(ScenarioError, refusal(known.get(at, fallback), path, text))
 
     return refuse
 
