@@ -146,7 +146,8 @@ def test_a_wrong_index_is_refused_in_one_line(place, text, message):
     (place / "checkpoints.yaml").write_text(text)
     with pytest.raises(FabmeshError) as error:
         make_policy("shipped:pocket", load_scenario("pocket"))
-    assert str(error.value).startswith(f"{place / 'checkpoints.yaml'}: {message}")
+    assert str(error.value).startswith(f"{place / 'checkpoints.yaml'}:")
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -29,7 +29,7 @@ from fabmesh.envs.errors import FabmeshError, ScenarioError
 
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
-_QUOTED = re.compile(r"'[^']{2,}'")  # what PyYAML quotes of a file, single characters apart
+_QUOTED = re.compile(r"'(\\?.|<[^']*>)?'|'[^']*'")  # by PyYAML: a character, a <token>, or text of the file
 _MAX_NODES = 100_000  # far beyond any scenario; stops files that multiply themselves through aliases
 _MAX_BYTES = 16_000_000  # far beyond so many values; stops what has no end
 _MAX_DIGITS = 18  # of a whole number: 64 bits hold them all
@@ -173,7 +173,8 @@ def parse(path: Path, error: type[FabmeshError] = ScenarioError) -> Node | None:
         return None if root is None else _Converter(source, error).convert(root, "")
     except yaml.MarkedYAMLError as wrong:
         line = wrong.problem_mark.line + 1 if wrong.problem_mark else 1
-        problem = _QUOTED.sub("...", str(wrong.problem or wrong.context))  # the file may be any: it is not quoted
+        said = str(wrong.problem or wrong.context)
+        problem = _QUOTED.sub(lambda found: found[0] if found[1] else "...", said)  # any file may be given: no quotes
         raise refusal(Place(source, line), "", f"is not valid YAML: {problem}", error) from None
     except yaml.reader.ReaderError as wrong:
         place, sign = Place(source, text.count("\n", 0, wrong.position) + 1), f"{wrong.character:#06x}"
