@@ -22,6 +22,7 @@ from fabmesh.agents.evaluation.explain import default_reference, explain
 from fabmesh.agents.evaluation.files import check_writable, write_whole
 from fabmesh.agents.evaluation.outputs import Outputs, outputs_in, write_outputs
 from fabmesh.agents.evaluation.seeds import MOST_AT_ONCE, SeedSet, seed_set
+from fabmesh.agents.options import MOST_THREADS, require_within
 from fabmesh.agents.registry import names, scenario_of
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
@@ -137,8 +138,7 @@ def run(config: EvaluateConfig, arguments: Sequence[str], console: Console) -> i
         FabmeshError: If something the user gave is wrong; then nothing has been written.
         KeyboardInterrupt: If the user stops it; with a message if files may have been written by then.
     """
-    if config.threads < 1:
-        raise FabmeshError(f"--threads {config.threads}: at least 1 thread is needed")
+    require_within(config, threads=(1, MOST_THREADS))
     if config.explain is not None:
         return _run_explain(config, arguments, console)
     if config.stress is not None:

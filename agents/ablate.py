@@ -33,7 +33,7 @@ from fabmesh.agents.learning.session import Session, is_over
 from fabmesh.agents.learning.session import run as run_session
 from fabmesh.agents.learning.settings import parse, settings_hash
 from fabmesh.agents.learning.variants import SHIPPED, Variant, chosen, read_variants
-from fabmesh.agents.options import require_at_least, require_training_seeds
+from fabmesh.agents.options import MOST_EPISODES, MOST_THREADS, require_training_seeds, require_within
 from fabmesh.agents.registry import SAMPLE_SUFFIX, make_policy
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import announce_compilation
@@ -82,7 +82,7 @@ class AblateConfig:
         Raises:
             FabmeshError: With the option and the value.
         """
-        require_at_least(self, threads=1, episodes=2)
+        require_within(self, threads=(1, MOST_THREADS), episodes=(2, MOST_EPISODES))
         require_training_seeds(self.seeds)
 
 
@@ -135,7 +135,7 @@ def _training(config: AblateConfig, variant: Variant, seed: int, network: Scenar
     """The settings of a training of a variant."""
     given = ["--scenario", config.scenario, "--algo", config.algo, "--seed", str(seed)]
     base = parse([*given, "--config", str(config.config)] if config.config is not None else given)
-    settings = cli.for_scenario(variant.settings(base, config.table), network)
+    settings = cli.for_scenario(variant.settings(base), network)
     settings = replace(settings, machine=replace(settings.machine, env_threads=config.threads))
     settings = cli.with_budget(settings, config.minutes, config.total_steps)
     directory = out / f"{variant.name}-{seed}-{settings_hash(settings, network)}"

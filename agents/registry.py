@@ -13,9 +13,10 @@ from fabmesh.agents.policy import Policy
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import shipped_scenarios
 from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.yaml_tree import shown
 
 SAMPLE_SUFFIX = ":sample"
-RULES_SUFFIX = ".yaml"
+RULES_SUFFIXES = (".yaml", ".yml")
 
 
 def names() -> tuple[str, ...]:
@@ -41,12 +42,12 @@ def make_policy(name_or_path: str, scenario: Scenario) -> Policy:
             raise FabmeshError(
                 f"policy {name_or_path!r}: a heuristic has no action probabilities to sample from; use {plain!r}"
             )
-        if plain.endswith(RULES_SUFFIX):
+        if plain.endswith(RULES_SUFFIXES):
             return from_file(Path(plain), scenario)
         return heuristics.make(plain, scenario)
     if shipped.is_shipped(plain):
         return shipped.make(plain, scenario, sample=plain != name_or_path)
-    if Path(plain).exists():
+    if is_there(plain):
         # Torch takes a second to import, and heuristics do without it.
         from fabmesh.agents.learning.checkpoint import load_policy
 
@@ -57,9 +58,17 @@ def make_policy(name_or_path: str, scenario: Scenario) -> Policy:
 def is_trained(name_or_path: str) -> bool:
     """Say whether what a user types names a trained policy, whose checkpoint was chosen on validation seeds."""
     plain = name_or_path.removesuffix(SAMPLE_SUFFIX)
-    if plain in heuristics.NAMES or plain.endswith(RULES_SUFFIX):
+    if plain in heuristics.NAMES or plain.endswith(RULES_SUFFIXES):
         return False
-    return Path(plain).exists() or not is_member(plain)
+    return is_there(plain) or not is_member(plain)
+
+
+def is_there(path: str) -> bool:
+    """Whether there is a file or directory of that name; there is none where the name is too long for one."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
 
 
 def scenario_of(name_or_path: str) -> str | None:
@@ -71,7 +80,7 @@ def scenario_of(name_or_path: str) -> str | None:
     if shipped.is_shipped(name_or_path):
         return shipped.find(name_or_path.removesuffix(SAMPLE_SUFFIX)).scenario
     path = Path(name_or_path.removesuffix(SAMPLE_SUFFIX))
-    if not is_trained(str(path)) or not path.exists() or path.suffix == ".zip":
+    if not is_trained(str(path)) or not is_there(str(path)) or path.suffix == ".zip":
         return None
     from fabmesh.agents.learning.checkpoint import read  # torch takes a second to import
 
@@ -82,7 +91,9 @@ def scenario_of(name_or_path: str) -> str | None:
 def _unknown(name: str) -> str:
     known = ", ".join(names())
     if "/" in name or name.endswith(".pt"):
-        return f"policy {name!r}: no such run directory or checkpoint file; known names: {known}"
+        return f"policy {shown(name)}: no such run directory or checkpoint file; known names: {known}"
     near = difflib.get_close_matches(name, names(), n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown policy {name!r}: {hint}known names: {known}; or give the path of a run directory or checkpoint"
+    return (
+        f"unknown policy {shown(name)}: {hint}known names: {known}; or give the path of a run directory or checkpoint"
+    )

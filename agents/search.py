@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-import yaml
 from rich.console import Console
 from tqdm import tqdm
 
@@ -39,12 +38,14 @@ from fabmesh.agents.learning.trials import (
     suggest,
     with_settings,
 )
-from fabmesh.agents.options import require_at_least, require_training_seeds
+from fabmesh.agents.options import MOST_SEARCH_SEED, MOST_THREADS, MOST_TRIALS, require_training_seeds, require_within
 from fabmesh.agents.searching import optuna_for, versions, write_yaml
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Scenario, fingerprint
+from fabmesh.envs.network.yaml_tree import parse as parse_yaml
+from fabmesh.envs.network.yaml_tree import plain
 
 RECORD, SETTINGS = "search.yaml", "settings.yaml"
 
@@ -89,7 +90,8 @@ class SearchConfig:
         Raises:
             FabmeshError: With the option and the value.
         """
-        require_at_least(self, trials=1, checks=1, threads=1, seed=0)
+        require_within(self, trials=(1, MOST_TRIALS), checks=(1, MOST_TRIALS))
+        require_within(self, threads=(1, MOST_THREADS), seed=(0, MOST_SEARCH_SEED))
         require_training_seeds(self.seeds)
         for name in self.names:
             if name not in SPACE:
@@ -173,12 +175,13 @@ def known_trials(path: Path, wanted: Mapping[str, Any]) -> list[Trial]:
     """
     if not path.exists():
         return []
+    content = parse_yaml(path, FabmeshError)
+    found = {} if content is None else plain(content)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        trials = [Trial(**entry) for entry in content["trials"]]
-        changed = [name for name, value in wanted.items() if content["of"].get(name) != value]
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise FabmeshError(f"{path}: is no search that can go on ({str(error).splitlines()[0]})") from None
+        trials = [Trial(**entry) for entry in found["trials"]]
+        changed = [name for name, value in wanted.items() if found["of"].get(name) != value]
+    except (KeyError, TypeError, AttributeError):
+        raise FabmeshError(f"{path}: is no search that can go on; choose another --out") from None
     if changed:
         raise FabmeshError(f"{path}: holds a search with another {', '.join(changed)}; choose another --out")
     return trials

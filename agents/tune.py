@@ -29,7 +29,7 @@ from fabmesh.agents.evaluation.statistics import compare
 from fabmesh.agents.heuristics import PRESETS
 from fabmesh.agents.heuristics.family import FAMILY, Choice, Choices, Parameter, Value, compose, decisions_of
 from fabmesh.agents.heuristics.tuned import path_for, plain, read_rules
-from fabmesh.agents.options import require_at_least
+from fabmesh.agents.options import MOST_EPISODES, MOST_SEARCH_SEED, MOST_THREADS, MOST_TRIALS, require_within
 from fabmesh.agents.searching import estimator, optuna_for, rounded, versions, write_yaml
 from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.loading import load_scenario
@@ -79,7 +79,8 @@ class TuneConfig:
         Raises:
             FabmeshError: With the option and the value.
         """
-        require_at_least(self, restarts=1, trials=10, episodes=2, check_episodes=2, threads=1, seed=0)
+        require_within(self, restarts=(1, MOST_TRIALS), trials=(10, MOST_TRIALS), seed=(0, MOST_SEARCH_SEED))
+        require_within(self, episodes=(2, MOST_EPISODES), check_episodes=(2, MOST_EPISODES), threads=(1, MOST_THREADS))
 
 
 @dataclass

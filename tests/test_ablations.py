@@ -46,7 +46,7 @@ validation: {validation_seeds: 2, validation_every: 9}
 @pytest.mark.parametrize("scenario", ["pocket", "rotterdam", "benelux"])
 def test_every_shipped_variant_can_be_trained_on_every_shipped_scenario(scenario):
     base = parse(["--scenario", scenario])
-    found = {name: variant.settings(base, SHIPPED) for name, variant in VARIANTS.items() if variant.train}
+    found = {name: variant.settings(base) for name, variant in VARIANTS.items() if variant.train}
     assert found["shipped"] == base
     for name, settings in found.items():
         changed = settings != base or VARIANTS[name].scenario
@@ -104,19 +104,24 @@ def test_in_the_networks_without_it_nobody_bids_prices_or_sells():
     [
         ("- a\n", "must hold `name: {about: ..., train: ...}` entries"),
         ("a: [\n", "not valid YAML"),
-        ("a: 3\n", "line 1: variant a: must be a mapping with about, like, train"),
-        ("a: {about: x, trian: {}}\n", "line 1: variant a: 'trian' is unknown; did you mean 'train'?"),
-        ("a: {about: x, train: 3}\n", "line 1: variant a: train: 3 is not a mapping of settings"),
-        ("a: {train: {}}\n", "line 1: variant a: about is missing"),
-        ("a: {about: x}\n", "line 1: variant a: needs one of train (settings), policy (a rule) or of"),
-        ("a: {about: x, train: {}, policy: tuned}\n", "line 1: variant a: needs one of"),
-        ("a: {about: x, train: {}}\na: {about: x, train: {}}\n", "line 2: variant a is given twice"),
-        ("a: {about: x, of: b}\nb: {about: x, train: {}}\n", "line 1: variant a: of: 'b' is unknown"),
+        ("a: 3\n", ":1: variant a: must be a mapping with about, like, train"),
+        ("a: {about: x, trian: {}}\n", ":1: variant a: 'trian' is unknown; did you mean 'train'?"),
+        ("a: {about: x, train: 3}\n", ":1: variant a: train: 3 is not a mapping of settings"),
+        ("a: {train: {}}\n", ":1: variant a: about is missing"),
+        ("a: {about: x}\n", ":1: variant a: needs one of train (settings), policy (a rule) or of"),
+        ("a: {about: x, train: {}, policy: tuned}\n", ":1: variant a: needs one of"),
+        ("a: {about: x, train: {}}\na: {about: x, train: {}}\n", ":2: a: the key is given twice, first in line 1"),
+        ("a: {about: x, of: b}\nb: {about: x, train: {}}\n", ":1: variant a: of: 'b' is unknown"),
         (
             "plain: {about: x, train: {}}\na: {about: x, like: plan, train: {}}\n",
-            "line 2: variant a: like: 'plan' is unknown; did you mean 'plain'?",
+            ":2: variant a: like: 'plan' is unknown; did you mean 'plain'?",
         ),
-        ("b: {about: x, train: {}}\na: {about: x, of: b, scenario: {}}\n", "line 2: variant a: of: plays as b does"),
+        ("a:\n  about: x\n  about: y\n  train: {}\n", ":3: a.about: the key is given twice, first in line 2"),
+        ("a: {about: x, train: {ppo: {clip: 2026-01-01}}}\n", ":1: a.train.ppo.clip: YAML reads 2026-01-01 as a date"),
+        ("a: {about: x, train: {ppo: {epochs: " + "9" * 5000 + "}}}\n", "has more than 18 digits"),
+        ("a: &a {about: x, train: *a}\n", "the alias refers to a value that contains it"),
+        ("yes: {about: x, train: {}}\n", ":1: YAML reads the key yes as true or false; quote it"),
+        ("b: {about: x, train: {}}\na: {about: x, of: b, scenario: {}}\n", ":2: variant a: of: plays as b does"),
     ],
 )
 def test_a_wrong_table_is_refused_with_file_line_and_remedy(tmp_path, text, message):
@@ -132,11 +137,11 @@ def test_a_wrong_table_is_refused_with_file_line_and_remedy(tmp_path, text, mess
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("train: {ppo: {gama: 1}}", 'line 1: unknown key "gama"; did you mean "gamma"? (variant a)'),
-        ("train: {ppo: {gamma: 2.0}}", "line 1: gamma: 2.0 is not possible; allowed: a share from 0 to 1 (variant a)"),
+        ("train: {ppo: {gama: 1}}", ':1: unknown key "gama"; did you mean "gamma"? (variant a)'),
+        ("train: {ppo: {gamma: 2.0}}", ":1: gamma: 2.0 is not possible; allowed: a share from 0 to 1 (variant a)"),
         (
             "train: {}, scenario: {markt: {}}",
-            "line 1: variant a: scenario.markt: 'markt' is unknown; did you mean 'mark",
+            ":1: variant a: scenario.markt: 'markt' is unknown; did you mean 'mark",
         ),
         ("train: {}, scenario: {market: {payment: third}}", "market.payment"),
         ("train: {}, scenario: {actions: {switched_off: {hub.bid: 9}}}", "actions.switched_off.hub.bid"),
@@ -148,8 +153,8 @@ def test_a_wrong_value_of_a_variant_is_refused_with_its_place(tmp_path, entry, m
     (variant,) = chosen(read_variants(path), (), path)
     base = parse(["--scenario", "pocket"])
     with pytest.raises(FabmeshError) as error:
-        (variant.network(POCKET), variant.settings(base, path))
-    assert str(error.value).startswith(f"{path} line 1")
+        (variant.network(POCKET), variant.settings(base))
+    assert str(error.value).startswith(f"{path}:1: ")
     assert message in str(error.value)
 
 
@@ -213,6 +218,9 @@ def test_variants_are_trained_once_and_judged_on_the_same_worlds(tmp_path, capsy
         (["--variants", "more"], "variant more: changes what the orders cost at standard"),
         (["--seeds", "1", "1"], "--seeds 1 1: give different numbers of at least 0"),
         (["--episodes", "1"], "--episodes 1: at least 2"),
+        (["--episodes", "99999999999999999999"], "at most 100,000 can be"),
+        (["--seeds", "18446744073709551616"], "give different numbers of at least 0, at most 4,294,967,295"),
+        (["--minutes", "inf", "--variants", "base"], "max_minutes: inf is not possible; allowed: above 0, at most"),
         (["--episodes", "999"], "the test space has 256 named seeds"),
         (["--minutes", "0", "--variants", "base"], "max_minutes: 0.0 is not possible; allowed: above 0"),
         (["--reference", "tunde"], "unknown policy 'tunde'"),

@@ -395,8 +395,8 @@ def test_more_search_would_bring_little(scenario):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rules: 3", "rules: must be there"),
-        ("rules: [", "is not YAML"),
+        ("rules: 3", "rules: must name a rule for routing"),
+        ("rules: [", "is not valid YAML"),
         ("rules: {routing: cost_plus}", "must be {rule: NAME"),
         ("rules: {route: {rule: cost_plus}}", "no such decision"),
         ("rules: {routing: {rule: auction}}", "no rule 'auction'"),
@@ -404,10 +404,20 @@ def test_more_search_would_bring_little(scenario):
         ("rules: {routing: {rule: cost_plus, base: high}}", "rules.routing.base = 'high': must be a number"),
         ("rules: {hub_stock: {rule: can_order, join: 0.5}}", "must be a whole number from 0 to 2"),
         ("rules: {routing: {rule: cost_plus, base: .nan}}", "must be a number from"),
+        ("rules: {routing: {rule: cost_plus, base: [1]}}", r":1: rules\.routing\.base: must be a number"),
+        ("rules:\n  routing: {rule: nearest, markup: 0.1, markup: 0.5}", r":2: rules\.routing\.markup: .* given twice"),
+        ("rules:\n  routing: {rule: nearest}\n  routing: {rule: nearest}", r":3: rules\.routing: .* given twice"),
+        ("rules:\n  routing:\n    rule: cost_plus\n    base: 7\n", r":4: rules\.routing\.base = 7: must be a number"),
+        ("rules:\n  routing: {rule: cost_plus, base: 2026-01-01}", r":2: .* as a date"),
+        (f"rules: {{routing: {{rule: cost_plus, base: {'9' * 5000}}}}}", "has more than 18 digits"),
+        ("rules: {routing: {rule: cost_plus}}\nrule: 3", ":2: rule: is unknown; did you mean 'rules'"),
+        ("scenario: 3\nrules: {routing: {rule: cost_plus}}", ":1: scenario: must be text; quote it"),
+        ("rules: !!python/name:os.system {}", "the YAML tag .* is not allowed"),
     ],
 )
-def test_wrong_rules_are_refused_with_file_and_key(tmp_path, text, message):
-    path = tmp_path / "mine.yaml"
+@pytest.mark.parametrize("suffix", ["yaml", "yml"])
+def test_wrong_rules_are_refused_with_file_and_key(tmp_path, text, message, suffix):
+    path = tmp_path / f"mine.{suffix}"
     path.write_text(text)
     with pytest.raises(FabmeshError, match=message) as refused:
         make_policy(str(path), POCKET)
@@ -429,11 +439,11 @@ def test_rules_tuned_for_other_numbers_say_so():
 
 def test_rules_of_a_file_for_other_numbers_say_so(tmp_path):
     path = tmp_path / "found.yaml"
-    path.write_text("scenario: rotterdam\nscenario_sha256: 00\nrules:\n  routing: {rule: cost_plus, base: 0.0}\n")
+    path.write_text("scenario: rotterdam\nscenario_sha256: '00'\nrules:\n  routing: {rule: cost_plus, base: 0.0}\n")
     assert make_policy(str(path), POCKET).name == "found, made for rotterdam"
     path.write_text(path.read_text().replace("scenario: rotterdam", "scenario: pocket"))
     assert make_policy(str(path), POCKET).name == "found for another pocket"
-    path.write_text(path.read_text().replace("sha256: 00", f"sha256: {fingerprint(POCKET)}"))
+    path.write_text(path.read_text().replace("sha256: '00'", f"sha256: {fingerprint(POCKET)}"))
     assert make_policy(str(path), POCKET).name == "found"
 
 

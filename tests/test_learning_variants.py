@@ -144,7 +144,7 @@ def test_no_steps_at_all_is_imitation_only(tmp_path):
         ({"credit": "episode", "gamma": 1.0}, "gae_lambda: 0.95 is not possible; allowed: 1 with credit episode"),
         ({"reward": "difference", "team_weight": 0.5}, "team_weight: 0.5 is not possible; allowed: none with reward"),
         ({"team_weight": 1.5}, "team_weight: 1.5 is not possible; allowed: a share from 0 to 1"),
-        ({"entropy_of": {"hub.bid": (-1.0, 0.0)}}, "entropy_of: .* is not possible; allowed: weights of at least 0"),
+        ({"entropy_of": {"hub.bid": (-1.0, 0.0)}}, "entropy_of: .* is not possible; allowed: from 0 to 1,000,000"),
         (
             {"algo": "sb3_a2c", "teacher": "none", "reward": "difference"},
             "reward: 'difference' is not possible; allowed: mixed with sb3_a2c, which does without it",

@@ -255,3 +255,27 @@ def test_depots_of_the_benelux(towns_csv: Path) -> None:
     region = plan_region(read_towns(towns_csv))
     assert {"Utrecht", "Liège"} < {depot.name for depot in region.depots}
     assert len(plan_region(region.towns[:2]).depots) == 1
+
+
+def test_more_towns_than_can_be_are_refused_before_any_distance(
+    tmp_path: Path, only_error: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    towns = tmp_path / "many.csv"
+    rows = (f"T{i},{i / 1000},{i / 1000},{1000 + i}" for i in range(23_000))
+    towns.write_text("name,latitude,longitude,population\n" + "\n".join(rows))
+    monkeypatch.setattr("fabmesh.envs.scenarios.builder.road_km", None)
+    assert new("--towns", towns, "--out", tmp_path / "a" / "mine.yaml") == 2
+    assert (
+        only_error() == "error: --towns: 23,000 towns, at most 500 are possible; keep the largest, or join near ones\n"
+    )
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_table_that_is_none_is_not_quoted(tmp_path: Path, only_error: Callable[[], str]) -> None:
+    towns = tmp_path / "other.csv"
+    for text in ("root:secret:0,secret\n", "secret;secret\n" * 99, "secret" * 99):
+        towns.write_text(text)
+        assert new("--towns", towns, "--out", tmp_path / "mine.yaml") == 2
+        said = only_error()
+        assert said.startswith(f"error: {towns}:1: ")
+        assert "secret" * 11 not in said

@@ -162,6 +162,8 @@ BROKEN = {
     "number in quotes": broken("price_eur: 49", "price_eur: '49'", "products[0].price_eur", "'49'", "text"),
     "exponent": broken("pallet: 1000", "pallet: 1e3", "materials[1].pallet", "'1e3'", "text in YAML 1.1", "1.0e+3"),
     "octal": broken("pallet: 1000", "pallet: 01000", "materials[1].pallet", "01000", "octal"),
+    "huge whole number": broken("pallet: 1000", f"pallet: {'9' * 400}", "materials[1].pallet", "more than 18 digits"),
+    "more digits than Python reads": broken("episode_d: 20", f"episode_d: {'9' * 5000}", "episode_d", "18 digits"),
     "base 60": broken("pallet: 1000", "pallet: 16:40", "materials[1].pallet", "16:40", "base 60"),
     "country code": broken("name: Delft,", "name: no,", "towns[0].name", "no", "true or false", "quote it"),
     "numeric name": broken("name: Delft,", "name: 2026,", "towns[0].name", "2026", "a number", "quote it"),
@@ -217,7 +219,16 @@ def test_unused_material(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "is empty"), (b"# nothing\n", "is empty"), (b"- a\n", "must be a mapping"), (b"\xff\xfe", "not UTF-8")],
+    [
+        (b"", "is empty"),
+        (b"# nothing\n", "is empty"),
+        (b"- a\n", "must be a mapping"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"a\x00", "has the character 0x0000"),
+        (b'a: "\\UFFFFFFFF"', "is not valid YAML"),
+        (b"# " + b"x" * 16_000_001, "is longer than 16,000,000 bytes"),
+        (b"user: me\npassword: hunter2\n", ":1: is no Scenario: has none of its keys name, description"),
+    ],
 )
 def test_file_that_is_no_scenario(content: bytes, words: str, tmp_path: Path) -> None:
     path = tmp_path / "net.yaml"

@@ -105,7 +105,7 @@ def test_a_file_that_is_wrong_is_refused_in_one_line(tmp_path: Path, text, messa
     path.write_text(f"name: mine\ndescription: a test\n{text}\n")
     with pytest.raises(ScenarioError, match=message) as caught:
         load_stress(str(path))
-    assert "mine.yaml" in str(caught.value)
+    assert "mine.yaml:3: events" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

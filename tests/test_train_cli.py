@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import shlex
 import signal
@@ -25,12 +26,15 @@ from fabmesh.agents.learning.config import (
     ConfigError,
     TrainConfig,
     as_flat,
+    bounds,
     defaults_of,
     setting_names,
 )
 from fabmesh.agents.learning.reporting import CSV_NAME, holds_rows
 from fabmesh.agents.learning.settings import as_plain, from_plain, parse, read_settings, shipped_settings, to_yaml
+from fabmesh.agents.registry import make_policy
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.loading import load_scenario
 
 ROOT = Path(fabmesh.__file__).parent
 TINY = shlex.split(
@@ -89,7 +93,7 @@ def test_a_run_its_refusal_to_be_overwritten_and_its_resumption(tmp_path):
         (["--smoothing", "1.5"], "--smoothing: 1.5 is not possible; allowed: a share from 0 to 1"),
         (["--teacher", "base_stok"], "base_stok"),
         (["--resume"], "--resume: nothing to go on with in runs/rotterdam_mappo_1 (no last.pt); leave --resume out"),
-        (["--config", "none.yaml"], "none.yaml: cannot be read (No such file or directory); give the path of a YAML"),
+        (["--config", "none.yaml"], "none.yaml: no such file; give the path of a YAML file"),
         (["--validation-seeds", "65"], "65"),
         (["--days", "10"], "--credit episode: needs --days to be the episode of rotterdam, 180 or 0, not 10"),
     ],
@@ -158,27 +162,27 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ppo:\n  lerning_rate: 1\n", 'line 2: unknown key "lerning_rate"; did you mean "learning_rate"?'),
-        ("rollouts: {}\n", 'line 1: unknown key "rollouts"; did you mean "rollout"?'),
-        ("ppo:\n  copies: 8\n", 'line 2: "copies" belongs under "rollout:"'),
-        ("copies: 8\n", 'line 1: "copies" belongs under "rollout:"'),
-        ("seed: 8\n", 'line 1: "seed" belongs to one run: give it as a flag, --seed'),
-        ("ppo:\n  epochs: 2.5\n", "line 2: epochs: 2.5 is not possible; allowed: a whole number"),
-        ("ppo:\n  epochs: true\n", "line 2: epochs: True is not possible; allowed: a whole number"),
-        ("ppo:\n  gamma: high\n", "line 2: gamma: 'high' is not possible; allowed: a number"),
-        ("ppo:\n  ratio: both\n", "line 2: ratio: 'both' is not possible; allowed: component, joint"),
-        ("ppo:\n  epochs: 3\n  gamma: 1.2\n", "line 3: gamma: 1.2 is not possible; allowed: a share from 0 to 1"),
-        ("ppo:\n  gamma: 0.9\n  gamma: 0.8\n", "line 3: gamma is given twice; keep one"),
-        ("network:\n  hidden: 64\n", "line 2: hidden: 64 is not possible; allowed: a list, [a, b]"),
-        ("ppo: 3\n", "line 1: ppo must hold `key: value` lines"),
-        ("ppo: [\n", "line 2: not valid YAML"),
+        ("ppo:\n  lerning_rate: 1\n", '2: unknown key "lerning_rate"; did you mean "learning_rate"?'),
+        ("rollouts: {}\n", '1: unknown key "rollouts"; did you mean "rollout"?'),
+        ("ppo:\n  copies: 8\n", '2: "copies" belongs under "rollout:"'),
+        ("copies: 8\n", '1: "copies" belongs under "rollout:"'),
+        ("seed: 8\n", '1: "seed" belongs to one run: give it as a flag, --seed'),
+        ("ppo:\n  epochs: 2.5\n", "2: epochs: 2.5 is not possible; allowed: a whole number"),
+        ("ppo:\n  epochs: true\n", "2: epochs: True is not possible; allowed: a whole number"),
+        ("ppo:\n  gamma: high\n", "2: gamma: 'high' is not possible; allowed: a number"),
+        ("ppo:\n  ratio: both\n", "2: ratio: 'both' is not possible; allowed: component, joint"),
+        ("ppo:\n  epochs: 3\n  gamma: 1.2\n", "3: gamma: 1.2 is not possible; allowed: a share from 0 to 1"),
+        ("ppo:\n  gamma: 0.9\n  gamma: 0.8\n", "3: ppo.gamma: the key is given twice, first in line 2; keep one"),
+        ("network:\n  hidden: 64\n", "2: hidden: 64 is not possible; allowed: a list, [a, b]"),
+        ("ppo: 3\n", "1: ppo must hold `key: value` lines"),
+        ("ppo: [\n", "2: is not valid YAML"),
     ],
 )
 def test_a_wrong_file_is_refused_with_file_line_key_and_remedy(tmp_path, text, message):
     path = written(tmp_path, text)
     with pytest.raises(FabmeshError) as error:
         read_settings(path)
-    assert str(error.value).startswith(f"{path} {message}")
+    assert str(error.value).startswith(f"{path}:{message}")
     assert "\n" not in str(error.value)
 
 
@@ -238,9 +242,7 @@ def test_what_stable_baselines3_would_leave_out_is_refused(algo, flags, why):
 
 @pytest.mark.parametrize("algo", SB3_ALGORITHMS)
 def test_settings_of_mappo_are_refused_for_stable_baselines3(algo):
-    with pytest.raises(
-        FabmeshError, match=r"mappo.yaml line \d+: teacher: 'base_stock' is not possible; allowed: none"
-    ):
+    with pytest.raises(FabmeshError, match=r"mappo.yaml:\d+: teacher: 'base_stock' is not possible; allowed: none"):
         parse(["--algo", algo, "--config", str(ROOT / "configs/training/mappo.yaml")])
 
 
@@ -286,3 +288,94 @@ def test_ctrl_c_ends_with_a_checkpoint_from_which_training_goes_on(tmp_path):
     assert steps > 0
     assert main([*arguments, "--resume", "--total-steps", str(steps + 80)]) == 0
     assert read_whole(run / LAST, resumable=True)["state"]["steps"] >= steps + 80
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--seed 18446744073709551616", "--seed 137438953472", "--algo sb3_ppo --seed 4294967296", "--learning-rate inf",
+        "--learning-rate nan", "--imitation-learning-rate inf", "--copies 100000000 --group 100000000",
+        "--hidden 100000000000", "--critic-hidden 8 100000", "--hidden 8 8 8 8 8 8 8 8 8", "--item-width 1000000",
+        "--total-steps 1000000000000000000000", "--max-minutes inf", "--max-minutes nan", "--days 1000000000",
+        "--env-threads 1000000", "--torch-threads 99999999999999999999", "--epochs 1000000000", "--spread inf",
+        "--imitation-copies 1000000000", "--imitation-days 1000000000", "--validation-seeds 1000000000",
+        "--validation-every 99999999999999999999", "--persistence inf", "--entropy inf", "--target-kl nan",
+        "--entropy-of hub.bid nan 0.1", "--team-weight inf", "--max-grad-norm inf",
+    ],
+)  # fmt: skip
+def test_numbers_that_are_too_large_are_refused_before_anything_is_made(tmp_path, monkeypatch, only_error, flags):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--scenario", "pocket", *flags.split()]) == 2
+    said = only_error()
+    assert "is not possible; allowed: " in said
+    assert said.startswith("error: --")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_number_of_the_settings_has_bounds():
+    numbers = {name for name, value in as_flat(TrainConfig()).items() if type(value) in (int, float)}
+    assert numbers | {"max_minutes", "team_weight", "hidden", "critic_hidden", "entropy_of"} == set(bounds())
+    assert {name for name, allowed in bounds().items() if math.isinf(allowed.high)} == {
+        "learning_rate", "residual_learning_rate", "critic_learning_rate", "imitation_learning_rate",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"max_minutes: 2001-02-30\n", "1: max_minutes: YAML reads 2001-02-30 as a date"),
+        (
+            b"ppo:\n  entropy_of: {hub.bid: [0.1, 0.1], hub.bid: [0.9, 0.9]}\n",
+            "2: ppo.entropy_of.hub.bid: the key is",
+        ),
+        (b"# caf\xe9\ntotal_steps: 1000\n", " is not UTF-8 text (byte 5); save it as UTF-8"),
+        ("total_steps: 1000\n".encode("utf-16"), " is not UTF-8 text (byte 0); save it as UTF-8"),
+        (b"ppo:\n  epochs: " + b"9" * 5000, "2: ppo.epochs: 9999"),
+        (b"ppo:\n  clip: .inf\n", "2: clip: inf is not possible; allowed: above 0, at most 1,000,000"),
+        (b"ppo:\n  clip: 1e999\n", "2: clip: inf is not possible"),
+        (b"ppo: !!python/object/apply:os.system [ls]\n", "1: ppo: the YAML tag 'tag:yaml.org,2002:python/object"),
+        (b"ppo: &a {ppo: *a}\n", "1: ppo.ppo: the alias refers to a value that contains it"),
+        (b"ppo: " + b"[" * 3000, " is nested too deeply"),
+        (b"ppo:\n\tclip: 1\n", "2: is not valid YAML: found character '\\t' that cannot start any token"),
+        (b"ppo: [1", "1: is not valid YAML: expected ',' or ']', but got '<stream end>'"),
+        (b"ppo: *secret", "1: is not valid YAML: found undefined alias ..."),
+        (b"a\x00b: 1\n", "1: is not valid YAML: has the character 0x0000"),
+        (b'ppo: "\\UFFFFFFFF"\n', " is not valid YAML"),
+        (b"<<: {ppo: 3}\n", "1: the merge key '<<' is not supported"),
+        (b"on: 3\n", "1: YAML reads the key on as true or false"),
+        (b"? [a]\n: 3\n", "1: a key must be a word"),
+        (b"total_steps: 0x10\n", "1: total_steps: 0x10 is octal, hexadecimal or base 60"),
+        (b"total_steps: [1, 2]\n", "1: total_steps: [1, 2] is not possible; allowed: a whole number"),
+    ],
+)
+def test_settings_are_read_as_strictly_as_scenarios(tmp_path, content, message):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        read_settings(path)
+    assert str(error.value).startswith(f"{path}:{message}")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < len(str(path)) + 300
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes("\ufefftotal_steps: 1000\n".encode())
+    assert read_settings(path).total_steps == 1000
+
+
+def test_a_file_that_is_none_of_ours_is_not_quoted(tmp_path):
+    path = tmp_path / "mine.yaml"
+    for text in (
+        "secret token without end",
+        "password: hunter2\nuser: me\n",
+        "a: *secret\n",
+        "%secret\n",
+        "- secret\n",
+    ):
+        path.write_text(text)
+        for read in (read_settings, load_scenario, lambda path: make_policy(str(path), load_scenario("pocket"))):
+            with pytest.raises(FabmeshError) as error:
+                read(path)
+            assert "hunter2" not in str(error.value)
+            assert "secret" not in str(error.value)

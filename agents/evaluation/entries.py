@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
 from typing import Literal
 
 from fabmesh.agents.policy import Policy
-from fabmesh.agents.registry import SAMPLE_SUFFIX, is_trained, make_policy
+from fabmesh.agents.registry import SAMPLE_SUFFIX, is_there, is_trained, make_policy
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Scenario
 
@@ -86,7 +85,7 @@ def parse_entries(arguments: Sequence[str], actions: ActionChoice = "likeliest")
 
 def _parse(argument: str) -> Entry:
     path = argument.removesuffix(SAMPLE_SUFFIX)
-    if path and Path(path).exists():  # a path may hold commas and equals signs
+    if path and is_there(path):  # a path may hold commas and equals signs
         return Entry((argument,))
     name, equals, rest = argument.partition("=")
     members = tuple(part.strip() for part in (rest if equals else argument).split(","))

@@ -2,7 +2,8 @@
 
 `fabmesh-evaluate --from manifest.json` judges the same policies on the same worlds. A scenario or a file of weights
 that has changed since is refused; other versions of libraries are only told of, because the numbers themselves say
-whether it matters: the manifest holds a digest of every measure of every episode.
+whether it matters: the manifest holds a digest of every measure of every episode. A manifest may come from anyone: it
+names rules, what comes with the package, and files of plain data whose hash it holds; nothing in them is executed.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from typing import Any
 import numpy as np
 
 import fabmesh
+from fabmesh.agents import heuristics
 from fabmesh.agents.evaluation import statistics
 from fabmesh.agents.evaluation.comparison import Comparison
 from fabmesh.agents.evaluation.entries import Entry
 from fabmesh.agents.evaluation.files import hash_of_file
 from fabmesh.agents.evaluation.seeds import SeedSet, seed_set
+from fabmesh.agents.heuristics import tuned
 from fabmesh.agents.learning import shipped
-from fabmesh.agents.registry import SAMPLE_SUFFIX
+from fabmesh.agents.registry import SAMPLE_SUFFIX, is_there
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Scenario, fingerprint
+from fabmesh.envs.network.yaml_tree import shown
 
 FORMAT = 1
 ORDERS_FILE = "orders.csv"  # copy of the recorded demand, beside the manifest
@@ -142,13 +146,16 @@ def read_manifest(path: Path) -> Plan:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FabmeshError(f"--from {path}: cannot be read ({error.strerror or error}); {REMEDY}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise FabmeshError(f"--from {path}: is no manifest, or is damaged (it is not JSON); {REMEDY}") from None
     try:
         if content["format"] != FORMAT:
-            raise FabmeshError(f"--from {path}: a manifest of format {content['format']}, not {FORMAT}; {REMEDY}")
+            there = shown(content["format"])
+            raise FabmeshError(f"--from {path}: a manifest of format {there}, not {FORMAT}; {REMEDY}")
         return _plan(content, path.parent)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except FabmeshError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise FabmeshError(f"--from {path}: is no manifest, or is damaged ({what}); {REMEDY}") from None
 
@@ -161,7 +168,8 @@ def _plan(content: Mapping[str, Any], folder: Path) -> Plan:
         members = tuple(_text(member["policy"]) for member in row["members"])
         if not members:
             raise ValueError("a row without policies")
-        entries.append(Entry(members, row["named"]))
+        named = row["named"]
+        entries.append(Entry(members, None if named is None else _text(named)))
         files |= {member["policy"]: _text(member["sha256"]) for member in row["members"] if "sha256" in member}
         costs[_text(row["row"])] = float(row["network_cost_eur"])
     if not entries:
@@ -177,15 +185,23 @@ def _plan(content: Mapping[str, Any], folder: Path) -> Plan:
         digest=_text(content["numbers_sha256"]),
         network_cost=costs,
         versions=dict(content["versions"]),
-        orders=None if orders is None else str(folder / _text(orders["file"])),
+        orders=None if orders is None else str(folder / _beside(orders["file"])),
         orders_hash=None if orders is None else _text(orders["sha256"]),
     )
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} should be words")
+        raise TypeError(f"{shown(value)} should be words")
     return value
+
+
+def _beside(value: Any) -> str:
+    """The name of a file in the folder of the manifest."""
+    name = _text(value)
+    if Path(name).name != name:
+        raise ValueError(f"{shown(name)} should be the name of a file beside it")
+    return name
 
 
 def require_same_inputs(plan: Plan, scenario: Scenario, path: Path) -> None:
@@ -207,10 +223,17 @@ def require_same_inputs(plan: Plan, scenario: Scenario, path: Path) -> None:
                 f"--from {path}: orders {plan.orders!r} have changed since: sha256 {found[:_SHOWN]}, "
                 f"the manifest's {str(plan.orders_hash)[:_SHOWN]}"
             )
-    for member, wanted in plan.files.items():
-        source = source_file(member, scenario.name)
+    for member in dict.fromkeys(member for entry in plan.entries for member in entry.members):
+        source, wanted = source_file(member, scenario.name), plan.files.get(member)
+        if source is None and wanted is None:
+            continue  # rules by name
         if source is None:
             raise FabmeshError(f"--from {path}: policy {member!r}: the file it was read from is gone")
+        if wanted is None:
+            raise FabmeshError(
+                f"--from {path}: policy {member!r}: is read from {source}, whose sha256 the manifest does not hold; "
+                f"{REMEDY}"
+            )
         found = hash_of_file(source)
         if found != wanted:
             raise FabmeshError(
@@ -261,15 +284,17 @@ def source_file(member: str, scenario: str) -> Path | None:
     plain = member.removesuffix(SAMPLE_SUFFIX)
     if shipped.is_shipped(plain):
         return shipped.path_of(plain)
+    if plain in heuristics.NAMES:
+        rules = tuned.DIRECTORY / f"{scenario}.yaml"
+        return rules if plain == tuned.NAME and rules.is_file() else None
+    if not is_there(plain):
+        return None
     path = Path(plain)
     if path.is_dir():
         from fabmesh.agents.learning.checkpoint import locate  # torch takes a second to load
 
         return locate(path)
-    if path.is_file():
-        return path
-    tuned = Path(fabmesh.__file__).parent / "configs" / member / f"{scenario}.yaml"
-    return tuned if tuned.is_file() else None
+    return path
 
 
 def versions() -> dict[str, str]:

@@ -17,6 +17,7 @@ from fabmesh.agents.heuristics.composed import ComposedPolicy, Rule
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.spec import role_specs
+from fabmesh.envs.network.yaml_tree import shown
 
 Value: TypeAlias = float | int
 SEPARATOR = "+"
@@ -230,7 +231,7 @@ def require_known(choices: Choices) -> None:
             raise FabmeshError(f"rules.{decision}: no such decision; there are {', '.join(FAMILY)}")
         kinds = FAMILY[decision]
         if choice.rule not in kinds:
-            raise FabmeshError(f"rules.{decision}.rule: no rule {choice.rule!r}; there are {', '.join(kinds)}")
+            raise FabmeshError(f"rules.{decision}.rule: no rule {shown(choice.rule)}; there are {', '.join(kinds)}")
         known = kinds[choice.rule].parameters
         for name, value in choice.parameters.items():
             where = f"rules.{decision}.{name}"
@@ -241,7 +242,7 @@ def require_known(choices: Choices) -> None:
             number = isinstance(value, int if wanted.whole else (int, float)) and not isinstance(value, bool)
             if not number or not wanted.low <= value <= wanted.high:
                 kind = "a whole number" if wanted.whole else "a number"
-                raise FabmeshError(f"{where} = {value!r}: must be {kind} from {wanted.low:g} to {wanted.high:g}")
+                raise FabmeshError(f"{where} = {shown(value)}: must be {kind} from {wanted.low:g} to {wanted.high:g}")
 
 
 def is_member(name: str) -> bool:

@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import fabmesh
 from fabmesh.agents.heuristics.composed import ComposedPolicy
 from fabmesh.agents.heuristics.family import FAMILY, Choice, compose, require_known
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Scenario, fingerprint
+from fabmesh.envs.network.yaml_tree import Keys, Leaf, Node, Place, join, nearest, parse, refusal
 
 NAME = "tuned"
+KEYS = ("rules", "scenario", "scenario_sha256", "search")
+"""What a file of rules may hold; `search` is only for whoever reads it."""
 DIRECTORY = Path(fabmesh.__file__).parent / "configs" / NAME
 
 
@@ -54,10 +55,11 @@ def from_file(path: Path, scenario: Scenario, name: str | None = None) -> Compos
         FabmeshError: If the file cannot be read, or a rule or value in it does not exist.
     """
     content = _content(path)
-    name, made_for = name or path.stem, content.get("scenario", scenario.name)
-    if content.get("scenario_sha256") not in (None, fingerprint(scenario)):
+    made_for = _word(content, "scenario") or scenario.name
+    name = name or path.stem
+    if _word(content, "scenario_sha256") not in (None, fingerprint(scenario)):
         name += f" for another {scenario.name}" if made_for == scenario.name else f", made for {made_for}"
-    return compose(name, scenario, _rules(path, content))
+    return compose(name, scenario, _rules(content))
 
 
 def read_rules(path: Path) -> dict[str, Choice]:
@@ -66,35 +68,63 @@ def read_rules(path: Path) -> dict[str, Choice]:
     Raises:
         FabmeshError: If the file cannot be read, or a rule or value in it does not exist.
     """
-    return _rules(path, _content(path))
+    return _rules(_content(path))
 
 
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FabmeshError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FabmeshError(f"{path}: is not YAML ({str(error).splitlines()[0]})") from None
-    return content if isinstance(content, dict) else {}
-
-
-def _rules(path: Path, content: Mapping[str, Any]) -> dict[str, Choice]:
-    rules = content.get("rules")
-    if not isinstance(rules, dict) or not rules:
+def _content(path: Path) -> Keys:
+    content = parse(path, FabmeshError)
+    if not isinstance(content, Keys) or "rules" not in content.entries:
         raise FabmeshError(f"{path}: rules: must be there and name a rule for {', '.join(FAMILY)}")
-    choices = {str(decision): _choice(path, str(decision), entry) for decision, entry in rules.items()}
+    for key, place in content.key_places.items():
+        if key not in KEYS:
+            raise _wrong(place, key, f"is unknown; {nearest(key, KEYS)}")
+    return content
+
+
+def _wrong(place: Place, key: str, text: str) -> FabmeshError:
+    return refusal(place, key, text, FabmeshError)
+
+
+def _word(content: Keys, key: str) -> str | None:
+    """What a key says, if it is there."""
+    node = content.entries.get(key)
+    if node is None:
+        return None
+    if not isinstance(node, Leaf) or not isinstance(node.value, str):
+        raise _wrong(node.place, key, "must be text; quote it")
+    return node.value
+
+
+def _rules(content: Keys) -> dict[str, Choice]:
+    rules = content.entries["rules"]
+    if not isinstance(rules, Keys) or not rules.entries:
+        raise _wrong(rules.place, "rules", f"must name a rule for {', '.join(FAMILY)}")
+    return {decision: _choice(decision, rules.key_places[decision], entry) for decision, entry in rules.entries.items()}
+
+
+def _choice(decision: str, place: Place, entry: Node) -> Choice:
+    where = join("rules", decision)
+    rule = entry.entries.get("rule") if isinstance(entry, Keys) else None
+    if not isinstance(entry, Keys) or not isinstance(rule, Leaf) or not isinstance(rule.value, str):
+        raise _wrong(place, where, "must be {rule: NAME, parameter: value, ...}")
+    choice = Choice(rule.value)
+    _require_known(place, {decision: choice})
+    for name, value in entry.entries.items():
+        if name == "rule":
+            continue
+        if not isinstance(value, Leaf):
+            raise _wrong(value.place, join(where, name), "must be a number")
+        number: Any = value.value  # whether it is one is checked as everywhere
+        _require_known(entry.key_places[name], {decision: Choice(choice.rule, {name: number})})
+        choice = Choice(choice.rule, {**choice.parameters, name: number})
+    return choice
+
+
+def _require_known(place: Place, choices: Mapping[str, Choice]) -> None:
     try:
         require_known(choices)
     except FabmeshError as error:
-        raise FabmeshError(f"{path}: {error}") from None
-    return choices
-
-
-def _choice(path: Path, decision: str, entry: Any) -> Choice:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("rule"), str):
-        raise FabmeshError(f"{path}: rules.{decision} = {entry!r}: must be {{rule: NAME, parameter: value, ...}}")
-    return Choice(entry["rule"], {str(name): value for name, value in entry.items() if name != "rule"})
+        raise _wrong(place, "", str(error)) from None
 
 
 def plain(choices: Mapping[str, Choice]) -> dict[str, dict[str, Any]]:

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shlex
+import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
@@ -19,7 +22,14 @@ from numpy.typing import NDArray
 from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.learning import transfer
 from fabmesh.agents.learning.batch import RoleSpec
-from fabmesh.agents.learning.config import ALGORITHMS, SB3_ALGORITHMS, ConfigError, NetworkConfig, TrainConfig
+from fabmesh.agents.learning.config import (
+    ALGORITHMS,
+    SB3_ALGORITHMS,
+    ConfigError,
+    NetworkConfig,
+    TrainConfig,
+    require_bounds,
+)
 from fabmesh.agents.learning.learned import LearnedPolicy
 from fabmesh.agents.learning.networks import RolePolicy
 from fabmesh.agents.learning.settings import as_flags, as_plain, from_plain
@@ -108,18 +118,53 @@ def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint file, or of the best one of a run directory."""
     path = locate(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            content = plain_tensors(file)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint; give a run directory or a .pt file") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); {REMEDY}") from None
-    except Exception:  # anything, from garbage; PyTorch's advice would be to execute the file
-        raise damaged(path, "PyTorch cannot read it as plain tensors and numbers") from None
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
     if not isinstance(content, dict) or "format" not in content:
         raise damaged(path, "it names no format")
     if content["format"] != FORMAT:
         raise CheckpointError(f"{path}: a checkpoint of format {content['format']}, not {FORMAT}: {REMEDY}")
     return content
+
+
+def plain_tensors(file: BinaryIO) -> Any:
+    """What `torch.save` wrote to a file, as plain tensors and numbers; nothing in it is executed.
+
+    Raises:
+        ValueError: It is no such file, or would unfold to more than it is long, which PyTorch never makes it do.
+        OSError: It cannot be read.
+    """
+    try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > file.seek(0, os.SEEK_END):
+                    raise ValueError
+        file.seek(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it thinks of garbage
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        if any(t.numel() * t.element_size() > t.untyped_storage().nbytes() for t in _tensors(content)):
+            raise ValueError
+    except OSError:
+        raise
+    except Exception:  # anything, from garbage; PyTorch's advice would be to execute the file
+        raise ValueError("PyTorch cannot read it as plain tensors and numbers") from None
+    return content
+
+
+def _tensors(tree: Any) -> Iterator[torch.Tensor]:
+    """Every tensor in nested mappings and lists."""
+    if isinstance(tree, torch.Tensor):
+        yield tree
+    elif isinstance(tree, (Mapping, list, tuple)):
+        for value in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from _tensors(value)
 
 
 def read_whole(path: Path, resumable: bool = False) -> dict[str, Any]:
@@ -148,7 +193,7 @@ def read_whole(path: Path, resumable: bool = False) -> dict[str, Any]:
         if not torch.isfinite(value).all():
             raise damaged(path, f"{name} holds numbers that are not finite")
     try:
-        from_plain(content["config"])
+        require_bounds(vars(from_plain(content["config"]).network))  # what its networks take of memory
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}: {REMEDY}") from None
     except UNUSABLE as error:
@@ -366,7 +411,7 @@ def load_policy(path: Path, scenario: Scenario, sample: bool = False, name: str 
 
     Args:
         path: Run directory, `.pt` file of this project, or `.zip` file of the `save` of PPO, A2C or MaskablePPO,
-            trained through `fabmesh.envs.adapters.sb3`. A `.zip` is unpickled: open only your own.
+            trained through `fabmesh.envs.adapters.sb3`.
         scenario: The network it is to act in.
         sample: Draw the actions instead of taking the most likely ones.
         name: Name in tables; None: of the run directory, and of the file if it is not the best checkpoint.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import fabmesh
 from fabmesh.agents.evaluation.files import check_writable
 from fabmesh.agents.evaluation.report import words_of_saving
-from fabmesh.agents.learning.config import SB3_ALGORITHMS, ConfigError, TrainConfig, validate
+from fabmesh.agents.learning.config import MOST_STEPS, SB3_ALGORITHMS, ConfigError, TrainConfig, validate
 from fabmesh.agents.learning.settings import command_of, from_plain, parse
 from fabmesh.envs.errors import FabmeshError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fabmesh.agents.learning.session import Session, Task
     from fabmesh.envs.network.scenario import Scenario
 
-ENDLESS = 10**12
+ENDLESS = MOST_STEPS
 """Steps that no run gets to: its end is its time."""
 
 
@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _train(_settings(given))
     except FabmeshError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("error: too much at once for this machine's memory; give fewer --copies or --days", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -5,12 +5,16 @@ The text below each field is its help on the command line. Flags carry the same 
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_type_hints
 
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.yaml_tree import shown
 
 Algorithm = Literal["mappo", "ippo", "sb3_ppo", "sb3_a2c", "sb3_maskable_ppo"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
@@ -31,18 +35,58 @@ class ConfigError(FabmeshError):
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """What a number may be, beside its declaration: `Annotated[int, Bounds(1, 9)]`.
+
+    Attributes:
+        low: The least.
+        high: The largest; infinite: any finite number.
+        above: The least itself is not allowed.
+    """
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return math.isfinite(value) and (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        """In words, for messages."""
+        if (self.low, self.high, self.above) == (0, 1, False):
+            return "a share from 0 to 1"
+        low, high = (f"{end:,.10g}" for end in (self.low, self.high))
+        if math.isinf(self.high):
+            return f"{'above' if self.above else 'at least'} {low}, and finite"
+        return f"above {low}, at most {high}" if self.above else f"from {low} to {high}"
+
+
+Share: TypeAlias = Annotated[float, Bounds(0, 1)]
+StepSize: TypeAlias = Annotated[float, Bounds(0, above=True)]
+Weight: TypeAlias = Annotated[float, Bounds(0, 1e6)]
+Copies: TypeAlias = Annotated[int, Bounds(1, 16_384)]
+Passes: TypeAlias = Annotated[int, Bounds(1, 10_000)]
+Width: TypeAlias = Annotated[int, Bounds(1, 4_096)]
+Threads: TypeAlias = Annotated[int, Bounds(1, 1_024)]
+MOST_DAYS = 10_000  # no episode is longer
+MOST_LAYERS = 8
+MOST_SEED = 2**32 - 1  # what NumPy's global generator takes, from which Stable-Baselines3 draws
+MOST_STEPS = 10**12
+
+
+@dataclass(frozen=True)
 class RolloutConfig:
     """What is collected between two updates."""
 
-    copies: int = 64
+    copies: Copies = 64
     """copies of the network stepped together"""
-    group: int = 8
+    group: Copies = 8
     """copies that share a world; the mean advantage of the group, per day, is subtracted (1 = off)"""
-    days: int = 60
+    days: Annotated[int, Bounds(0, MOST_DAYS)] = 60
     """days collected from every copy between two updates; 0 = an episode of the scenario"""
-    persistence: float = 1.0
+    persistence: Annotated[float, Bounds(1, 1e9)] = 1.0
     """mean days a random draw of exploration is kept: an order level that is tried for one day shows no effect"""
-    correlation: float = 0.0
+    correlation: Share = 0.0
     """share of a draw of exploration that all agents of a role have in common for all components of a block"""
     antithetic: bool = False
     """the second half of each group explores with the first half's draws, negated"""
@@ -54,43 +98,43 @@ class RolloutConfig:
 class PpoConfig:
     """The update."""
 
-    epochs: int = 3
+    epochs: Passes = 3
     """passes over the collected data"""
-    minibatches: int = 4
+    minibatches: Annotated[int, Bounds(1, 1e6)] = 4
     """minibatches of a pass"""
-    learning_rate: float = 3e-4
+    learning_rate: StepSize = 3e-4
     """step size of Adam for the policies, at the start"""
-    residual_learning_rate: float = 0.0
+    residual_learning_rate: Annotated[float, Bounds(0)] = 0.0
     """step size of Adam for the residual, levels; above 0 only the residual is trained and the network stays"""
-    share: float = 1.0
+    share: Annotated[float, Bounds(0, 1, above=True)] = 1.0
     """share of the days collected that each pass learns from, drawn at random: with lasting exploration one day of an
     episode tells much of what the others do"""
-    critic_learning_rate: float = 1e-3
+    critic_learning_rate: StepSize = 1e-3
     """step size of Adam for the critics"""
     schedule: Literal["constant", "linear", "adaptive"] = "linear"
     """learning rate of the policies: as it is; falling to a tenth over the run; or following target-kl"""
-    target_kl: float = 0.2
+    target_kl: Weight = 0.2
     """divergence of an agent's whole action (nats) at which a role's update stops early; 0 = never"""
-    clip: float = 0.2
+    clip: Annotated[float, Bounds(0, 1e6, above=True)] = 0.2
     """half-width of the range to which the probability ratio is clipped"""
     ratio: Literal["component", "joint"] = "component"
     """clip the ratio of each action component, or of the whole action of an agent, as sb3_* always do"""
-    entropy: float = 0.003
+    entropy: Weight = 0.003
     """weight of the mean entropy of a component (nats) in the loss, at the start"""
-    entropy_end: float = 0.0
+    entropy_end: Weight = 0.0
     """the same at the end of the run; between them it moves linearly"""
-    entropy_of: dict[str, tuple[float, float]] = field(default_factory=dict)
+    entropy_of: dict[str, tuple[Weight, Weight]] = field(default_factory=dict)
     """both weights of components of their own, by role.block: hub.make_to_stock 0.02 0.005 keeps one in use that would
     be given up before it has shown what it is good for"""
     reward: Literal["mixed", "difference"] = "mixed"
     """mixed: network cost and own cost less own income, by team-weight; difference: an agent's reward is the network's
     cost less what the other agents of its role spend on stock and upkeep, in which it has no hand"""
-    team_weight: float | None = None
+    team_weight: Share | None = None
     """share of the network's cost in the mixed reward that is learned from; none = the scenario's. Policies are judged
     by network cost all the same"""
-    gamma: float = 0.99
+    gamma: Share = 0.99
     """discount per day"""
-    gae_lambda: float = 0.95
+    gae_lambda: Share = 0.95
     """decay of the advantage estimator per day: 0 = one step, 1 = Monte Carlo"""
     baseline: Literal["critic", "group"] = "critic"
     """what returns are compared with: a critic and the group's mean; or, without a critic, the group's mean alone.
@@ -105,13 +149,13 @@ class PpoConfig:
     Critics are for training alone, and a baseline that knows the tape leaves the policy gradient unbiased"""
     settlement: bool = False
     """at the end of an episode, count its settlement instead of the value of a network that goes on"""
-    stock_charge: float = 0.0
+    stock_charge: Share = 0.0
     """share of its value charged when stock is bought and given back when it is used, in the reward learned from"""
-    lost_weight: float = 0.0
+    lost_weight: Weight = 0.0
     """what a EUR of lost orders counts on top of itself in the reward learned from: above 0 less is lost, at a cost"""
-    supply_weight: float = 0.0
+    supply_weight: Weight = 0.0
     """the same of a EUR of order cost, freight of material, and deadstock"""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Annotated[float, Bounds(0, 1e9, above=True)] = 0.5
     """norm to which gradients are clipped, per role"""
 
     def entropy_at(self, progress: float) -> float:
@@ -123,21 +167,21 @@ class PpoConfig:
 class NetworkConfig:
     """The networks."""
 
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[Width, ...] = (128, 128)
     """widths of the hidden layers of a policy's trunk"""
-    item_width: int = 32
+    item_width: Width = 32
     """width of the encoders shared by all lanes, tender slots, materials or products"""
-    critic_hidden: tuple[int, ...] = (128, 128)
+    critic_hidden: tuple[Width, ...] = (128, 128)
     """widths of the hidden layers of a critic"""
     standardise: bool = False
     """features reach the networks with mean 0 and deviation 1, by block, as the teacher's worlds have them: whether a
     machine is due shows in the second decimal of its wear"""
-    spread: float = 0.0
+    spread: Annotated[float, Bounds(0, 1_000)] = 0.0
     """levels that are numbers follow a discrete bell of this deviation (levels) around a mean level; 0 = a free logit
     for each level"""
     residual: bool = False
     """a correction of the mean levels, linear in features; needs spread"""
-    residual_features: float = 0.5
+    residual_features: Share = 0.5
     """share of the exploration's variance that follows those features; the rest is constant"""
     agent_embedding: bool = False
     """give each agent a learned offset; in a network of other agents their mean takes its place"""
@@ -149,21 +193,21 @@ class ImitationConfig:
 
     teacher: str = "base_stock"
     """heuristic to imitate; none = start from random weights, as sb3_* always do"""
-    imitation_copies: int = 32
+    imitation_copies: Copies = 32
     """copies of the network shown"""
-    imitation_days: int = 90
+    imitation_days: Annotated[int, Bounds(1, MOST_DAYS)] = 90
     """days shown per round"""
-    imitation_rounds: int = 2
+    imitation_rounds: Annotated[int, Bounds(1, 1_000)] = 2
     """rounds; in the first the teacher acts, in the others the pupil, and the teacher says what it would have done"""
-    imitation_epochs: int = 8
+    imitation_epochs: Passes = 8
     """passes over what was shown so far, per round"""
-    imitation_learning_rate: float = 1e-3
+    imitation_learning_rate: StepSize = 1e-3
     """step size of Adam"""
-    imitation_noise: float = 0.1
+    imitation_noise: Share = 0.1
     """share of the teacher's components moved to a neighbouring level while it acts, so that more is seen"""
-    smoothing: float = 0.1
+    smoothing: Share = 0.1
     """probability put on the levels next to the teacher's: the first exploration is local"""
-    critic_iterations: int = 2
+    critic_iterations: Annotated[int, Bounds(0, 1e6)] = 2
     """iterations in which only the critics learn, before the policies move"""
 
 
@@ -171,9 +215,9 @@ class ImitationConfig:
 class ValidationConfig:
     """How the best checkpoint is chosen; the test seeds are never looked at."""
 
-    validation_seeds: int = 64
+    validation_seeds: Annotated[int, Bounds(2, 10_000)] = 64
     """validation worlds, one episode each"""
-    validation_every: int = 10
+    validation_every: Annotated[int, Bounds(1, 1e9)] = 10
     """iterations between two validations"""
     opponents: tuple[str, ...] = ("base_stock",)
     """policies whose scores are drawn beside the learner's; differences are paired with the first"""
@@ -183,9 +227,9 @@ class ValidationConfig:
 class MachineConfig:
     """Use of the machine."""
 
-    torch_threads: int = 1
+    torch_threads: Threads = 1
     """threads of PyTorch; results are the same from run to run on one"""
-    env_threads: int = 2
+    env_threads: Threads = 2
     """threads that step the copies, draw their actions and work out gradients; results do not depend on it. Each of
     them has torch-threads when it works with networks, so raise one of the two"""
     device: str = "cpu"
@@ -209,11 +253,11 @@ class TrainConfig:
     """mappo: central critic; ippo: local critics; sb3_ppo, sb3_a2c: PPO and A2C of Stable-Baselines3, sb3_maskable_ppo:
     MaskablePPO of sb3-contrib, with one network for all roles and from random weights. Only MaskablePPO knows masks:
     to the others a masked level is one that does nothing"""
-    seed: int = 1
+    seed: Annotated[int, Bounds(0, MOST_SEED)] = 1
     """seed of weights, exploration and training worlds"""
-    total_steps: int = 1_000_000
+    total_steps: Annotated[int, Bounds(0, MOST_STEPS)] = 1_000_000
     """environment steps (copies x days), rounded up to whole iterations (rollout copies x days); 0 = imitation only"""
-    max_minutes: float | None = None
+    max_minutes: Annotated[float, Bounds(0, 1e7, above=True)] | None = None
     """stop after so many minutes; schedules then follow whichever end is nearer, so results depend on the machine"""
     run_dir: Path | None = None
     """directory of the run; default runs/{scenario}_{algo}_{seed}"""
@@ -249,28 +293,6 @@ SECTIONS: tuple[str, ...] = ("rollout", "ppo", "network", "imitation", "validati
 FILE_KEYS: tuple[str, ...] = ("total_steps", "max_minutes")
 """Keys a configuration file may hold beside the sections; the others belong to one run and are flags."""
 
-_AT_LEAST: dict[str, float] = {
-    "seed": 0, "total_steps": 0, "copies": 1, "group": 1, "days": 0, "persistence": 1, "epochs": 1, "minibatches": 1,
-    "target_kl": 0, "entropy": 0, "entropy_end": 0, "item_width": 1, "imitation_copies": 1, "imitation_days": 1,
-    "imitation_rounds": 1, "imitation_epochs": 1, "critic_iterations": 0, "validation_seeds": 2,
-    "validation_every": 1, "torch_threads": 1, "env_threads": 1, "spread": 0,
-    "residual_learning_rate": 0, "lost_weight": 0, "supply_weight": 0,
-}  # fmt: skip
-_ABOVE: dict[str, float] = {
-    "max_minutes": 0, "share": 0, "learning_rate": 0, "critic_learning_rate": 0, "clip": 0, "max_grad_norm": 0,
-    "imitation_learning_rate": 0,
-}  # fmt: skip
-_SHARES = (
-    "residual_features",
-    "share",
-    "correlation",
-    "gamma",
-    "stock_charge",
-    "gae_lambda",
-    "imitation_noise",
-    "smoothing",
-)
-
 
 _OF_SB3 = frozenset((
     "copies", "group", "days", "epochs", "minibatches", "learning_rate", "schedule", "target_kl", "clip", "ratio",
@@ -303,21 +325,52 @@ def as_flat(config: TrainConfig) -> dict[str, Any]:
     }
 
 
+@cache
+def bounds() -> dict[str, Bounds]:
+    """What the numbers of a setting may be, by its name."""
+    sections = (type(getattr(TrainConfig(), section)) for section in SECTIONS)
+    types = [get_type_hints(kind, include_extras=True) for kind in (TrainConfig, *sections)]
+    return {name: bound for hints in types for name, hint in hints.items() for bound in _bounds_in(hint)}
+
+
+def _bounds_in(hint: Any) -> Iterator[Bounds]:
+    """The bounds anywhere in a type."""
+    if isinstance(hint, Bounds):
+        yield hint
+    for part in (*get_args(hint), *getattr(hint, "__metadata__", ())):
+        yield from _bounds_in(part)
+
+
+def _numbers_in(value: Any) -> Iterator[float]:
+    """The numbers of a setting: its own, or those of its list or names."""
+    if isinstance(value, (dict, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _numbers_in(item)
+    elif value is not None:
+        yield value
+
+
+def require_bounds(values: Mapping[str, Any]) -> None:
+    """Refuse numbers that are too small, too large or not finite.
+
+    Raises:
+        ConfigError: Naming the setting.
+    """
+    for key, allowed in bounds().items():
+        for number in _numbers_in(values.get(key)):
+            _require(number in allowed, key, number, str(allowed))
+
+
 def validate(config: TrainConfig) -> None:
     """Refuse impossible values with one line naming the key, the value and what is allowed."""
     values = as_flat(config)
-    for key, least in _AT_LEAST.items():
-        _require(values[key] >= least, key, values[key], f"at least {least:g}")
-    for key, bound in _ABOVE.items():
-        _require(values[key] is None or values[key] > bound, key, values[key], f"above {bound:g}")
-    for key in _SHARES:
-        _require(0.0 <= values[key] <= 1.0, key, values[key], "a share from 0 to 1")
+    require_bounds(values)
     _require(
         values["smoothing"] < 0.9, "smoothing", values["smoothing"], "below 0.9, so that the teacher's level stays"
     )
     for key in ("hidden", "critic_hidden"):
         widths = values[key]
-        _require(len(widths) > 0 and min(widths) > 0, key, list(widths), "one or more positive widths")
+        _require(0 < len(widths) <= MOST_LAYERS, key, list(widths), f"from 1 to {MOST_LAYERS} widths")
     copies, group = config.rollout.copies, config.rollout.group
     _require(copies % group == 0, "group", group, f"a divisor of copies ({copies})")
     halves = not config.rollout.antithetic or group % 2 == 0
@@ -379,11 +432,8 @@ def _require_sense(config: TrainConfig) -> None:
     taught = config.imitation.teacher != "none"
     _require(taught or not network.residual, "residual", True, "off, or a teacher: it corrects an imitated policy")
     weight = ppo.team_weight
-    _require(weight is None or 0.0 <= weight <= 1.0, "team_weight", weight, "a share from 0 to 1")
     _require(weight is None or ppo.reward == "mixed", "team_weight", weight, "none with reward difference")
     require_team_reward(config, 1.0 if weight is None else weight)
-    for name, weights in ppo.entropy_of.items():
-        _require(min(weights) >= 0.0, "entropy_of", {name: weights}, "weights of at least 0")
 
 
 def require_team_reward(config: TrainConfig, team_weight: float) -> None:
@@ -408,4 +458,4 @@ def require_team_reward(config: TrainConfig, team_weight: float) -> None:
 
 def _require(holds: bool, key: str, value: object, allowed: str) -> None:
     if not holds:
-        raise ConfigError(f"{key}: {value!r} is not possible; allowed: {allowed}", key)
+        raise ConfigError(f"{key}: {shown(value)} is not possible; allowed: {allowed}", key)

@@ -6,6 +6,11 @@ starts from random weights and has no same-seed groups: these are the references
 
 from __future__ import annotations
 
+import io
+import json
+import re
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +24,9 @@ from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
 
 from fabmesh.agents.learning import checkpoint
 from fabmesh.agents.learning.batch import RoleSpec, books_of_ended
@@ -115,7 +121,7 @@ class Sb3Policy:
 def _network_arguments(config: TrainConfig) -> dict[str, Any]:
     return {
         "net_arch": {"pi": list(config.network.hidden), "vf": list(config.network.critic_hidden)},
-        "activation_fn": torch.nn.ReLU,
+        "activation_fn": nn.ReLU,
     }
 
 
@@ -131,36 +137,115 @@ def policy_from_weights(
     return Sb3Policy(network.eval(), padding, name, sample)
 
 
+ACTIVATIONS = {
+    f"<class '{kind.__module__}.{kind.__qualname__}'>": kind
+    for kind in (nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Sigmoid)
+}
+"""Activations by the text that SB3 writes beside the pickled one."""
+_FLATTEN = str(FlattenExtractor)
+_MOST_NAME = 60  # characters of a name in a message
+_MOST_BYTES = 1 << 28  # of what is read of a model's file: beyond any policy of a network
+
+
 def load_zip(path: Path, spec: Mapping[str, RoleSpec], sample: bool) -> Sb3Policy:
     """The policy of a file written by the `save` of PPO, A2C or MaskablePPO with an "MlpPolicy".
 
+    Nothing in the file is unpickled: the weights are plain tensors, whose shapes say how wide the layers are, and the
+    kind of policy, its spaces and its activation stand in the file as text beside what SB3 would unpickle.
+
     Raises:
-        CheckpointError: If it is no such file, or was trained with other spaces than the layout's.
+        CheckpointError: If it is no such file, was trained with other spaces than the layout's, or holds what cannot
+            be known without unpickling it.
     """
     padding = Padding(spec)
     try:
-        data, weights, _ = load_from_zip_file(path, device="cpu")
-        if data is None:
-            raise _not_a_model(path, "it holds no settings")
-        kind, observed, chosen = (data[key] for key in ("policy_class", "observation_space", "action_space"))
-    except (OSError, *checkpoint.UNUSABLE) as error:
+        with zipfile.ZipFile(path) as archive:
+            data = json.loads(_member(archive, "data"))
+            kind, activation = _network_of(data["policy_class"]), _activation_of(data["policy_kwargs"])
+            _require_spaces(data, padding, path)
+            weights = _weights(_member(archive, "policy.pth"))
+        inputs = len(padding.observation_space.low)
+        widths = {side: _widths(weights, f"mlp_extractor.{name}_net", inputs) for side, name in _SIDES.items()}
+        spaces = padding.observation_space, padding.action_space
+        network = kind(*spaces, lambda _: 0.0, net_arch=widths, activation_fn=activation)
+        network.load_state_dict(weights)
+    except checkpoint.CheckpointError:
+        raise
+    except (OSError, zipfile.BadZipFile, zlib.error, *checkpoint.UNUSABLE) as error:
         raise _not_a_model(path, checkpoint.first_line(error)) from None
-    if kind not in {algorithm.network for algorithm in FAMILY.values()}:
-        raise _not_a_model(path, f"its policy is a {getattr(kind, '__name__', kind)}")
+    return Sb3Policy(network.eval(), padding, path.stem, sample)
+
+
+_SIDES = {"pi": "policy", "vf": "value"}  # the two networks of a model, as `net_arch` and its weights call them
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The bytes of a file in an archive, which says how many they are."""
+    if archive.getinfo(name).file_size > _MOST_BYTES:
+        raise ValueError(f"{name} is longer than {_MOST_BYTES:,} bytes")
+    return archive.read(name)
+
+
+def _weights(content: bytes) -> dict[str, torch.Tensor]:
+    """Weights by name, finite and together no larger than the file that held them."""
+    weights = checkpoint.plain_tensors(io.BytesIO(content))
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise ValueError("policy.pth holds something else than weights")
+    if sum(value.numel() * value.element_size() for value in weights.values()) > len(content):
+        raise ValueError("policy.pth unfolds to more than it is long")
+    if not all(torch.isfinite(value).all() for value in weights.values()):
+        raise ValueError("policy.pth holds numbers that are not finite")
+    return weights
+
+
+def _require_spaces(data: Mapping[str, Any], padding: Padding, path: Path) -> None:
+    """Refuse a model that sees or chooses something else."""
+    observed, chosen = data["observation_space"]["_shape"], data["action_space"].get("nvec", "")
     for what, there, here in (
-        ("observation", observed.shape, padding.observation_space.shape),
-        ("action", getattr(chosen, "nvec", np.zeros(0)).tolist(), padding.nvec.tolist()),
+        ("observation", observed, list(padding.observation_space.shape)),
+        ("action", _numbers(chosen), _numbers(str(padding.nvec))),
     ):
         if there != here:
             raise checkpoint.CheckpointError(
                 f"{path}: trained with another {what} space than this scenario's; use the scenario it was trained on"
             )
-    try:
-        network = kind(padding.observation_space, padding.action_space, lambda _: 0.0, **data["policy_kwargs"])
-        network.load_state_dict(weights["policy"])
-    except checkpoint.UNUSABLE as error:
-        raise _not_a_model(path, checkpoint.first_line(error)) from None
-    return Sb3Policy(network.eval(), padding, path.stem, sample)
+
+
+def _numbers(text: str) -> list[str]:
+    """The numbers of an array as NumPy prints it."""
+    return text.strip("[]").split()
+
+
+def _network_of(named: Mapping[str, Any]) -> type[Network]:
+    """Class of the model's policy: the one whose constructor the file names."""
+    made_by = re.match(r"<function (\w+)\.__init__ at ", str(named.get("__init__")))
+    name = made_by[1] if made_by else "class of its own"
+    for algorithm in FAMILY.values():
+        if (named.get("__module__"), name) == (algorithm.network.__module__, algorithm.network.__name__):
+            return algorithm.network
+    raise ValueError(f"its policy is a {name[:_MOST_NAME]}")
+
+
+def _activation_of(kwargs: Mapping[str, Any]) -> type[nn.Module]:
+    """What is between the layers, of the arguments of a policy."""
+    extractor = kwargs.get("features_extractor_class", _FLATTEN)
+    if extractor != _FLATTEN:
+        raise ValueError(f"its features_extractor_class is not {FlattenExtractor.__name__}")
+    given = kwargs.get("activation_fn", str(nn.Tanh))  # SB3's own
+    if given not in ACTIVATIONS:
+        raise ValueError(f"its activation_fn is none of {', '.join(kind.__name__ for kind in ACTIVATIONS.values())}")
+    return ACTIVATIONS[given]
+
+
+def _widths(weights: Mapping[str, torch.Tensor], net: str, inputs: int) -> list[int]:
+    """Widths of the hidden layers of a network: its linear layers have even numbers, its activations odd ones."""
+    widths: list[int] = []
+    while (layer := weights.get(f"{net}.{2 * len(widths)}.weight")) is not None:
+        if layer.ndim != 2 or layer.shape[1] != inputs:
+            raise ValueError(f"the layers of {net} do not follow on each other")
+        inputs = layer.shape[0]
+        widths.append(inputs)
+    return widths
 
 
 def _not_a_model(path: Path, why: str) -> checkpoint.CheckpointError:

@@ -27,6 +27,8 @@ from fabmesh.agents.learning.config import (
     validate,
 )
 from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.yaml_tree import Keys, Node, Place, plain, refusal, shown
+from fabmesh.envs.network.yaml_tree import parse as parse_yaml
 
 OF_A_SITTING = ("resume", "run_dir", "config")
 """Settings that say where a run is kept and where its settings came from, not what is learned."""
@@ -43,58 +45,51 @@ def read_settings(path: Path, base: TrainConfig | None = None) -> TrainConfig:
         ConfigError: One line with the file, the line, the key and what is allowed.
     """
     base = TrainConfig() if base is None else base
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from error
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" line {where.line + 1}" if where is not None else ""
-        raise ConfigError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from error
-    return base if root is None else settings_of(root, path, base)
+    root = parse_yaml(path, ConfigError)
+    return base if root is None else settings_of(root, base)
 
 
-def settings_of(node: yaml.Node, path: Path, base: TrainConfig) -> TrainConfig:
+def settings_of(node: Node, base: TrainConfig) -> TrainConfig:
     """The settings of a YAML mapping over those of `base`.
 
     Raises:
         ConfigError: One line with the file, the line, the key and what is allowed.
     """
-    lines: dict[str, int] = {}
-    config: TrainConfig = _fill(base, node, path, "", lines)
+    places: dict[str, Place] = {}
+    config: TrainConfig = _fill(base, node, "", places)
     try:
         validate(config)
     except ConfigError as error:
-        place = f"{path} line {lines[error.key]}" if error.key in lines else str(path)
-        raise ConfigError(f"{place}: {error}", error.key) from None
+        place = places.get(error.key) or node.place.source
+        raise _refusal(place, "", str(error), error.key) from None
     return config
 
 
-def _fill(instance: Any, node: yaml.Node, path: Path, section: str, lines: dict[str, int]) -> Any:
+def _fill(instance: Any, node: Node, section: str, places: dict[str, Place]) -> Any:
     """A copy of the dataclass `instance` with the values of a YAML mapping."""
-    if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(
-            f"{path} line {node.start_mark.line + 1}: {section or 'the file'} must hold `key: value` lines"
-        )
+    if not isinstance(node, Keys):
+        raise _refusal(node.place, "", f"{section or 'the file'} must hold `key: value` lines", section)
     allowed = [*SECTIONS, *FILE_KEYS] if section == "" else [f.name for f in fields(instance)]
     hints = get_type_hints(type(instance))
     values: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        key, line = str(key_node.value), key_node.start_mark.line + 1
+    for key, value_node in node.entries.items():
+        places[key] = place = node.key_places[key]
         if key not in allowed:
-            raise ConfigError(f"{path} line {line}: {_unknown(key, section, allowed)}", key)
-        if key in values:
-            raise ConfigError(f"{path} line {line}: {key} is given twice; keep one", key)
-        lines[key] = line
+            raise _refusal(place, "", _unknown(key, section, allowed), key)
         if is_dataclass(getattr(instance, key)):
-            values[key] = _fill(getattr(instance, key), value_node, path, key, lines)
+            values[key] = _fill(getattr(instance, key), value_node, key, places)
             continue
-        value = yaml.SafeLoader("").construct_object(value_node, deep=True)
+        value = plain(value_node)
         try:
             values[key] = _convert(value, hints[key])
         except ConfigError as error:
-            raise ConfigError(f"{path} line {line}: {key}: {value!r} is not possible; allowed: {error}", key) from None
+            raise _refusal(place, key, f"{shown(value)} is not possible; allowed: {error}", key) from None
     return replace(instance, **values)
+
+
+def _refusal(place: Place | str, key: str, text: str, about: str) -> ConfigError:
+    """The error about a setting in a file."""
+    return ConfigError(str(refusal(place, key, text)), about)
 
 
 def _unknown(key: str, section: str, allowed: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from fabmesh.agents.evaluation.files import hash_of_file, write_whole
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Scenario, fingerprint
+from fabmesh.envs.network.yaml_tree import Keys, parse, plain
 
 PREFIX = "shipped:"
 DIRECTORY = Path(fabmesh.__file__).parent / "configs" / "checkpoints"
@@ -66,15 +67,12 @@ def index() -> dict[str, Shipped]:
         FabmeshError: If the index cannot be read, or an entry is not what it should be.
     """
     path = DIRECTORY / INDEX
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except OSError as error:
-        raise FabmeshError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FabmeshError(f"{path}: is not YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(content, dict):
+    content = parse(path, FabmeshError) if path.exists() else None
+    if content is None:
+        return {}
+    if not isinstance(content, Keys):
         raise FabmeshError(f"{path}: must hold an entry for each policy, NAME: {{file: NAME.pt, sha256: ...}}")
-    return {str(name): _entry(path, str(name), values) for name, values in content.items()}
+    return {name: _entry(path, name, plain(values)) for name, values in content.entries.items()}
 
 
 def _entry(path: Path, name: str, values: Any) -> Shipped:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fabmesh.agents.learning.config import ConfigError, TrainConfig
 from fabmesh.agents.learning.settings import settings_of
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import validate
 from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.yaml_tree import Keys, Node, Place, nearest, parse, plain, refusal, shown
 
 SHIPPED = Path(str(resources.files("fabmesh"))) / "configs" / "ablations.yaml"
 
@@ -38,14 +36,14 @@ class Variant:
 
     name: str
     about: str
-    place: str
-    train: tuple[yaml.Node, ...] = ()
+    place: Place
+    train: tuple[Node, ...] = ()
     scenario: tuple[Mapping[str, Any], ...] = ()
     policy: str | None = None
     of: str | None = None
     sampled: bool = False
 
-    def settings(self, base: TrainConfig, path: Path) -> TrainConfig:
+    def settings(self, base: TrainConfig) -> TrainConfig:
         """The settings of its training.
 
         Raises:
@@ -53,7 +51,7 @@ class Variant:
         """
         try:
             for node in self.train:
-                base = settings_of(node, path, base)
+                base = settings_of(node, base)
         except ConfigError as error:
             raise ConfigError(f"{error} (variant {self.name})", error.key) from None
         return base
@@ -76,7 +74,7 @@ def _changed(thing: Any, changes: Mapping[str, Any], source: str) -> Any:
     values: dict[str, Any] = {}
     for key, value in changes.items():
         if key not in names:
-            raise FabmeshError(f"{source}.{key}: {_unknown(key, names)}")
+            raise FabmeshError(f"{source}.{key}: {key!r} is unknown; {nearest(key, names)}")
         before = getattr(thing, key)
         if dataclasses.is_dataclass(before) and isinstance(value, Mapping):
             values[key] = _changed(before, value, f"{source}.{key}")
@@ -93,19 +91,12 @@ def read_variants(path: Path) -> dict[str, Variant]:
     Raises:
         FabmeshError: In one line with the file, the line and what is allowed.
     """
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise FabmeshError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FabmeshError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(root, yaml.MappingNode):
+    root = parse(path, FabmeshError)
+    if not isinstance(root, Keys):
         raise FabmeshError(f"{path}: must hold `name: {{about: ..., train: ...}}` entries")
     found: dict[str, Variant] = {}
-    for name, node, place in _entries(root, path):
-        if name in found:
-            raise FabmeshError(f"{place}: variant {name} is given twice; keep one")
-        found[name] = _variant(name, node, place, path, found)
+    for name, node in root.entries.items():
+        found[name] = _variant(name, node, root.key_places[name], found)
     return found
 
 
@@ -118,13 +109,8 @@ def chosen(variants: Mapping[str, Variant], names: Iterable[str], path: Path) ->
     asked = list(dict.fromkeys(names)) or list(variants)
     for name in asked:
         if name not in variants:
-            raise FabmeshError(f"--variants {name}: {path}: {_unknown(name, list(variants))}")
+            raise FabmeshError(f"--variants {name}: {path}: {name!r} is unknown; {nearest(name, variants)}")
     return [variants[name] for name in asked]
-
-
-def _entries(node: yaml.MappingNode, path: Path) -> Iterable[tuple[str, yaml.Node, str]]:
-    for key, value in node.value:
-        yield str(key.value), value, f"{path} line {key.start_mark.line + 1}"
 
 
 _KEYS = {
@@ -138,37 +124,33 @@ _KEYS = {
 }
 
 
-def _variant(name: str, node: yaml.Node, place: str, path: Path, above: Mapping[str, Variant]) -> Variant:
-    if not isinstance(node, yaml.MappingNode):
-        raise FabmeshError(f"{place}: variant {name}: must be a mapping with {', '.join(_KEYS)}")
+def _variant(name: str, node: Node, place: Place, above: Mapping[str, Variant]) -> Variant:
+    def wrong(text: str, at: Place = place) -> FabmeshError:
+        return refusal(at, f"variant {name}", text, FabmeshError)
+
+    if not isinstance(node, Keys):
+        raise wrong(f"must be a mapping with {', '.join(_KEYS)}")
     values: dict[str, Any] = {}
-    for key, value, where in _entries(node, path):
+    for key, value in node.entries.items():
+        at = node.key_places[key]
         if key not in _KEYS:
-            raise FabmeshError(f"{where}: variant {name}: {_unknown(key, list(_KEYS))}")
-        plain = yaml.SafeLoader("").construct_object(value, deep=True)
+            raise wrong(f"{key!r} is unknown; {nearest(key, _KEYS)}", at)
         kind, wanted = _KEYS[key]
-        if not isinstance(plain, kind):
-            raise FabmeshError(f"{where}: variant {name}: {key}: {plain!r} is not {wanted}")
-        values[key] = (value,) if key == "train" else (plain,) if key == "scenario" else plain
+        if not isinstance(plain(value), kind):
+            raise wrong(f"{key}: {shown(plain(value))} is not {wanted}", at)
+        values[key] = (value,) if key == "train" else (plain(value),) if key == "scenario" else plain(value)
     if "about" not in values:
-        raise FabmeshError(f"{place}: variant {name}: about is missing: say in a sentence what is otherwise")
+        raise wrong("about is missing: say in a sentence what is otherwise")
     if sum(key in values for key in ("train", "policy", "of")) != 1:
-        raise FabmeshError(
-            f"{place}: variant {name}: needs one of train (settings), policy (a rule) or of (a trained variant)"
-        )
+        raise wrong("needs one of train (settings), policy (a rule) or of (a trained variant)")
     for key in ("like", "of"):
         trained = [other for other, variant in above.items() if variant.train]
         if values.get(key) not in (None, *trained):
-            raise FabmeshError(f"{place}: variant {name}: {key}: {_unknown(values[key], trained)}")
+            raise wrong(f"{key}: {values[key]!r} is unknown; {nearest(values[key], trained)}")
     if "of" in values and not {"like", "scenario"}.isdisjoint(values):
-        raise FabmeshError(f"{place}: variant {name}: of: plays as {values['of']} does; leave like and scenario out")
+        raise wrong(f"of: plays as {values['of']} does; leave like and scenario out")
     base = above.get(values.pop("like", values.get("of")))
     if base is not None:
         values["scenario"] = base.scenario + values.get("scenario", ())
         values["train"] = base.train + values["train"] if "train" in values else ()
     return Variant(name=name, place=place, **values)
-
-
-def _unknown(name: str, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(name, allowed, n=1)
-    return f"{name!r} is unknown; " + (f"did you mean {near[0]!r}?" if near else f"there are {', '.join(allowed)}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ from fabmesh.envs.network.yaml_tree import (
     read_tree,
     refusal,
     shipped_folder,
+    shown,
 )
 
 _SUFFIXES = (".yaml", ".yml")
@@ -58,20 +60,23 @@ def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
 T = TypeVar("T")
 
 
-def load_as(cls: type[T], path: Path) -> T:
+def load_as(cls: type[T], path: Path, check: Callable[[T, Refuse], None]) -> T:
     """A dataclass of another kind from a YAML file, as strictly read and checked as a scenario.
 
     Args:
         cls: The dataclass; ranges and choices of its fields are in `envs.network.scenario_ranges`.
         path: The file; it may use `include`.
+        check: Looks at what ranges do not say, and raises the error that its second argument makes of a key and a text.
 
     Raises:
         ScenarioError: the first thing found wrong, in one line with file, line, key and value.
     """
     places: dict[str, Place] = {}
-    value = _build(cls, read_tree(path), "", places)
-    check_values(cls, value, _refuser(str(path), places))
-    return typing.cast(T, value)
+    value: T = _build(cls, read_tree(path), "", places)
+    refuse = _refuser(str(path), places)
+    check_values(cls, value, refuse)
+    check(value, refuse)
+    return value
 
 
 def scenario_path(name_or_path: str | Path) -> Path:
@@ -107,7 +112,7 @@ def _refuser(fallback: str, known: dict[str, Place]) -> Refuse:
         at = path
         while at and at not in known:  # the nearest enclosing key that stands in a file
             at = at[: max(at.rfind("."), at.rfind("["), 0)]
-        return refusal(known.get(at, fallback), path, text)
+        return typing.cast(ScenarioError, refusal(known.get(at, fallback), path, text))
 
     return refuse
 
@@ -145,9 +150,11 @@ def _build_dataclass(cls: type, node: Node, path: str, places: dict[str, Place])
         raise refusal(node.place, path, f"must be a mapping with the keys of a {cls.__name__}, not {_shown(node)}")
     hints = _field_types(cls)
     allowed = list(hints) if path else [*hints, *DIRECTIVES]
+    if not path and node.entries and hints.keys().isdisjoint(node.entries):  # some other file, which is not quoted
+        raise refusal(node.place, "", f"is no {cls.__name__}: has none of its keys {', '.join(hints)}")
     for key in node.entries:
         if key not in hints:
-            raise refusal(node.key_places[key], join(path, key), f"unknown key {key!r}; {nearest(key, allowed)}")
+            raise refusal(node.key_places[key], join(path, key), f"unknown key {shown(key)}; {nearest(key, allowed)}")
     for field in dataclasses.fields(cls):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and field.name not in node.entries:
@@ -183,7 +190,7 @@ def _build_scalar(hint: type, node: Node, path: str) -> str | int | float | bool
     if hint is str and value is not None:
         raise refusal(node.place, path, f"YAML reads {node.text} as {_kind(value)}, but this is a name; quote it")
     if hint in (int, float) and isinstance(value, str) and _is_number(value):
-        raise refusal(node.place, path, f"{value!r} is text in YAML 1.1; write it out, e.g. 1000 or 1.0e+3")
+        raise refusal(node.place, path, f"{shown(value)} is text in YAML 1.1; write it out, e.g. 1000 or 1.0e+3")
     raise refusal(node.place, path, f"{_shown(node)} {problem}")
 
 
@@ -204,4 +211,4 @@ def _shown(node: Node) -> str:
         return "a mapping"
     if isinstance(node, Items):
         return "a list"
-    return "nothing" if node.value is None else repr(node.value)
+    return "nothing" if node.value is None else shown(node.value)

@@ -301,6 +301,10 @@ class _Reader:
             raise OrdersError(f"{self.source}: is empty; the first line names the columns: {', '.join(COLUMNS)}")
         if len(header) == 1 and re.search(r"[;\t|]", header[0]):
             raise self._refuse(line, "", "columns are separated by commas; save the file as CSV with commas")
+        if set(COLUMNS).isdisjoint(header):  # some other file, which is not quoted
+            raise self._refuse(
+                line, "", f"names none of the columns {', '.join(COLUMNS)}; the first line must name them"
+            )
         for name in header:
             if name not in COLUMNS:
                 raise self._refuse(line, "", f"unknown column {_shown(name)}; {nearest(name, COLUMNS)}")

@@ -1,7 +1,8 @@
-"""Scenario files as trees in which every value knows the file and line it came from.
+"""YAML files as trees in which every value knows the file and line it came from.
 
-Reads YAML without ever constructing objects (`yaml.compose` with the safe loader), merges `include`d files
-and applies `select`. Typed building happens in `envs.network.loading`.
+Every YAML file is read here (`parse`), without ever constructing objects (`yaml.compose` with the safe loader). Of
+scenarios and stress tests `read_tree` also merges `include`d files and applies `select`; typed building happens in
+`envs.network.loading`.
 
 `include: [a.yaml, b.yaml]`  other files, relative to this one, merged in this order; then this file on top. What
                              begins with `fabmesh:` is relative to the scenarios that come with the package.
@@ -20,15 +21,21 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from fabmesh.envs.errors import ScenarioError
+from fabmesh.envs.errors import FabmeshError, ScenarioError
 
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
+_QUOTED = re.compile(r"'(\\?.|<[^']*>)?'|'[^']*'")  # by PyYAML: a character, a <token>, or text of the file
 _MAX_NODES = 100_000  # far beyond any scenario; stops files that multiply themselves through aliases
 _MAX_FILES = 100  # that one file includes, directly and through others
+_MAX_BYTES = 16_000_000  # far beyond so many values; stops what has no end
+_MAX_DIGITS = 18  # of a whole number: 64 bits hold them all
+_MAX_KEY = 200  # characters of a key
+_MAX_SHOWN = 60  # characters of a value in a message
 DIRECTIVES = ("include", "select")
 SHIPPED = "fabmesh:"  # an included file of the package, wherever that is installed
 
@@ -39,6 +46,9 @@ class Place:
 
     source: str
     line: int  # counted from 1
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}"
 
 
 @dataclass(frozen=True)
@@ -70,10 +80,18 @@ class Keys:
 Node = Leaf | Items | Keys
 
 
-def refusal(place: Place | str, key: str, text: str) -> ScenarioError:
-    """The one line in which every scenario file is refused: file, line, key, what is wrong."""
-    where = place if isinstance(place, str) else f"{place.source}:{place.line}"
-    return ScenarioError(": ".join(part for part in (where, key, " ".join(text.split())) if part))
+def refusal(place: Place | str, key: str, text: str, error: type[FabmeshError] = ScenarioError) -> FabmeshError:
+    """The one line in which every YAML file is refused: file, line, key, what is wrong."""
+    return error(": ".join(part for part in (str(place), key, " ".join(text.split())) if part))
+
+
+def shown(value: object) -> str:
+    """A value of a file in a message, as Python writes it; a long one is cut."""
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
@@ -105,7 +123,11 @@ def _read(path: Path, including: tuple[Path, ...], read: dict[Path, Keys]) -> Ke
     here = path.resolve()
     if here in read:
         return read[here]
-    tree = _parse(path)
+    tree = parse(path)
+    if tree is None:
+        raise refusal(shown_path(path), "", "is empty")
+    if not isinstance(tree, Keys):
+        raise refusal(tree.place, "", "must be a mapping of keys to values")
     merged = Keys({}, {}, tree.place)
     for place, target in _included_files(tree, path):
         chain = (*including, here)
@@ -142,31 +164,60 @@ def _included_files(tree: Keys, path: Path) -> list[tuple[Place, Path]]:
 # --- parsing ---------------------------------------------------------------------------------------------------
 
 
-def _parse(path: Path) -> Keys:
+def parse(path: Path, error: type[FabmeshError] = ScenarioError) -> Node | None:
+    """The content of a YAML file as it stands; None if there is none.
+
+    Args:
+        path: The file.
+        error: What is raised.
+
+    Raises:
+        FabmeshError: Of that kind: the file cannot be read, is not plain YAML, or repeats a key.
+    """
     source = shown_path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise refusal(source, "", "no such file") from None
-    except UnicodeDecodeError as error:
-        raise refusal(source, "", f"is not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise refusal(source, "", f"cannot be read: {error.strerror}") from None
+    text = _text_of(path, source, error)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = None if root is None else _Converter(source).convert(root, "")
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise refusal(Place(source, line), "", f"is not valid YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise refusal(source, "", f"is not valid YAML: {error}") from None
+        return None if root is None else _Converter(source, error).convert(root, "")
+    except yaml.MarkedYAMLError as wrong:
+        line = wrong.problem_mark.line + 1 if wrong.problem_mark else 1
+        said = str(wrong.problem or wrong.context)
+        problem = _QUOTED.sub(lambda found: found[0] if found[1] else "...", said)  # any file may be given: no quotes
+        raise refusal(Place(source, line), "", f"is not valid YAML: {problem}", error) from None
+    except yaml.reader.ReaderError as wrong:
+        place, sign = Place(source, text.count("\n", 0, wrong.position) + 1), f"{wrong.character:#06x}"
+        raise refusal(place, "", f"is not valid YAML: has the character {sign}; save it as text", error) from None
     except RecursionError:
-        raise refusal(source, "", "is nested too deeply") from None
-    if tree is None:
-        raise refusal(source, "", "is empty; a scenario needs at least name, towns, hubs, depots and a catalogue")
-    if not isinstance(tree, Keys):
-        raise refusal(tree.place, "", "must be a mapping of keys such as name, towns, hubs")
-    return tree
+        raise refusal(source, "", "is nested too deeply", error) from None
+    except FabmeshError:
+        raise
+    except (yaml.YAMLError, ValueError, OverflowError):  # the last two: an escape such as "\UFFFFFFFF"
+        raise refusal(source, "", "is not valid YAML", error) from None
+
+
+def _text_of(path: Path, source: str, error: type[FabmeshError]) -> str:
+    """The text of a file."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)  # not read_bytes: a device has no end
+    except FileNotFoundError:
+        raise refusal(source, "", "no such file; give the path of a YAML file", error) from None
+    except (OSError, ValueError) as wrong:  # ValueError: what no file can be called
+        reason = wrong.strerror if isinstance(wrong, OSError) else wrong
+        raise refusal(source, "", f"cannot be read ({reason}); give the path of a YAML file", error) from None
+    if len(content) > _MAX_BYTES:
+        raise refusal(source, "", f"is longer than {_MAX_BYTES:,} bytes; give the path of a YAML file", error)
+    try:
+        return content.decode("utf-8-sig")  # some editors put a byte-order mark first
+    except UnicodeDecodeError as wrong:
+        raise refusal(source, "", f"is not UTF-8 text (byte {wrong.start}); save it as UTF-8", error) from None
+
+
+def plain(node: Node) -> Any:
+    """The value of a tree as Python's mappings, lists and scalars."""
+    if isinstance(node, Keys):
+        return {key: plain(value) for key, value in node.entries.items()}
+    return [plain(item) for item in node.items] if isinstance(node, Items) else node.value
 
 
 def shown_path(path: Path) -> str:
@@ -178,22 +229,25 @@ def shown_path(path: Path) -> str:
 
 
 class _Converter:
-    """Turns composed YAML nodes into trees, refusing what a scenario file has no use for."""
+    """Turns composed YAML nodes into trees, refusing what no file of ours has a use for."""
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self, source: str, error: type[FabmeshError]) -> None:
+        self.source, self.error = source, error
         self.count = 0
         self.open: set[int] = set()
+
+    def refusal(self, place: Place, key: str, text: str) -> FabmeshError:
+        return refusal(place, key, text, self.error)
 
     def convert(self, node: yaml.Node, key: str) -> Node:
         place = Place(self.source, node.start_mark.line + 1)
         self.count += 1
         if self.count > _MAX_NODES:
-            raise refusal(place, key, f"the file unfolds to more than {_MAX_NODES} values")
+            raise self.refusal(place, key, f"the file unfolds to more than {_MAX_NODES} values")
         if isinstance(node, yaml.ScalarNode):
-            return Leaf(_scalar(node, place, key), node.value, place)
+            return Leaf(self._scalar(node, place, key), node.value, place)
         if id(node) in self.open:
-            raise refusal(place, key, "the alias refers to a value that contains it")
+            raise self.refusal(place, key, "the alias refers to a value that contains it")
         self.open.add(id(node))
         try:
             if isinstance(node, yaml.SequenceNode):
@@ -202,13 +256,13 @@ class _Converter:
             if isinstance(node, yaml.MappingNode):
                 self._plain(node, "map", place, key)
                 return self._mapping(node, place, key)
-            raise refusal(place, key, "is neither a value, a list nor a mapping")
+            raise self.refusal(place, key, "is neither a value, a list nor a mapping")
         finally:
             self.open.discard(id(node))
 
     def _plain(self, node: yaml.Node, kind: str, place: Place, key: str) -> None:
         if node.tag != _TAG + kind:
-            raise refusal(place, key, f"the YAML tag {node.tag!r} is not allowed in a scenario file")
+            raise self.refusal(place, key, f"the YAML tag {shown(node.tag)} is not allowed; leave it out")
 
     def _mapping(self, node: yaml.MappingNode, place: Place, key: str) -> Keys:
         result = Keys({}, {}, place)
@@ -217,43 +271,53 @@ class _Converter:
             name = self._key_name(key_node, key_place, key)
             if name in result.entries:
                 first = result.key_places[name].line
-                raise refusal(key_place, join(key, name), f"the key is given twice, first in line {first}")
+                raise self.refusal(
+                    key_place, join(key, name), f"the key is given twice, first in line {first}; keep one"
+                )
             result.entries[name] = self.convert(value_node, join(key, name))
             result.key_places[name] = key_place
         return result
 
     def _key_name(self, node: yaml.Node, place: Place, key: str) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            raise refusal(place, key, "a key must be a word")
+            raise self.refusal(place, key, "a key must be a word")
         if node.tag == _TAG + "merge":
-            raise refusal(place, key, "the merge key '<<' is not supported; use include")
-        value = _scalar(node, place, key)
+            raise self.refusal(place, key, "the merge key '<<' is not supported; use include, or write the keys out")
+        value = self._scalar(node, place, key)
         if not isinstance(value, str):
-            raise refusal(place, key, f"YAML reads the key {node.value} as {_kind(value)}; quote it: '{node.value}'")
+            written = _cut(node.value)
+            raise self.refusal(place, key, f"YAML reads the key {written} as {_kind(value)}; quote it: '{written}'")
+        if len(value) > _MAX_KEY:
+            raise self.refusal(place, key, f"a key must be a word, not {len(value)} characters")
         return value
 
+    def _scalar(self, node: yaml.ScalarNode, place: Place, key: str) -> str | int | float | bool | None:
+        text = node.value
+        kind = node.tag.removeprefix(_TAG)
+        if kind == "str":
+            return str(text)
+        if kind == "null":
+            return None
+        if kind == "bool":
+            return text.lower() in ("yes", "true", "on")
+        if kind in ("int", "float"):
+            return self._number(text, kind, place, key)
+        written = _cut(text)
+        if kind == "timestamp":
+            raise self.refusal(place, key, f"YAML reads {written} as a date; quote it: '{written}'")
+        raise self.refusal(place, key, f"the YAML tag {shown(node.tag)} is not allowed; leave it out")
 
-def _scalar(node: yaml.ScalarNode, place: Place, key: str) -> str | int | float | bool | None:
-    text = node.value
-    kind = node.tag.removeprefix(_TAG)
-    if kind == "str":
-        return str(text)
-    if kind == "null":
-        return None
-    if kind == "bool":
-        return text.lower() in ("yes", "true", "on")
-    if kind == "int":
-        if not _PLAIN_INT.fullmatch(text):
-            raise refusal(place, key, f"{text} is octal, hexadecimal or base 60 in YAML 1.1; write a decimal number")
-        return int(text.replace("_", ""))
-    if kind == "float":
+    def _number(self, text: str, kind: str, place: Place, key: str) -> int | float:
+        digits, written = text.replace("_", "").lower(), _cut(text)
+        if kind == "int" and not _PLAIN_INT.fullmatch(text):
+            wrong = f"{written} is octal, hexadecimal or base 60 in YAML 1.1; write a decimal number"
+            raise self.refusal(place, key, wrong)
+        if kind == "int" and len(digits.lstrip("+-")) > _MAX_DIGITS:
+            raise self.refusal(place, key, f"{written} has more than {_MAX_DIGITS} digits; give a smaller number")
         try:
-            return float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
+            return int(digits) if kind == "int" else float(digits.replace(".inf", "inf").replace(".nan", "nan"))
         except ValueError:
-            raise refusal(place, key, f"{text} is base 60 in YAML 1.1; write a decimal number") from None
-    if kind == "timestamp":
-        raise refusal(place, key, f"YAML reads {text} as a date; quote it: '{text}'")
-    raise refusal(place, key, f"the YAML tag {node.tag!r} is not allowed in a scenario file")
+            raise self.refusal(place, key, f"{written} is base 60 in YAML 1.1; write a decimal number") from None
 
 
 def _kind(value: object) -> str:

@@ -21,13 +21,14 @@ import yaml
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Depot, Freight, Hub, Scenario, Town
-from fabmesh.envs.network.scenario_ranges import MOST_ENTRIES, RANGES, bounds, within
+from fabmesh.envs.network.scenario_ranges import RANGES, bounds, within
 from fabmesh.envs.network.yaml_tree import SHIPPED
 from fabmesh.envs.scenarios.places import p_median
 from fabmesh.envs.scenarios.towns import check_name
 from fabmesh.envs.scenarios.work import road_km
 
 CATALOGUE = ("rules", "technologies", "materials", "products", "streams")
+MOST_TOWNS = 500  # of a region: places for depots are sought among all pairs of towns
 HUBS_PER_DEPOT = 4  # benelux has 12 hubs and 3 depots (F§9.2)
 DEMAND_LEVEL = 1.5  # [A] x the base of F§9.5; F§11 has 1.6 for rotterdam and 1.4 for benelux
 EPISODE_D = 180  # model §1
@@ -87,8 +88,10 @@ def plan_region(towns: Sequence[Town], depots: int | None = None) -> Region:
     Raises:
         FabmeshError: There cannot be so many towns or depots.
     """
-    if len(towns) > MOST_ENTRIES:
-        raise FabmeshError(f"--towns: {len(towns):,} towns; a scenario has at most {MOST_ENTRIES:,}: join small ones")
+    if len(towns) > MOST_TOWNS:
+        raise FabmeshError(
+            f"--towns: {len(towns):,} towns, at most {MOST_TOWNS} are possible; keep the largest, or join near ones"
+        )
     number = max(1, round(len(towns) / HUBS_PER_DEPOT)) if depots is None else depots
     if not 1 <= number <= len(towns):
         raise FabmeshError(f"--depots {number}: must be from 1 to the number of towns, {len(towns)}")

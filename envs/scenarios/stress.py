@@ -18,7 +18,8 @@ from fabmesh.envs.network.geography import great_circle_km
 from fabmesh.envs.network.hazards import STRIKES
 from fabmesh.envs.network.loading import load_as, validate
 from fabmesh.envs.network.scenario import Hub, Scenario, ScriptedEvent, Town
-from fabmesh.envs.network.yaml_tree import nearest, read_tree
+from fabmesh.envs.network.scenario_checks import Refuse
+from fabmesh.envs.network.yaml_tree import nearest, read_tree, shown
 from fabmesh.envs.scenarios.work import depot_of_hub, hub_of_town, jobs
 
 A_THIRD = 1.0 / 3.0  # of the episode is over when a stress begins: the network has settled, and has time to recover
@@ -65,15 +66,7 @@ def load_stress(name_or_path: str) -> Stress:
         path = _folder() / f"{name_or_path}.yaml"
     if not {"towns", "hubs", "episode_d"}.isdisjoint(read_tree(path).entries):
         raise ScenarioError(f"{path}: is a scenario, not a stress test; --scenario takes it")
-    stress = load_as(Stress, path)
-    if not stress.events:
-        raise ScenarioError(f"{path}: events: is empty; a stress test needs at least one")
-    for i, event in enumerate(stress.events):
-        _check_target(event, f"{path}: events[{i}].target")
-        if (event.factor is None) == (event.kind == "demand_surge"):
-            text = "is missing; a demand_surge needs one" if event.factor is None else "only a demand_surge has one"
-            raise ScenarioError(f"{path}: events[{i}].factor: {text}")
-    return stress
+    return load_as(Stress, path, _check)
 
 
 def under_stress(scenario: Scenario, stress: Stress) -> Scenario:
@@ -116,15 +109,28 @@ def _folder() -> Path:
     return Path(str(resources.files("fabmesh").joinpath("configs", "stress")))
 
 
-def _check_target(event: StressEvent, where: str) -> None:
+def _check(stress: Stress, refuse: Refuse) -> None:
+    if not stress.events:
+        raise refuse("events", "is empty; a stress test needs at least one")
+    for i, event in enumerate(stress.events):
+        problem = _target_problem(event)
+        if problem is not None:
+            raise refuse(f"events[{i}].target", problem)
+        if (event.factor is None) == (event.kind == "demand_surge"):
+            text = "is missing; a demand_surge needs one" if event.factor is None else "only a demand_surge has one"
+            raise refuse(f"events[{i}].factor", text)
+
+
+def _target_problem(event: StressEvent) -> str | None:
+    """What is wrong with what an event strikes."""
     rules = RULES.get(STRIKES[event.kind])
     if rules is None:
-        if event.target is not None:
-            raise ScenarioError(f"{where}: {event.target!r}, but {event.kind} strikes the whole network; leave it out")
-    elif event.target is None:
-        raise ScenarioError(f"{where}: is missing; {event.kind} needs a rule: {', '.join(rules)}")
-    elif event.target not in rules:
-        raise ScenarioError(f"{where}: {event.target!r} is no rule for {event.kind}; {nearest(event.target, rules)}")
+        struck = f"{shown(event.target)}, but {event.kind} strikes the whole network; leave it out"
+        return None if event.target is None else struck
+    if event.target is None:
+        return f"is missing; {event.kind} needs a rule: {', '.join(rules)}"
+    unknown = f"{shown(event.target)} is no rule for {event.kind}; {nearest(event.target, rules)}"
+    return None if event.target in rules else unknown
 
 
 # --- rules: what is struck. Of equals it is the first in the scenario. ---------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Town
 from fabmesh.envs.network.scenario_ranges import RANGES, within
-from fabmesh.envs.network.yaml_tree import nearest
+from fabmesh.envs.network.yaml_tree import composed, nearest, shown
 
 COLUMNS = ("name", "latitude", "longitude", "population")
 _DEGREES = {"latitude": 90.0, "longitude": 180.0}
@@ -81,10 +81,12 @@ def check_name(name: str, where: str) -> None:
 
 def _check_header(header: Sequence[str], where: str) -> None:
     if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
-        raise FabmeshError(f"{where}: columns must be separated by commas, not {header[0]!r}")
+        raise FabmeshError(f"{where}: columns must be separated by commas")
+    if set(COLUMNS).isdisjoint(header):  # some other file, of which nothing is quoted
+        raise FabmeshError(f"{where}: names none of the columns {', '.join(COLUMNS)}; the first line must name them")
     for name in header:
         if name not in COLUMNS:
-            raise FabmeshError(f"{where}: unknown column {name!r}; {nearest(name, COLUMNS)}; remove or rename it")
+            raise FabmeshError(f"{where}: unknown column {shown(name)}; {nearest(name, COLUMNS)}; remove or rename it")
         if header.count(name) > 1:
             raise FabmeshError(f"{where}: the column {name!r} is given twice; keep one")
     for name in COLUMNS:
@@ -98,7 +100,7 @@ def _town(header: Sequence[str], row: Sequence[str], where: str) -> Town:
             f"{where}: has {len(row)} values for {len(header)} columns; quote values that contain a comma"
         )
     cell = dict(zip(header, row, strict=True))
-    name = cell["name"]
+    name = composed(cell["name"])
     check_name(name, f"{where}: name")
     return Town(
         name, _degrees(cell, "latitude", where), _degrees(cell, "longitude", where), _people(cell["population"], where)
@@ -113,7 +115,7 @@ def _degrees(cell: dict[str, str], column: str, where: str) -> float:
         value = math.nan
     if not abs(value) <= most:
         raise FabmeshError(
-            f"{where}: {column}: {text!r} is not from -{most:g} to {most:g}; write decimal degrees such as 51.9225"
+            f"{where}: {column}: {shown(text)} is not from -{most:g} to {most:g}; write decimal degrees such as 51.9225"
         )
     return value
 
@@ -121,7 +123,7 @@ def _degrees(cell: dict[str, str], column: str, where: str) -> float:
 def _people(text: str, where: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and within(int(text), _PEOPLE)):
         raise FabmeshError(
-            f"{where}: population: {text!r} is not a whole number in {_PEOPLE}; write people without separators, "
+            f"{where}: population: {shown(text)} is not a whole number in {_PEOPLE}; write people without separators, "
             "such as 868135"
         )
     return int(text)
