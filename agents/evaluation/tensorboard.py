@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fabmesh.agents.evaluation.comparison import Comparison, Row
-from fabmesh.agents.evaluation.figures import file_name
 from fabmesh.agents.evaluation.report import markdown
+from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.names import file_names, shown
 
-EVENT_FILES = "events.out.tfevents*"
+SUFFIX = ".evaluation"  # of the files of a comparison: a training may keep its own beside them
+TABLES = "tables_and_figures"
 
 
 def log_tensorboard(comparison: Comparison, directory: Path, figures: Mapping[str, Any]) -> None:
@@ -25,16 +27,25 @@ def log_tensorboard(comparison: Comparison, directory: Path, figures: Mapping[st
     # Imported here because torch takes a second to load and the tables do without it.
     from torch.utils.tensorboard import SummaryWriter
 
-    for row in comparison.rows:
-        with SummaryWriter(str(_emptied(directory / file_name(row.name)))) as writer:
-            _log_row(writer, comparison, row)
-    with SummaryWriter(str(_emptied(directory / "tables_and_figures"))) as writer:
-        writer.add_text("tables", markdown(comparison))
-        for name, figure in figures.items():
-            writer.add_figure(name, figure, close=False)
+    def writer_in(name: str) -> SummaryWriter:
+        return SummaryWriter(str(_emptied(directory / name)), filename_suffix=SUFFIX)
+
+    try:
+        folders = file_names((row.name for row in comparison.rows), taken=[TABLES])
+        for row, folder in zip(comparison.rows, folders, strict=True):
+            with writer_in(folder) as writer:
+                _log_row(writer, comparison, row)
+        with writer_in(TABLES) as writer:
+            writer.add_text("tables", markdown(comparison))
+            for name, figure in figures.items():
+                writer.add_figure(name, figure, close=False)
+    except OSError as error:
+        raise FabmeshError(f"{directory}: cannot be written ({error.strerror or error})") from error
 
 
 def _log_row(writer: Any, comparison: Comparison, row: Row) -> None:
+    from torch.utils.tensorboard.summary import hparams
+
     means = {f"evaluation/{name}": found.mean.mean for name, found in row.summaries.items()}
     defined = {tag: mean for tag, mean in means.items() if not math.isnan(mean)}
     for name in ("network_cost", "controllable_cost", "mission_cost"):
@@ -53,14 +64,18 @@ def _log_row(writer: Any, comparison: Comparison, row: Row) -> None:
         "policy": row.name,
         "sees": row.sees,
         "runs": len(row.runs),
-        "scenario": comparison.scenario.name,
+        "scenario": shown(comparison.scenario.name),
         "seeds": f"{comparison.seeds.space} {comparison.seeds.first}+{comparison.seeds.count}",
     }
-    writer.add_hparams(settings, defined, run_name=".")
+    # `add_hparams` would write them to a file without our suffix
+    for summary in hparams(settings, defined):  # type: ignore[no-untyped-call]
+        writer.file_writer.add_summary(summary)
+    for tag, mean in defined.items():
+        writer.add_scalar(tag, mean)
 
 
 def _emptied(directory: Path) -> Path:
     """The directory, without the logs of an earlier comparison, which would be drawn on top of this one."""
-    for old in directory.glob(EVENT_FILES):
+    for old in directory.glob(f"events.out.tfevents.*{SUFFIX}"):
         old.unlink()
     return directory
