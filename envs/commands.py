@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 from fabmesh.envs.errors import FabmeshError
@@ -33,12 +35,13 @@ def guarded(run: Callable[[], int], stopped: str) -> int:
         SystemExit: As `run` does, to show help or a usage.
     """
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _degrading(sys.stdout), cast(TextIO, _Messages(_degrading(sys.stderr)))
+    results = _Stream(before[0], vital=True)
+    sys.stdout, sys.stderr = cast(TextIO, results), cast(TextIO, _Stream(before[1]))
     try:
-        return _settled(_outcome(run, stopped))
+        return _settled(_outcome(run, stopped, results), results)
     except SystemExit as end:
         if not isinstance(end.code, str):
-            end.code = _settled(end.code or 0)
+            end.code = _settled(end.code or 0, results)
         raise
     finally:
         sys.stdout, sys.stderr = before
@@ -54,7 +57,55 @@ def say(line: str) -> None:
     print(shown(line))
 
 
-def _outcome(run: Callable[[], int], stopped: str) -> int:
+class _Stream:
+    """Standard output or error: what it has no letters for it writes as escapes, and it remembers what went wrong.
+
+    Args:
+        stream: As Python opened it; None where it is closed, and nothing is written.
+        vital: Whether an error stops the work. A progress bar that nobody sees does not.
+
+    Attributes:
+        trouble: What kept it from being written to; since then it writes nothing.
+    """
+
+    def __init__(self, stream: TextIO | None, vital: bool = False) -> None:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+        self._stream: TextIO = stream or io.StringIO()
+        self._vital = vital
+        self.trouble: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """As of the stream."""
+        with self._watched():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """As of the stream."""
+        with self._watched():
+            self._stream.flush()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.trouble = error
+            self._silence()
+            if self._vital:
+                raise
+
+    def _silence(self) -> None:
+        """Send what it still holds, and will be given, nowhere: else the interpreter fails on it at its end."""
+        with suppress(io.UnsupportedOperation), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), self._stream.fileno())
+
+
+def _outcome(run: Callable[[], int], stopped: str, results: _Stream) -> int:
     try:
         return run()
     except FabmeshError as error:
@@ -65,69 +116,20 @@ def _outcome(run: Callable[[], int], stopped: str) -> int:
         tell(str(stop) or stopped)
         return STOPPED
     except OSError:
-        if _trouble() is None:
+        if results.trouble is None:
             raise
         return 0  # said when it is settled
     return WRONG_INPUT
 
 
-def _settled(code: int) -> int:
+def _settled(code: int, results: _Stream) -> int:
     """The exit code once everything printed has gone out: at the end of the interpreter nobody would hear of it."""
-    trouble = _trouble()
+    with suppress(OSError):
+        results.flush()
+    trouble = results.trouble
     if trouble is None:
         return code
-    _silence(sys.stdout)
     if isinstance(trouble, BrokenPipeError):
         return code or NOBODY_READS
     tell(f"error: standard output cannot be written to ({trouble.strerror or trouble}); give it another place")
     return code or WRONG_INPUT
-
-
-def _trouble() -> OSError | None:
-    """What keeps standard output from being written to."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        return error
-    return None
-
-
-def _degrading(stream: TextIO | None) -> TextIO:
-    """The stream, which writes as escapes what it has no letters for; of one that is closed, a place for nothing."""
-    if stream is None:
-        return open(os.devnull, "w")  # noqa: PTH123 takes the place of the descriptor that is closed
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors="backslashreplace")
-    return stream
-
-
-def _silence(stream: TextIO) -> None:
-    """Send what a stream still holds, and will be given, nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
-
-
-class _Messages:
-    """Standard error, which is silent once it cannot be written to: a progress bar that nobody sees stops no work."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        """As of the stream."""
-        try:
-            return self._stream.write(text)
-        except OSError:
-            _silence(self._stream)
-            return len(text)
-
-    def flush(self) -> None:
-        """As of the stream."""
-        try:
-            self._stream.flush()
-        except OSError:
-            _silence(self._stream)

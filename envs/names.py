@@ -14,6 +14,7 @@ _MARKS = re.compile(r"([\\`*\[\]<>|~$])")
 _EMPHASIS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # an underscore between letters stands for itself
 _FORMULA = re.compile(r"'?[=+\-@\t\r\n＝＋－＠]")  # noqa: RUF001 full-width ones, too, are computed
 _NUMBERS = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?( to [-+]?\d+)?")
+_PLAIN = {"±": "+-"}  # what tables hold that some terminals have no letter for
 _MOST_BYTES = 100  # of a name as part of a file name: file systems take 255 for the whole
 
 
@@ -22,6 +23,17 @@ def shown(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Text with an escape for each letter that an encoding does not have."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        for letter, plain in _PLAIN.items():
+            text = text.replace(letter, plain)
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def in_markdown(text: str) -> str:

@@ -7,9 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from fabmesh.envs.names import shown
-
-_PLAIN = {"±": "+-"}  # what tables hold that some terminals have no letter for
+from fabmesh.envs.names import encodable, shown
 
 
 class Terminal(Console):
@@ -25,8 +23,9 @@ class Terminal(Console):
             self.width = width
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """As of rich, of the text as it can be shown here; line breaks stay."""
-        return super().render_str("\n".join(map(self._encodable, map(shown, text.split("\n")))), **options)
+        """As of rich, of the text as it can be shown here, before columns are laid out; line breaks stay."""
+        visible = "\n".join(map(shown, text.split("\n")))
+        return super().render_str(encodable(visible, self.encoding), **options)
 
     def on_broken_pipe(self) -> None:
         """Leaves the error to the command (`fabmesh.envs.commands`), which knows what to do."""
@@ -36,13 +35,3 @@ class Terminal(Console):
         """Lines that are not broken at the width."""
         for line in lines:
             self.print(line, soft_wrap=True)
-
-    def _encodable(self, line: str) -> str:
-        """Before the layout: columns stand below each other whatever becomes of a letter."""
-        try:
-            line.encode(self.encoding)
-        except UnicodeEncodeError:
-            for letter, plain in _PLAIN.items():
-                line = line.replace(letter, plain)
-            return line.encode(self.encoding, "backslashreplace").decode(self.encoding)
-        return line

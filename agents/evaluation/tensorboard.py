@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import shutil
+import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fabmesh.agents.evaluation.comparison import Comparison, Row
 from fabmesh.agents.evaluation.report import markdown
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import write_whole
 from fabmesh.envs.names import file_names, shown
 
 SUFFIX = ".evaluation"  # of the files of a comparison: a training may keep its own beside them
@@ -27,20 +31,29 @@ def log_tensorboard(comparison: Comparison, directory: Path, figures: Mapping[st
     # Imported here because torch takes a second to load and the tables do without it.
     from torch.utils.tensorboard import SummaryWriter
 
-    def writer_in(name: str) -> SummaryWriter:
-        return SummaryWriter(str(_emptied(directory / name)), filename_suffix=SUFFIX)
+    folders = file_names((row.name for row in comparison.rows), taken=[TABLES])
+    with tempfile.TemporaryDirectory() as place:  # TensorBoard writes on any path of UTF-8 only, and not whole
+        try:
+            for row, folder in zip(comparison.rows, folders, strict=True):
+                with SummaryWriter(str(Path(place) / folder), filename_suffix=SUFFIX) as writer:
+                    _log_row(writer, comparison, row)
+            with SummaryWriter(str(Path(place) / TABLES), filename_suffix=SUFFIX) as writer:
+                writer.add_text("tables", markdown(comparison))
+                for name, figure in figures.items():
+                    writer.add_figure(name, figure, close=False)
+        except OSError as error:
+            raise FabmeshError(f"{directory}: cannot be written ({error.strerror or error})") from error
+        for folder in (*folders, TABLES):
+            _put(Path(place) / folder, directory / folder)
 
-    try:
-        folders = file_names((row.name for row in comparison.rows), taken=[TABLES])
-        for row, folder in zip(comparison.rows, folders, strict=True):
-            with writer_in(folder) as writer:
-                _log_row(writer, comparison, row)
-        with writer_in(TABLES) as writer:
-            writer.add_text("tables", markdown(comparison))
-            for name, figure in figures.items():
-                writer.add_figure(name, figure, close=False)
-    except OSError as error:
-        raise FabmeshError(f"{directory}: cannot be written ({error.strerror or error})") from error
+
+def _put(made: Path, directory: Path) -> None:
+    """Put logs where they are to be, in place of those of an earlier comparison, which would be drawn beneath."""
+    earlier = list(directory.glob(f"events.out.tfevents.*{SUFFIX}"))
+    for log in made.iterdir():
+        write_whole(directory / log.name, partial(shutil.copyfile, log))
+    for old in earlier:
+        old.unlink()
 
 
 def _log_row(writer: Any, comparison: Comparison, row: Row) -> None:
@@ -72,10 +85,3 @@ def _log_row(writer: Any, comparison: Comparison, row: Row) -> None:
         writer.file_writer.add_summary(summary)
     for tag, mean in defined.items():
         writer.add_scalar(tag, mean)
-
-
-def _emptied(directory: Path) -> Path:
-    """The directory, without the logs of an earlier comparison, which would be drawn on top of this one."""
-    for old in directory.glob(f"events.out.tfevents.*{SUFFIX}"):
-        old.unlink()
-    return directory

@@ -13,6 +13,7 @@ from fabmesh.agents.evaluation.files import check_writable
 from fabmesh.agents.evaluation.report import words_of_saving
 from fabmesh.agents.learning.config import SB3_ALGORITHMS, ConfigError, TrainConfig, validate
 from fabmesh.agents.learning.settings import command_of, from_plain, parse
+from fabmesh.envs.commands import guarded, say
 from fabmesh.envs.errors import FabmeshError
 
 if TYPE_CHECKING:
@@ -26,14 +27,7 @@ ENDLESS = 10**12
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train from the command line; returns the exit status: 0, 2 for what a user can put right, 130 when stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        return _train(_settings(given))
-    except FabmeshError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    return guarded(lambda: _train(_settings(given)), "stopped")
 
 
 def _settings(arguments: list[str]) -> TrainConfig:
@@ -184,8 +178,8 @@ def _summarise(session: Session, directory: Path, opponent: str) -> None:
     """One line on the result and where it lies."""
     saving, low = session.found["validation/saving_mode"], session.found["validation/saving_mode_low"]
     when = "at the end" if not session.stopped else f"at step {session.found_at} (stopped at step {session.steps})"
-    print(
+    say(
         f"network cost on validation worlds {when}: the policy {words_of_saving(saving)} against {opponent}, in % of "
-        f"its network cost (lower end of the 95 % interval: {low:+.2%} saved)\n"
-        f"run: {directory}  (tensorboard --logdir {directory})"
+        f"its network cost (lower end of the 95 % interval: {low:+.2%} saved)"
     )
+    say(f"run: {directory}  (tensorboard --logdir {directory})")
