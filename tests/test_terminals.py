@@ -311,3 +311,22 @@ def test_markdown_leaves_ordinary_names_alone():
     for name in ("base_stock", "cost_plus+can_order+eoq_discount", "shipped:pocket:sample", "runs/a-1 (2)"):
         assert in_markdown(name) == name
     assert in_markdown("<b>&amp;_x_") == "\\<b\\>&amp;amp;\\_x\\_"
+
+
+@pytest.mark.parametrize("text", ["SECRET: hunter2\n", "SECRET,hunter2\n1,2\n", "root:x:0:SECRET:hunter2\n"])
+def test_errors_do_not_quote_files_that_are_something_else(tmp_path, capsys, text):
+    path = tmp_path / "other.yaml"
+    path.write_text(text)
+    commands = [
+        (scenarios_main, ["check", str(path)]),
+        (scenarios_main, ["new", "--towns", str(path), "--out", str(tmp_path / "new.yaml")]),
+        (evaluate_main, [*IDLE, "--orders", str(path)]),
+        (evaluate_main, [*IDLE, "--stress", str(path)]),
+        (evaluate_main, ["--from", str(path)]),
+    ]
+    for main, arguments in commands:
+        assert main(arguments) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("error: ")
+        assert "SECRET" not in err
+        assert "hunter2" not in err

@@ -303,6 +303,8 @@ class _Reader:
             raise OrdersError(f"{self.source}: is empty; the first line names the columns: {', '.join(COLUMNS)}")
         if len(header) == 1 and re.search(r"[;\t|]", header[0]):
             raise self._refuse(line, "", "columns are separated by commas; save the file as CSV with commas")
+        if COLUMNS.keys().isdisjoint(header):  # another file, of which nothing is quoted
+            raise self._refuse(line, "", f"names none of the columns {', '.join(COLUMNS)}; give a file of orders")
         for name in header:
             if name not in COLUMNS:
                 raise self._refuse(line, "", f"unknown column {_shown(name)}; {nearest(name, COLUMNS)}")

@@ -79,7 +79,9 @@ def check_name(name: str, where: str) -> None:
 
 def _check_header(header: Sequence[str], where: str) -> None:
     if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
-        raise FabmeshError(f"{where}: columns must be separated by commas, not {header[0]!r}")
+        raise FabmeshError(f"{where}: columns must be separated by commas")
+    if not set(header) & set(COLUMNS):  # another file, of which nothing is quoted
+        raise FabmeshError(f"{where}: names none of the columns {', '.join(COLUMNS)}; give a table of towns")
     for name in header:
         if name not in COLUMNS:
             raise FabmeshError(f"{where}: unknown column {name!r}; {nearest(name, COLUMNS)}; remove or rename it")
