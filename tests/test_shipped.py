@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 import fabmesh
 from fabmesh.agents import ship as tool
@@ -25,6 +24,7 @@ from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import fingerprint
 from fabmesh.envs.scenarios.dump import scenario_to_yaml
+from fabmesh.envs.terminal import Terminal
 from fabmesh.evaluate import main as evaluate_main
 
 ROOT = Path(fabmesh.__file__).parent
@@ -54,7 +54,7 @@ def place(tmp_path, monkeypatch):
 @pytest.fixture
 def pocket(place, runs):
     """One in which the better of the two runs is."""
-    tool.ship(tool.ShipConfig(tuple(runs)), Console(quiet=True))
+    tool.ship(tool.ShipConfig(tuple(runs)), Terminal(80, quiet=True))
     return place
 
 
