@@ -5,29 +5,30 @@ from __future__ import annotations
 import inspect
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from fabmesh.agents.evaluation import explain_export, explain_report, export, report, stress
 from fabmesh.agents.evaluation import manifest as manifests
 from fabmesh.agents.evaluation.comparison import Comparison, compare_entries
 from fabmesh.agents.evaluation.entries import ActionChoice, Entry, parse_entries
-from fabmesh.agents.evaluation.exits import guarded
 from fabmesh.agents.evaluation.explain import default_reference, explain
-from fabmesh.agents.evaluation.files import check_writable, write_whole
-from fabmesh.agents.evaluation.outputs import Outputs, outputs_in, write_outputs
+from fabmesh.agents.evaluation.outputs import Outputs, outputs_in, write_outputs, write_then_show
 from fabmesh.agents.evaluation.seeds import MOST_AT_ONCE, SeedSet, seed_set
 from fabmesh.agents.options import MOST_THREADS, require_within
 from fabmesh.agents.registry import names, scenario_of
+from fabmesh.envs.commands import guarded, tell
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import check_writable, is_stream, write_text
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.recorded import RecordedOrders, days_read, read_orders
 from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.terminal import Terminal
 
 OTHER_NUMBERS = 1  # exit code when a manifest's numbers do not come out again
 FIXED_BY_MANIFEST = (
@@ -131,7 +132,7 @@ class Job:
     orders: RecordedOrders | None = None
 
 
-def run(config: EvaluateConfig, arguments: Sequence[str], console: Console) -> int:
+def run(config: EvaluateConfig, arguments: Sequence[str], console: Terminal) -> int:
     """Compare, print and write; returns the exit code.
 
     Raises:
@@ -148,28 +149,52 @@ def run(config: EvaluateConfig, arguments: Sequence[str], console: Console) -> i
     if config.out is not None:
         check_writable(config.out, "--out", directory=True)
     outputs.check()
+    if outputs.manifest is not None and job.orders_given is not None and is_stream(Path(job.orders_given)):
+        raise FabmeshError(f"--orders {job.orders_given}: cannot be read again for --out; save it in a file first")
     hashes = manifests.hashes_of(job.entries, job.scenario)
 
     if job.orders is not None:
-        for line in orders_notes(job.orders, job.scenario):
-            print(line, file=sys.stderr)
+        _tell_of_orders(job.orders, job.scenario)
     comparison = compare_entries(
         job.entries, job.scenario, job.seeds, config.threads, config.quiet, job.against, job.orders
     )
 
-    report.print_tables(comparison, console)
-    if job.seeds.space == "validation" and any(entry.trained for entry in job.entries):
-        console.print("", report.CHOSEN_NOTE, sep="\n", highlight=False, soft_wrap=True)
-    if outputs.places:
+    def write() -> None:
         command = shlex.join(["fabmesh-evaluate", *arguments])
         made = manifests.make_manifest(comparison, job.entries, hashes, job.scenario_given, command, job.orders_given)
-        where = ", ".join(str(path) for path in outputs.places)
-        try:
-            write_outputs(outputs, comparison, made)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"stopped while writing: {where} may be missing, or from before") from None
-        console.print(f"written: {where}", highlight=False, soft_wrap=True)
+        write_outputs(outputs, comparison, made)
+
+    chosen = job.seeds.space == "validation" and any(entry.trained for entry in job.entries)
+    _write_then_print(outputs, [write] if outputs.places else [], report.sheets(comparison), chosen, console)
     return 0 if job.plan is None else _say_whether_same(job.plan, comparison, console)
+
+
+def _write_then_print(
+    outputs: Outputs,
+    writers: Iterable[Callable[[], object]],
+    tables: Sequence[report.Sheet],
+    chosen: bool,
+    console: Terminal,
+) -> None:
+    """Write the results, then print them and where they are; `chosen`: on the worlds that a checkpoint was chosen on.
+
+    Raises:
+        FabmeshError: If something could not be written; the rest is, and the tables are printed.
+        KeyboardInterrupt: If the user stops the writing, saying what may be missing.
+    """
+
+    def show() -> None:
+        report.print_sheets(tables, console)
+        if chosen:
+            console.say("", report.CHOSEN_NOTE)
+
+    where = ", ".join(str(path) for path in outputs.places)
+    try:
+        write_then_show(writers, show)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(where and f"stopped while writing: {where} may be missing, or from before") from None
+    if where:
+        console.say(f"written: {where}")
 
 
 def orders_notes(orders: RecordedOrders, scenario: Scenario) -> list[str]:
@@ -184,7 +209,12 @@ def orders_notes(orders: RecordedOrders, scenario: Scenario) -> list[str]:
     return notes
 
 
-def _run_stress(config: EvaluateConfig, arguments: Sequence[str], console: Console) -> int:
+def _tell_of_orders(orders: RecordedOrders, scenario: Scenario) -> None:
+    for line in orders_notes(orders, scenario):
+        tell(line)
+
+
+def _run_stress(config: EvaluateConfig, arguments: Sequence[str], console: Terminal) -> int:
     """The policies under stress tests.
 
     Raises:
@@ -195,23 +225,25 @@ def _run_stress(config: EvaluateConfig, arguments: Sequence[str], console: Conso
     outputs = _named_outputs(config, "stress")
     job = _job_of_options(config)
     if job.orders is not None:
-        for line in orders_notes(job.orders, job.scenario):
-            print(line, file=sys.stderr)
+        _tell_of_orders(job.orders, job.scenario)
     found = stress.stress_test(
         job.entries, job.scenario, job.seeds, config.stress, config.threads, config.quiet, job.orders
     )
     tables = stress.sheets(found)
-    report.print_sheets(tables, console)
-    if outputs.json is not None:
-        export.write_json(stress.to_json(found), outputs.json)
-    if outputs.csv is not None:
-        stress.write_csv(found, outputs.csv)
-    _write_markdown(tables, outputs, arguments)
-    _say_written(outputs, console)
+
+    def writers() -> Iterator[Callable[[], object]]:
+        if outputs.json is not None:
+            yield partial(export.write_json, stress.to_json(found), outputs.json)
+        if outputs.csv is not None:
+            yield partial(stress.write_csv, found, outputs.csv)
+        if outputs.markdown is not None:
+            yield partial(_write_markdown, tables, outputs.markdown, arguments)
+
+    _write_then_print(outputs, writers(), tables, False, console)
     return 0
 
 
-def _run_explain(config: EvaluateConfig, arguments: Sequence[str], console: Console) -> int:
+def _run_explain(config: EvaluateConfig, arguments: Sequence[str], console: Terminal) -> int:
     """One policy taken apart against another.
 
     Raises:
@@ -229,24 +261,24 @@ def _run_explain(config: EvaluateConfig, arguments: Sequence[str], console: Cons
     job = _job_of_options(replace(config, scenario=name, policies=(config.explain, against)))
     policy, reference = job.entries
     if job.orders is not None:
-        for line in orders_notes(job.orders, job.scenario):
-            print(line, file=sys.stderr)
+        _tell_of_orders(job.orders, job.scenario)
     found = explain(policy, reference, job.scenario, job.seeds, config.threads, config.quiet, job.orders)
     tables = explain_report.sheets(found)
-    report.print_sheets(tables, console)
-    if job.seeds.space == "validation" and policy.trained:
-        console.print("", report.CHOSEN_NOTE, sep="\n", highlight=False, soft_wrap=True)
-    if outputs.json is not None:
-        export.write_json(explain_export.to_json(found), outputs.json)
-    if outputs.csv is not None:
-        explain_export.write_csv(found, outputs.csv)
-    _write_markdown(tables, outputs, arguments)
-    if outputs.figures is not None:
-        from fabmesh.agents.evaluation.explain_figures import explanation_figures  # matplotlib takes a second
-        from fabmesh.agents.evaluation.figures import save_figures
 
-        save_figures(explanation_figures(found), outputs.figures)
-    _say_written(outputs, console)
+    def writers() -> Iterator[Callable[[], object]]:
+        if outputs.json is not None:
+            yield partial(export.write_json, explain_export.to_json(found), outputs.json)
+        if outputs.csv is not None:
+            yield partial(explain_export.write_csv, found, outputs.csv)
+        if outputs.markdown is not None:
+            yield partial(_write_markdown, tables, outputs.markdown, arguments)
+        if outputs.figures is not None:
+            from fabmesh.agents.evaluation.explain_figures import explanation_figures  # matplotlib takes a second
+            from fabmesh.agents.evaluation.figures import save_figures
+
+            yield partial(save_figures, explanation_figures(found), outputs.figures)
+
+    _write_then_print(outputs, writers(), tables, job.seeds.space == "validation" and policy.trained, console)
     return 0
 
 
@@ -285,16 +317,8 @@ def _named_outputs(config: EvaluateConfig, name: str, figures: bool = False) -> 
     return outputs
 
 
-def _write_markdown(tables: Sequence[report.Sheet], outputs: Outputs, arguments: Sequence[str]) -> None:
-    if outputs.markdown is not None:
-        text = report.markdown_sheets(tables, [shlex.join(["fabmesh-evaluate", *arguments])])
-        write_whole(outputs.markdown, lambda draft: draft.write_text(text, encoding="utf-8"))
-
-
-def _say_written(outputs: Outputs, console: Console) -> None:
-    if outputs.places:
-        where = ", ".join(str(path) for path in outputs.places)
-        console.print(f"written: {where}", highlight=False, soft_wrap=True)
+def _write_markdown(tables: Sequence[report.Sheet], path: Path, arguments: Sequence[str]) -> None:
+    write_text(path, report.markdown_sheets(tables, [shlex.join(["fabmesh-evaluate", *arguments])]))
 
 
 def _job_of_options(config: EvaluateConfig) -> Job:
@@ -339,17 +363,17 @@ def _job_of_manifest(path: Path, arguments: Sequence[str]) -> Job:
     manifests.require_same_inputs(plan, scenario, path)
     others = manifests.other_versions(plan)
     if others:
-        print(f"note: other versions than the manifest's: {', '.join(others)}", file=sys.stderr)
+        tell(f"note: other versions than the manifest's: {', '.join(others)}")
     orders = None if plan.orders is None else read_orders(plan.orders, scenario)
     return Job(plan.scenario, scenario, plan.entries, plan.seeds, plan.against, plan, plan.orders, orders)
 
 
-def _say_whether_same(plan: manifests.Plan, comparison: Comparison, console: Console) -> int:
+def _say_whether_same(plan: manifests.Plan, comparison: Comparison, console: Terminal) -> int:
     difference = manifests.difference_from(plan, comparison)
     if difference is None:
-        console.print("the same numbers as in the manifest, bit for bit", highlight=False)
+        console.say("the same numbers as in the manifest, bit for bit")
         return 0
-    print(f"error: other numbers than in the manifest: {difference}", file=sys.stderr)
+    tell(f"error: other numbers than in the manifest: {difference}")
     return OTHER_NUMBERS
 
 
@@ -360,10 +384,7 @@ def main(args: Sequence[str] | None = None) -> int:
     def judge() -> int:
         about = f"{inspect.getdoc(EvaluateConfig)}\n\nPolicies that have a name: {', '.join(names())}."
         config = tyro.cli(EvaluateConfig, args=arguments, prog="fabmesh-evaluate", description=about)
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=report.WIDTH)
-        return run(config, arguments, console)
+        return run(config, arguments, Terminal(report.WIDTH))
 
     return guarded(judge, "stopped; nothing has been written")
 

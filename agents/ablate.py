@@ -16,14 +16,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 import tyro
-from rich.console import Console
 from tqdm import tqdm
 
 from fabmesh.agents.evaluation import export, report
 from fabmesh.agents.evaluation.ablation import Ablation, Judged, sheets, to_json
 from fabmesh.agents.evaluation.comparison import one_torch_thread
-from fabmesh.agents.evaluation.exits import guarded
-from fabmesh.agents.evaluation.files import check_writable, write_whole
+from fabmesh.agents.evaluation.outputs import write_then_show
 from fabmesh.agents.evaluation.protocol import EpisodeTable, evaluate
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.learning import cli
@@ -35,10 +33,13 @@ from fabmesh.agents.learning.settings import parse, settings_hash
 from fabmesh.agents.learning.variants import SHIPPED, Variant, chosen, read_variants
 from fabmesh.agents.options import MOST_EPISODES, MOST_THREADS, require_training_seeds, require_within
 from fabmesh.agents.registry import SAMPLE_SUFFIX, make_policy
+from fabmesh.envs.commands import guarded, tell
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import check_writable, write_text
 from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.terminal import Terminal
 
 SAME_TAPE_WORLDS = 2
 
@@ -124,7 +125,7 @@ def plans(config: AblateConfig, scenario: Scenario, out: Path) -> list[Plan]:
         except ConfigError as error:
             if config.variants:
                 raise
-            print(f"left out: {error}", file=sys.stderr)
+            tell(f"left out: {error}")
             continue
         found.append(Plan(variant, network, tuple(runs)))
         _require_same_tape(variant, scenario, network)
@@ -200,7 +201,7 @@ def judge(config: AblateConfig, scenario: Scenario, todo: Sequence[Plan]) -> Abl
     return Ablation(scenario, seeds, tables[0][0], judged)
 
 
-def run(config: AblateConfig, arguments: Sequence[str], console: Console) -> int:
+def run(config: AblateConfig, arguments: Sequence[str], console: Terminal) -> int:
     """Train, judge and write; returns the exit code 0.
 
     Raises:
@@ -219,23 +220,25 @@ def run(config: AblateConfig, arguments: Sequence[str], console: Console) -> int
     train(todo, config.quiet)
     found = judge(config, scenario, todo)
     tables = sheets(found)
-    report.print_sheets(tables, console)
     command = shlex.join(["python", "-m", "fabmesh.agents.ablate", *arguments])
-    text = report.markdown_sheets(tables, [command])
-    write_whole(out / "table.md", lambda draft: draft.write_text(text, encoding="utf-8"))
-    export.write_json({"command": command, **to_json(found)}, out / "results.json")
-    console.print(f"written: {out / 'table.md'}, {out / 'results.json'}", highlight=False, soft_wrap=True)
+    writers = (
+        lambda: write_text(out / "table.md", report.markdown_sheets(tables, [command])),
+        lambda: export.write_json({"command": command, **to_json(found)}, out / "results.json"),
+    )
+    write_then_show(writers, lambda: report.print_sheets(tables, console))
+    console.say(f"written: {out / 'table.md'}, {out / 'results.json'}")
     return 0
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 2 for wrong input, 130 when stopped."""
     arguments = list(sys.argv[1:] if args is None else args)
-    config = tyro.cli(AblateConfig, args=arguments, prog="python -m fabmesh.agents.ablate")
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=report.WIDTH)
-    return guarded(lambda: run(config, arguments, console), "stopped; the same command goes on from there")
+
+    def ablate() -> int:
+        config = tyro.cli(AblateConfig, args=arguments, prog="python -m fabmesh.agents.ablate")
+        return run(config, arguments, Terminal(report.WIDTH))
+
+    return guarded(ablate, "stopped; the same command goes on from there")
 
 
 if __name__ == "__main__":

@@ -13,22 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 
 from fabmesh.agents.evaluation import manifest, report
 from fabmesh.agents.evaluation.comparison import compare_entries
 from fabmesh.agents.evaluation.entries import parse_entries
-from fabmesh.agents.evaluation.exits import guarded
-from fabmesh.agents.evaluation.files import check_writable
-from fabmesh.agents.evaluation.outputs import outputs_in, write_outputs
+from fabmesh.agents.evaluation.outputs import outputs_in, write_outputs, write_then_show
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.heuristics import names_for
 from fabmesh.agents.learning import checkpoint, cli, shipped
 from fabmesh.agents.learning.config import TrainConfig
 from fabmesh.agents.learning.session import is_over
 from fabmesh.agents.learning.settings import parse, settings_hash
+from fabmesh.envs.commands import guarded
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import check_writable
 from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,17 @@ def _training_arguments(config: DemoConfig) -> list[str]:
     return [*flags, "--max-minutes", f"{config.minutes:g}"]
 
 
-def _train(config: DemoConfig, arguments: list[str], run_dir: Path, training: TrainConfig, console: Console) -> None:
+def _train(config: DemoConfig, arguments: list[str], run_dir: Path, training: TrainConfig, console: Terminal) -> None:
     arguments = [*arguments, "--run-dir", str(run_dir)]
     if (run_dir / checkpoint.LAST).exists():
         if is_over(run_dir, training):
-            console.print(
-                f"Reusing the checkpoint of the same settings in {run_dir} (delete it to train again).", soft_wrap=True
-            )
+            console.say(f"Reusing the checkpoint of the same settings in {run_dir} (delete it to train again).")
             return
-        console.print("Going on with the training that was stopped.")
+        console.say("Going on with the training that was stopped.")
         arguments.append("--resume")
     else:
-        console.print(f"Training {config.algo} on {config.scenario} for at most {config.minutes:g} minutes:")
-    console.print(f"  python train.py {' '.join(arguments)}", highlight=False, soft_wrap=True)
+        console.say(f"Training {config.algo} on {config.scenario} for at most {config.minutes:g} minutes:")
+    console.say(f"  python train.py {shlex.join(arguments)}")
     code = cli.main(arguments)
     if code == 130:
         raise KeyboardInterrupt
@@ -77,7 +75,7 @@ def _train(config: DemoConfig, arguments: list[str], run_dir: Path, training: Tr
         raise FabmeshError(f"training in {run_dir} did not finish: see the message above")
 
 
-def run(config: DemoConfig, console: Console) -> None:
+def run(config: DemoConfig, console: Terminal) -> None:
     """Train or reuse, compare, write, say where.
 
     Raises:
@@ -93,20 +91,22 @@ def run(config: DemoConfig, console: Console) -> None:
     run_dir = place / config.algo
     _train(config, arguments, run_dir, training, console)
 
-    console.print(f"\nComparing with the baselines on {seeds.count} validation worlds:")
+    console.say("", f"Comparing with the baselines on {seeds.count} validation worlds:")
     longer = [name for name in shipped.names() if shipped.find(name).scenario == scenario.name]  # trained for longer
     policies = [str(run_dir), *longer, *names_for(scenario)]
     entries = parse_entries(policies, actions="both")
     hashes = manifest.hashes_of(entries, scenario)
     comparison = compare_entries(entries, scenario, seeds, config.threads)
-    report.print_tables(comparison, console)
-    console.print("", report.CHOSEN_NOTE, sep="\n", highlight=False, soft_wrap=True)
     outputs = outputs_in(place)
     asked = ["--scenario", config.scenario, "--episodes", str(config.episodes), "--actions", "both"]
     command = shlex.join(["fabmesh-evaluate", "--policies", *policies, *asked])
-    write_outputs(outputs, comparison, manifest.make_manifest(comparison, entries, hashes, config.scenario, command))
+    made = manifest.make_manifest(comparison, entries, hashes, config.scenario, command)
+    write_then_show(
+        [lambda: write_outputs(outputs, comparison, made)], lambda: report.print_tables(comparison, console)
+    )
+    console.say("", report.CHOSEN_NOTE, "")
 
-    console.print(f"\nDone in {(time.perf_counter() - began) / 60:.1f} minutes. Where everything lies:")
+    console.say(f"Done in {(time.perf_counter() - began) / 60:.1f} minutes. Where everything lies:")
     lines = (
         ("checkpoint", run_dir / checkpoint.BEST),
         ("table", outputs.markdown),
@@ -116,16 +116,14 @@ def run(config: DemoConfig, console: Console) -> None:
         ("TensorBoard", f"tensorboard --logdir {place}"),
         ("again", f"python evaluate.py --from {outputs.manifest}"),
     )
-    for what, where in lines:
-        console.print(f"  {what:14s} {where}", highlight=False, soft_wrap=True)
+    console.say(*(f"  {what:14s} {where}" for what, where in lines))
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demonstration; returns the exit code: 0, or 2 for wrong input."""
-    config = tyro.cli(DemoConfig, args=args, prog="python -m fabmesh.agents.demo")
 
     def play() -> int:
-        run(config, Console())
+        run(tyro.cli(DemoConfig, args=args, prog="python -m fabmesh.agents.demo"), Terminal(report.WIDTH))
         return 0
 
     return guarded(play, "stopped; run again to go on")

@@ -17,12 +17,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
 from tqdm import tqdm
 
-from fabmesh.agents.evaluation.exits import guarded
-from fabmesh.agents.evaluation.files import check_writable, write_whole
-from fabmesh.agents.evaluation.report import words_of_saving
+from fabmesh.agents.evaluation.report import WIDTH, words_of_saving
 from fabmesh.agents.learning import cli
 from fabmesh.agents.learning.config import TrainConfig, as_flat, validate
 from fabmesh.agents.learning.session import Task
@@ -40,12 +37,16 @@ from fabmesh.agents.learning.trials import (
 )
 from fabmesh.agents.options import MOST_SEARCH_SEED, MOST_THREADS, MOST_TRIALS, require_training_seeds, require_within
 from fabmesh.agents.searching import optuna_for, versions, write_yaml
+from fabmesh.envs.commands import guarded
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import check_writable, write_text
+from fabmesh.envs.names import shown
 from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Scenario, fingerprint
 from fabmesh.envs.network.yaml_tree import parse as parse_yaml
 from fabmesh.envs.network.yaml_tree import plain
+from fabmesh.envs.terminal import Terminal
 
 RECORD, SETTINGS = "search.yaml", "settings.yaml"
 
@@ -187,7 +188,7 @@ def known_trials(path: Path, wanted: Mapping[str, Any]) -> list[Trial]:
     return trials
 
 
-def run(config: SearchConfig, arguments: Sequence[str], console: Console) -> int:
+def run(config: SearchConfig, arguments: Sequence[str], console: Terminal) -> int:
     """Search and write; returns the exit code 0.
 
     Raises:
@@ -225,28 +226,31 @@ def run(config: SearchConfig, arguments: Sequence[str], console: Console) -> int
             "trials": [dict(vars(trial)) for trial in trials],
         }  # fmt: skip
         write_yaml(out / RECORD, HEAD, content)
-        text = f"# The best of {len(trials)} trials: {command}\n" + to_yaml(with_settings(base, best.settings))
-        write_whole(out / SETTINGS, lambda draft: draft.write_text(text, encoding="utf-8"))
+        head = f"# The best of {len(trials)} trials: {shown(command)}\n"
+        write_text(out / SETTINGS, head + to_yaml(with_settings(base, best.settings)))
 
     trials = search(config, base, cli.task_for(base, scenario), known, keep)
     best, first = best_of(trials), trials[0]
     saved = best.saves_percent
-    for line in (
+    console.say(
         f"best of {len(trials)} trials, number {trials.index(best)}: {best.network_cost_eur / 1e3:,.1f} kEUR on the "
         f"validation worlds, {words_of_saving(saved[0] / 100)} against {opponent} (lower end {saved[1]:+.2f} %); "
         f"the settings as they are: {first.network_cost_eur / 1e3:,.1f}",
         ", ".join(f"{name} {value:g}" for name, value in best.settings.items()),
         f"written: {out / RECORD}, {out / SETTINGS} (fabmesh-train --config {out / SETTINGS})",
-    ):
-        console.print(line, highlight=False, soft_wrap=True)
+    )
     return 0
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 2 for wrong input, 130 when stopped."""
     arguments = list(sys.argv[1:] if args is None else args)
-    config = tyro.cli(SearchConfig, args=arguments, prog="python -m fabmesh.agents.search")
-    return guarded(lambda: run(config, arguments, Console()), "stopped; the same command goes on after the last trial")
+
+    def search_and_write() -> int:
+        config = tyro.cli(SearchConfig, args=arguments, prog="python -m fabmesh.agents.search")
+        return run(config, arguments, Terminal(WIDTH))
+
+    return guarded(search_and_write, "stopped; the same command goes on after the last trial")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import write_text
 
 _DIGITS = 4  # significant digits of a number that is searched: what more would say is noise
 
@@ -60,5 +60,4 @@ def versions(*libraries: str) -> str:
 
 def write_yaml(path: Path, head: str, content: Mapping[str, Any]) -> None:
     """Write values as YAML below a comment, the whole file or nothing."""
-    text = head + yaml.safe_dump(dict(content), sort_keys=False, width=120, default_flow_style=None)
-    write_whole(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+    write_text(path, head + yaml.safe_dump(dict(content), sort_keys=False, width=120, default_flow_style=None))

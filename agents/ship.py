@@ -14,24 +14,24 @@ from typing import Annotated, Any
 
 import torch
 import tyro
-from rich.console import Console
 
 from fabmesh.agents.evaluation.comparison import one_torch_thread
-from fabmesh.agents.evaluation.exits import guarded
 from fabmesh.agents.evaluation.files import hash_of_file
 from fabmesh.agents.evaluation.protocol import evaluate
-from fabmesh.agents.evaluation.report import words_of_saving
+from fabmesh.agents.evaluation.report import WIDTH, words_of_saving
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.learning import checkpoint, shipped
 from fabmesh.agents.learning.batch import RoleSpec
 from fabmesh.agents.learning.config import TrainConfig, setting_names
 from fabmesh.agents.learning.settings import from_plain
 from fabmesh.agents.learning.validation import MEASURE
+from fabmesh.envs.commands import guarded
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.kernel import announce_compilation
-from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.loading import load_scenario, shipped_scenarios
 from fabmesh.envs.network.scenario import Scenario, fingerprint
 from fabmesh.envs.network.spec import role_specs
+from fabmesh.envs.terminal import Terminal
 
 TOLERANCE = 1e-3
 """Share by which the cost may come out otherwise: another machine may round a network's output in another way."""
@@ -73,6 +73,9 @@ class Run:
         """
         file = path / checkpoint.BEST if path.is_dir() else path
         content = checkpoint.read_whole(file)
+        if content["scenario"] not in shipped_scenarios():  # whose name is that of the file to be written
+            there = ", ".join(shipped_scenarios())
+            raise FabmeshError(f"{file}: was trained on no scenario that comes with the package; there are {there}")
         if content["kind"] not in checkpoint.OWN_KINDS:
             raise FabmeshError(f"{file}: a policy of {content['kind']} needs a library that the package does without")
         validation = content.get("validation")
@@ -149,7 +152,7 @@ def play(run: Run, content: dict[str, Any], scenario: Scenario, spec: Mapping[st
     return costs
 
 
-def ship(config: ShipConfig, console: Console) -> None:
+def ship(config: ShipConfig, console: Terminal) -> None:
     """Choose, check and write.
 
     Raises:
@@ -187,21 +190,18 @@ def ship(config: ShipConfig, console: Console) -> None:
     )
     shipped.write({**index, scenario.name: entry})
     found = f"{words_of_saving(entry.validation['saving'])} against {entry.validation['against']}"
-    console.print(
+    console.say(
         f"{shipped.PREFIX}{scenario.name}: {run.file}, {path.stat().st_size:,} bytes; network cost "
-        f"{costs.mean():,.0f} EUR, {found}, "
-        f"on {len(costs)} validation worlds\nwritten: {path}, {shipped.DIRECTORY / shipped.INDEX}",
-        highlight=False,
-        soft_wrap=True,
+        f"{costs.mean():,.0f} EUR, {found}, on {len(costs)} validation worlds",
+        f"written: {path}, {shipped.DIRECTORY / shipped.INDEX}",
     )
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for wrong input."""
-    config = tyro.cli(ShipConfig, args=args, prog="python -m fabmesh.agents.ship")
 
     def play_and_write() -> int:
-        ship(config, Console())
+        ship(tyro.cli(ShipConfig, args=args, prog="python -m fabmesh.agents.ship"), Terminal(WIDTH))
         return 0
 
     return guarded(play_and_write, "stopped; what was shipped before is still there")

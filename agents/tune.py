@@ -10,6 +10,7 @@ has seen; these choose the winner and show what more budget is worth.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,12 +19,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rich.console import Console
 from tqdm import tqdm
 
-from fabmesh.agents.evaluation.exits import guarded
-from fabmesh.agents.evaluation.files import check_writable
 from fabmesh.agents.evaluation.protocol import evaluate
+from fabmesh.agents.evaluation.report import WIDTH
 from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.evaluation.statistics import compare
 from fabmesh.agents.heuristics import PRESETS
@@ -31,9 +30,12 @@ from fabmesh.agents.heuristics.family import FAMILY, Choice, Choices, Parameter,
 from fabmesh.agents.heuristics.tuned import path_for, plain, read_rules
 from fabmesh.agents.options import MOST_EPISODES, MOST_SEARCH_SEED, MOST_THREADS, MOST_TRIALS, require_within
 from fabmesh.agents.searching import estimator, optuna_for, rounded, versions, write_yaml
+from fabmesh.envs.commands import guarded
+from fabmesh.envs.files import check_writable
 from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Scenario, fingerprint
+from fabmesh.envs.terminal import Terminal
 
 COST = "controllable_cost"
 CONTROL_EPISODES = 16  # worlds whose cost is written down, so that a file can be checked to belong to the code
@@ -247,13 +249,13 @@ def result(config: TuneConfig, scenario: Scenario, judge: Judge, restarts: Seque
     options = " ".join(
         f"--{name.replace('_', '-')} {getattr(config, name)}"
         for name in ("restarts", "trials", "episodes", "check_episodes", "seed")
-    ) + "".join(f" --start {path}" for path in config.start)
+    ) + "".join(f" --start {shlex.quote(str(path))}" for path in config.start)
     return {
         "scenario": scenario.name,
         "scenario_sha256": fingerprint(scenario),
         "rules": plain(winner),
         "search": {
-            "command": f"python -m fabmesh.agents.tune {config.scenario} {options}",
+            "command": f"python -m fabmesh.agents.tune {shlex.quote(config.scenario)} {options}",
             "library": versions("optuna", "cmaes"),
             "trials": sum(len(restart.costs) for restart in restarts),
             "worlds": f"train 0-{config.episodes - 1}, checked on train {check[0]}-{sum(check) - 1}",
@@ -290,7 +292,7 @@ def default_out(given: str, scenario: Scenario) -> Path:
     return path.with_suffix(".tuned.yaml") if path.suffix in (".yaml", ".yml") else path_for(scenario)
 
 
-def run(config: TuneConfig, console: Console) -> int:
+def run(config: TuneConfig, console: Terminal) -> int:
     """Search, check and write; returns the exit code 0.
 
     Raises:
@@ -317,7 +319,7 @@ def run(config: TuneConfig, console: Console) -> int:
     costs = content["search"]["controllable_cost_eur"]
     saved = [x / 1e3 for x in content["search"]["saved_against_base_stock_eur"]]
     more = content["search"]["second_half_of_the_restarts_saves_percent"]
-    for line in (
+    console.say(
         f"tuned {costs['tuned'] / 1e3:,.1f} kEUR of controllable cost an episode, base_stock "
         f"{costs['base_stock'] / 1e3:,.1f}: saves {saved[0]:,.1f} [{saved[1]:,.1f}, {saved[2]:,.1f}]",
         (
@@ -328,15 +330,17 @@ def run(config: TuneConfig, console: Console) -> int:
         + "the best of each restart, kEUR: "
         + ", ".join(f"{cost / 1e3:,.1f}" for cost in content["search"]["best_of_each_restart_eur"]),
         f"written: {out}",
-    ):
-        console.print(line, highlight=False, soft_wrap=True)
+    )
     return 0
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for wrong input."""
-    config = tyro.cli(TuneConfig, args=args, prog="python -m fabmesh.agents.tune")
-    return guarded(lambda: run(config, Console()), "stopped; nothing has been written")
+
+    def tune() -> int:
+        return run(tyro.cli(TuneConfig, args=args, prog="python -m fabmesh.agents.tune"), Terminal(WIDTH))
+
+    return guarded(tune, "stopped; nothing has been written")
 
 
 if __name__ == "__main__":

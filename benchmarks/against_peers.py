@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine, print_machine, write_report
+from fabmesh.envs.commands import guarded
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
 
@@ -173,20 +174,21 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"  {simulator.name}, {turn + 1} of {options.turns:<40}", end="\r", file=sys.stderr, flush=True)
             found.append(_rate(simulator, options.seconds))
     best = max(rates[:2], key=statistics.median)
+    ratios = [statistics.median(a / b for a, b in zip(best, found, strict=True)) for found in rates]
     rows = []
-    print(f"{'':<32}{'copies':>7}{'agents':>7}{'agent-steps/s':>15}{'fabmesh is':>13}  models")
-    for simulator, found in zip(compared, rates, strict=True):
-        ratio = statistics.median(ours / theirs for ours, theirs in zip(best, found, strict=True))
+    for simulator, found, ratio in zip(compared, rates, ratios, strict=True):
         row = asdict(simulator) | {"agent_steps_per_s": statistics.median(found), "range": [min(found), max(found)]}
         del row["step"]
         rows.append(row | {"fabmesh_over_it": ratio})
+    write_report(options.json, report | {"simulators": rows})
+    print(f"{'':<32}{'copies':>7}{'agents':>7}{'agent-steps/s':>15}{'fabmesh is':>13}  models")
+    for simulator, found, ratio in zip(compared, rates, ratios, strict=True):
         print(
             f"{simulator.name:<32}{simulator.copies:>7}{simulator.agents:>7}{statistics.median(found):>15,.0f}"
             f"{f'{ratio:.2f} x':>13}  {simulator.models}"
         )
-    write_report(options.json, report | {"simulators": rows})
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main, "stopped"))

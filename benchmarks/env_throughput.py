@@ -29,6 +29,7 @@ import numpy as np
 
 from benchmarks.machine import machine, print_machine, write_report
 from fabmesh.envs import hub_network_v0
+from fabmesh.envs.commands import guarded
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Scenario, Town
 from fabmesh.envs.scenarios.builder import plan_region, region_yaml, write_region
@@ -299,6 +300,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     progress("")
     report["throughput"] = [asdict(result) for result in results]
+    write_report(options.json, report)
     print(f"resets: {report['reset_share']:.1%} of the time of an episode")
     print(f"{'':<26}{'copies':>8}{'env-steps/s':>14}{'range':>24}{'agent-steps/s':>16}{'per processor s':>18}")
     for r in results:
@@ -307,9 +309,8 @@ def main(arguments: list[str] | None = None) -> int:
             f"{r.way:<26}{r.copies:>8}{r.env_steps_per_s:>14,.0f}{f'{low:,.0f} to {high:,.0f}':>24}"
             f"{r.agent_steps_per_s:>16,.0f}{r.agent_steps_per_processor_s:>18,.0f}"
         )
-    write_report(options.json, report)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main, "stopped"))

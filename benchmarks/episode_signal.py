@@ -26,6 +26,7 @@ from benchmarks.machine import machine, print_machine, write_report
 from fabmesh.agents.learning import cli
 from fabmesh.agents.learning.settings import parse
 from fabmesh.agents.learning.training import Training
+from fabmesh.envs.commands import guarded
 from fabmesh.envs.network.loading import load_scenario
 
 _PACKAGES = ("fabmesh", "numpy", "scipy", "torch")
@@ -107,14 +108,14 @@ def main(arguments: list[str] | None = None) -> int:
             "ranks in the group": certainty(ranks, by_weight),
         },
     }
+    write_report(options.json, report)
     for name, value in report.items():
         if name not in ("machine", "certainty_of_a_group"):
             print(f"{name.replace('_', ' '):<48}{f'{value:,.3f}' if isinstance(value, float) else value!s:>14}")
     for name, value in report["certainty_of_a_group"].items():
         print(f"{f'certainty of a group, {name}':<62}{value:.4f}")
-    write_report(options.json, report)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main, "stopped"))

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import machine, print_machine, write_report
+from fabmesh.envs.commands import guarded
 from fabmesh.envs.network.tables import AGES, HORIZON
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
@@ -181,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
     print_machine(report["machine"])
     watched = Watched(options.scenario, options.copies, options.days)
     report["a_day"] = watched.counts
-    print("a day: " + ", ".join(f"{count:,.0f} {name}" for name, count in watched.counts.items()))
+    lines = ["a day: " + ", ".join(f"{count:,.0f} {name}" for name, count in watched.counts.items())]
     report["rates"] = rates()
     for key, found, rate in (
         ("bytes", bytes_of_a_day(watched), report["rates"]["bytes_per_s"]),
@@ -190,9 +191,8 @@ def main(arguments: list[str] | None = None) -> int:
         total = sum(found.values())
         seconds = total / rate
         report[key] = found | {"all": total, "seconds": seconds}
-        for name, count in found.items():
-            print(f"{name:<34}{count:>12,.0f} {key}")
-        print(f"{'all':<34}{total:>12,.0f} {key}: {seconds * 1e6:.1f} us at {rate:.2e} {key}/s")
+        lines += [f"{name:<34}{count:>12,.0f} {key}" for name, count in found.items()]
+        lines.append(f"{'all':<34}{total:>12,.0f} {key}: {seconds * 1e6:.1f} us at {rate:.2e} {key}/s")
     floor = max(report["bytes"]["seconds"], report["operations"]["seconds"])
     agents = watched.batch.num_agents
     report |= {
@@ -202,11 +202,12 @@ def main(arguments: list[str] | None = None) -> int:
         "agent_steps_per_s_at_the_floor": agents / floor,
         "agent_steps_per_s": agents / watched.seconds_a_day,
     }
+    write_report(options.json, report)
+    print(*lines, sep="\n")
     print(f"floor {floor * 1e6:.1f} us a day, kernel {watched.seconds_a_day * 1e6:.1f}: {report['above']:.1f} x")
     print(f"one thread at the floor: {agents / floor:,.0f} agent-steps/s; now {agents / watched.seconds_a_day:,.0f}")
-    write_report(options.json, report)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main, "stopped"))

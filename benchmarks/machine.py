@@ -10,6 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fabmesh.envs.commands import say
+from fabmesh.envs.files import write_text
+
 
 def machine(packages: Sequence[str]) -> dict[str, Any]:
     """Processor, cores, load and the versions of the packages that are installed."""
@@ -38,9 +41,8 @@ def write_report(path: Path | None, report: dict[str, Any]) -> None:
     """The figures as JSON, if a file was asked for."""
     if path is None:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"written to {path}")
+    write_text(path, json.dumps(report, indent=2) + "\n")
+    say(f"written to {path}")
 
 
 def _version(package: str) -> str | None:

@@ -36,6 +36,7 @@ from fabmesh.agents.learning.config import (
 )
 from fabmesh.agents.learning.session import Session, Task, device_of
 from fabmesh.agents.learning.training import Training
+from fabmesh.envs.commands import guarded
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.vector import HubNetworkVector
 
@@ -160,6 +161,11 @@ def main(arguments: list[str] | None = None) -> int:
             trainer.run(options.iterations)
     report["load_average_after"] = os.getloadavg()[0]
     report["trainers"] = [trainer.result() for trainer in trainers]
+    if len(trainers) == 2:
+        ours, theirs = trainers
+        report["ratio"] = _ratio(ours.agent_steps_per_s, theirs.agent_steps_per_s)
+        report["ratio_processor"] = _ratio(ours.agent_steps_per_processor_s, theirs.agent_steps_per_processor_s)
+    write_report(options.json, report)
     print(f"{'':<16}{'agent-steps/s':>15}{'range':>22}{'per processor s':>18}{'environment share':>20}")
     for r in report["trainers"]:
         low, high = r["agent_steps_per_s_range"]
@@ -167,17 +173,13 @@ def main(arguments: list[str] | None = None) -> int:
             f"{r['trainer']:<16}{r['agent_steps_per_s']:>15,.0f}{f'{low:,.0f} to {high:,.0f}':>22}"
             f"{r['agent_steps_per_processor_s']:>18,.0f}{r['environment_share']:>20.1%}"
         )
-    if len(trainers) == 2:
-        ours, theirs = trainers
-        report["ratio"] = _ratio(ours.agent_steps_per_s, theirs.agent_steps_per_s)
-        report["ratio_processor"] = _ratio(ours.agent_steps_per_processor_s, theirs.agent_steps_per_processor_s)
+    if "ratio" in report:
         print(
             f"ratio of the two, median over the turns: {report['ratio']:.2f} by the clock, "
             f"{report['ratio_processor']:.2f} per second of processor time"
         )
-    write_report(options.json, report)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main, "stopped"))

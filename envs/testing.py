@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fabmesh.envs.commands import guarded, say, tell
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Scenario
@@ -237,18 +238,19 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("scenario", nargs="+", help="name of a shipped scenario, or path to a YAML file")
     parser.add_argument("--seed", type=int, default=0, help="seed of the worlds and of the actions (default 0)")
-    options = parser.parse_args(arguments)
-    try:
-        for scenario in options.scenario:
-            for line in check_scenario(scenario, seed=options.seed):
-                print(f"ok  {line}")
-    except FabmeshError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except CheckFailed as failure:
-        print(f"failed: {failure}", file=sys.stderr)
-        return 1
-    return 0
+
+    def check() -> int:
+        options = parser.parse_args(arguments)
+        try:
+            for scenario in options.scenario:
+                for line in check_scenario(scenario, seed=options.seed):
+                    say(f"ok  {line}")
+        except CheckFailed as failure:
+            tell(f"failed: {failure}")
+            return 1
+        return 0
+
+    return guarded(check, "stopped")
 
 
 if __name__ == "__main__":

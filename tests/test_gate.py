@@ -22,7 +22,7 @@ from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.spec import role_specs
-from fabmesh.envs.scenarios.tables import terminal
+from fabmesh.envs.terminal import Terminal
 
 POCKET = load_scenario("pocket")
 
@@ -76,7 +76,7 @@ def test_gate_of_pocket() -> None:
     assert all(np.isfinite(value) for value in values.values())
     assert 0 < values["utilisation of CNC"] < 1
     assert 0 < values["fill rate"] <= 1
-    console = terminal()
+    console = Terminal(140)
     with console.capture() as printed:
         console.print(report_tables(report))
     assert "utilisation of labour" in printed.get()

@@ -117,7 +117,7 @@ def test_what_does_not_load_is_not_written(tmp_path: Path) -> None:
     [
         (("--out", "{}/my.txt"), "must end in .yaml or .yml"),
         (("--out", "{}"), "must end in .yaml or .yml"),
-        (("--out", "{}/towns.csv/my.yaml"), "cannot be written"),
+        (("--out", "{}/towns.csv/my.yaml"), "cannot write in"),
         (("--out", "{}/my.yaml", "--depots", "13"), "--depots 13: must be from 1 to the number of towns, 12"),
         (("--out", "{}/my.yaml", "--depots", "0"), "--depots 0: must be from 1"),
         (("--out", "{}/my.yaml", "--demand-level", "0"), "--demand-level 0: is out of range; allowed: [0.001, 1000]"),

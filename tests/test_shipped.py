@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 import fabmesh
 from fabmesh.agents import ship as tool
@@ -24,6 +23,8 @@ from fabmesh.agents.registry import make_policy, names, scenario_of
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import fingerprint
+from fabmesh.envs.scenarios.dump import scenario_to_yaml
+from fabmesh.envs.terminal import Terminal
 from fabmesh.evaluate import main as evaluate_main
 
 ROOT = Path(fabmesh.__file__).parent
@@ -53,7 +54,7 @@ def place(tmp_path, monkeypatch):
 @pytest.fixture
 def pocket(place, runs):
     """One in which the better of the two runs is."""
-    tool.ship(tool.ShipConfig(tuple(runs)), Console(quiet=True))
+    tool.ship(tool.ShipConfig(tuple(runs)), Terminal(80, quiet=True))
     return place
 
 
@@ -167,6 +168,13 @@ def test_a_run_that_cannot_be_shipped_is_refused_and_nothing_changes(pocket, run
     assert "does not say what it costs on validation worlds" in capsys.readouterr().err
     assert tool.main([str(with_change(runs[0], tmp_path, kind="sb3_ppo"))]) == 2
     assert "a policy of sb3_ppo needs a library that the package does without" in capsys.readouterr().err
+    own = tmp_path / "own.yaml"
+    own.write_text(scenario_to_yaml(replace(load_scenario("pocket"), name="../../outside")))
+    assert tool.main([str(with_change(runs[0], tmp_path, scenario=str(own)))]) == 2
+    assert (
+        "was trained on no scenario that comes with the package; there are benelux, pocket" in capsys.readouterr().err
+    )
+    assert not (pocket.parent.parent / "outside.pt").exists()
     mixed = with_change(runs[0], tmp_path, scenario="rotterdam")
     assert tool.main([str(runs[0]), str(mixed)]) == 2
     assert "these were chosen on others (" in capsys.readouterr().err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from fabmesh.agents.evaluation.statistics import Floats, Paired, Summary, compar
 from fabmesh.agents.evaluation.trace import Trace
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.names import distinct, shown
 from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.recorded import RecordedOrders
 from fabmesh.envs.network.scenario import Scenario, fingerprint
@@ -201,9 +201,9 @@ def require_row(names: Sequence[str], against: str | None) -> str:
     """
     if against is None:
         return names[0]
-    if against not in names:
+    if shown(against) not in names:
         raise FabmeshError(f"--against {against}: no such row; there are {', '.join(names)}")
-    return against
+    return shown(against)
 
 
 def named_policies(entries: Sequence[Entry], scenario: Scenario) -> list[tuple[str, Entry, list[Policy]]]:
@@ -212,14 +212,6 @@ def named_policies(entries: Sequence[Entry], scenario: Scenario) -> list[tuple[s
     Raises:
         FabmeshError: If a policy cannot be made.
     """
-    return _with_distinct_names([(entry, entry.policies(scenario)) for entry in entries])
-
-
-def _with_distinct_names(made: Sequence[tuple[Entry, list[Policy]]]) -> list[tuple[str, Entry, list[Policy]]]:
-    before: Counter[str] = Counter()
-    named = []
-    for entry, policies in made:
-        name = entry.row_name(policies)
-        before[name] += 1
-        named.append((name if before[name] == 1 else f"{name} ({before[name]})", entry, policies))
-    return named
+    made = [(entry, entry.policies(scenario)) for entry in entries]
+    names = distinct(entry.row_name(policies) for entry, policies in made)
+    return [(name, *of) for name, of in zip(names, made, strict=True)]

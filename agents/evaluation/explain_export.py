@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from fabmesh.agents.evaluation.explain_events import OFFSETS, SERIES, WINDOWS, A
 from fabmesh.agents.evaluation.explain_orders import NUMBERS
 from fabmesh.agents.evaluation.explain_pairs import Pair
 from fabmesh.agents.evaluation.explain_use import Use
-from fabmesh.agents.evaluation.files import write_whole
+from fabmesh.envs.files import write_rows
 
 
 @dataclass(frozen=True)
@@ -139,13 +138,8 @@ def _numbers(pair: Pair) -> list[float | None]:
 def write_csv(explanation: Explanation, path: Path) -> None:
     """Write one row per number; empty where a value is undefined."""
     header = ["part", "what", "item", "by", "step", "unit", "policy", "reference", "difference", "low", "high"]
-
-    def write(draft: Path) -> None:
-        with draft.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
-            rows.writerow(header)
-            for record in records(explanation):
-                words = (record.part, record.what, record.item, record.by, record.step, record.unit)
-                rows.writerow([*words, *("" if x is None else repr(x) for x in _numbers(record.pair))])
-
-    write_whole(path, write)
+    rows = (
+        (record.part, record.what, record.item, record.by, record.step, record.unit, *_numbers(record.pair))
+        for record in records(explanation)
+    )
+    write_rows(path, [header, *rows])

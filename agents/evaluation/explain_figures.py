@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from fabmesh.agents.evaluation.explain import Explanation
 from fabmesh.agents.evaluation.explain_bids import ALL, Response
 from fabmesh.agents.evaluation.explain_events import OFFSETS, Around
-from fabmesh.agents.evaluation.figures import file_name
 from fabmesh.agents.evaluation.plots import COLOURS, STYLE, title
+from fabmesh.envs.names import in_figure
 
 COLOUR = {"policy": COLOURS[0], "reference": COLOURS[1]}
 MARKERS = {"policy": "o", "reference": "s"}
@@ -43,7 +43,7 @@ def explanation_figures(explanation: Explanation) -> dict[str, Figure]:
                 figures[f"{name}_by_{priced.each}"] = bids(explanation, single, f"{priced.label} by {priced.each}")
         figures["order_levels"] = order_levels(explanation)
         for around in explanation.disruptions:
-            figures[f"around_{file_name(around.kind)}"] = disruption(explanation, around)
+            figures[f"around_{around.kind}"] = disruption(explanation, around)
         figures["levels"] = levels(explanation)
     return figures
 
@@ -71,7 +71,7 @@ def ledger(explanation: Explanation) -> Figure:
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.grid(axis="x", alpha=0.3)
     axes.set_xlabel(
-        f"{explanation.policy.name} less {explanation.reference.name}, kEUR per episode (mean and 95 % interval);\n"
+        f"{_less(explanation)}, kEUR per episode (mean and 95 % interval);\n"
         "blue saves, orange costs more, grey: the interval holds 0"
     )
     _title(figure, explanation, "where the difference comes from")
@@ -86,13 +86,13 @@ def bids(explanation: Explanation, responses: Sequence[Response], words: str) ->
             seen = np.array([getattr(pair, of) for pair in response.seen])
             markup = np.array([getattr(pair, of) for pair in response.markup])
             axes.plot(seen, markup, color=colour, marker=MARKERS[of], markersize=5, linewidth=1.4,
-                      label=getattr(explanation, of).name)  # fmt: skip
+                      label=_name(explanation, of))  # fmt: skip
             alike = np.array([pair.difference.low <= 0.0 <= pair.difference.high for pair in response.markup])
             axes.plot(seen[alike], markup[alike], MARKERS[of], color=colour, markersize=5, markerfacecolor="white")
         driver = response.driver
-        axes.set_xlabel(f"{driver.label}, {driver.unit}", fontsize=8)
+        axes.set_xlabel(in_figure(f"{driver.label}, {driver.unit}"), fontsize=8)
         if response.item != ALL:
-            axes.set_title(response.item, loc="left", fontsize=9)
+            axes.set_title(in_figure(response.item), loc="left", fontsize=9)
         axes.axhline(0.0, color="black", linewidth=0.6, linestyle=":")
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8, labelleft=True)
@@ -129,7 +129,7 @@ def order_levels(explanation: Explanation) -> Figure:
         panels[2].axvline(step, color="#555555", linestyle="--", linewidth=0.9)
     panels[2].set_xscale("log")
     panels[2].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    panels[0].set_yticks(range(len(entries)), [entry.material.name for entry in entries])
+    panels[0].set_yticks(range(len(entries)), [in_figure(entry.material.name) for entry in entries])
     panels[0].set_ylim(len(entries) - 0.4, -0.6)
     for axes, words in zip(
         panels,
@@ -146,7 +146,7 @@ def order_levels(explanation: Explanation) -> Figure:
     for axes in panels[:2]:
         axes.set_xlim(left=0.0)
     handles = [Line2D([], [], color=COLOUR[of], marker=MARKERS[of], linestyle="", markersize=7) for of in COLOUR]
-    names = [getattr(explanation, of).name for of in COLOUR]
+    names = [_name(explanation, of) for of in COLOUR]
     figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     _title(figure, explanation, "order levels by material, the longest lead time first")
     return figure
@@ -160,7 +160,7 @@ def disruption(explanation: Explanation, around: Around) -> Figure:
         pairs = around.days[name]
         for of, colour in COLOUR.items():
             values = [getattr(pair, of) / scale for pair in pairs]
-            left.plot(OFFSETS, values, color=colour, label=getattr(explanation, of).name, linewidth=1.4,
+            left.plot(OFFSETS, values, color=colour, label=_name(explanation, of), linewidth=1.4,
                       linestyle="-" if of == "policy" else "--")  # fmt: skip
         means, lows, highs = (
             np.array([getattr(pair.difference, end) for pair in pairs]) / scale for end in ("mean", "low", "high")
@@ -175,8 +175,7 @@ def disruption(explanation: Explanation, around: Around) -> Figure:
             axes.margins(x=0)
             axes.tick_params(labelsize=8)
     panels[0, 0].set_title("both", loc="left", fontsize=9)
-    less = f"{explanation.policy.name} less {explanation.reference.name}, 95 % interval"
-    panels[0, 1].set_title(less, loc="left", fontsize=9)
+    panels[0, 1].set_title(f"{_less(explanation)}, 95 % interval", loc="left", fontsize=9)
     for axes in panels[-1]:
         axes.set_xlabel("working days from the first disturbed one", fontsize=9)
     _legend(figure, panels[0, 0])
@@ -202,7 +201,7 @@ def levels(explanation: Explanation) -> Figure:
                 axes.barh(row + shift, share, left=start, height=0.34, color=shades(shade), edgecolor="white",
                           linewidth=0.5)  # fmt: skip
                 if share > 0.012 * len(label) + 0.01:
-                    axes.text(start + share / 2, row + shift, label, ha="center", va="center", fontsize=7,
+                    axes.text(start + share / 2, row + shift, in_figure(label), ha="center", va="center", fontsize=7,
                               color="white" if shade < 0.6 else "black")  # fmt: skip
                 start += share
     axes.set_yticks(range(len(pooled)), [f"{use.role} {use.component}" for use in pooled])
@@ -210,11 +209,19 @@ def levels(explanation: Explanation) -> Figure:
     axes.set_xlim(0.0, 1.0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.set_xlabel(
-        f"share of the decisions with a choice; upper bar: {explanation.policy.name}, lower bar: "
-        f"{explanation.reference.name};\nfrom the lowest level (dark) to the highest (bright)"
+        f"share of the decisions with a choice; upper bar: {_name(explanation, 'policy')}, lower bar: "
+        f"{_name(explanation, 'reference')};\nfrom the lowest level (dark) to the highest (bright)"
     )
     _title(figure, explanation, "which levels are used")
     return figure
+
+
+def _name(explanation: Explanation, of: str) -> str:
+    return in_figure(getattr(explanation, of).name)
+
+
+def _less(explanation: Explanation) -> str:
+    return f"{_name(explanation, 'policy')} less {_name(explanation, 'reference')}"
 
 
 def _panels(number: int) -> tuple[Figure, list[Any]]:
@@ -233,5 +240,5 @@ def _legend(figure: Figure, axes: Any) -> None:
 
 
 def _title(figure: Figure, explanation: Explanation, what: str, more: str = "") -> None:
-    who = f"{explanation.policy.name} against {explanation.reference.name}{more}"
+    who = f"{_name(explanation, 'policy')} against {_name(explanation, 'reference')}{more}"
     figure.suptitle(f"{title(explanation.comparison, what)}\n{who}", x=0.01, ha="left", fontsize=10)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from fabmesh import __version__
 from fabmesh.agents.evaluation.catalogue import measure_named
 from fabmesh.agents.evaluation.comparison import ALL_PAIRS_IN_FILES, Comparison
 from fabmesh.agents.evaluation.curves import steps_of_run
-from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.evaluation.statistics import Estimate
+from fabmesh.envs.files import write_rows, write_text
 
 # Compared pair by pair; differences of network and of controllable cost are equal seed by seed, their percentages not.
 PAIRED_MEASURES = (
@@ -86,8 +85,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Write plain values as JSON, the whole file or nothing."""
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    write_whole(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
@@ -97,19 +95,16 @@ def write_csv(comparison: Comparison, path: Path) -> None:
     header = ["scenario", "policy", "sees", "run", "seed_space", "seed_index", "seed"]
     header += [f"{name} [{measure_named(name).unit}]" for name in names] + [f"cost {line} [EUR]" for line in lines]
 
-    def write(draft: Path) -> None:
-        with draft.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
-            rows.writerow(header)
-            for row in comparison.rows:
-                for run, table in enumerate(row.runs, start=1):
-                    for i, seed in enumerate(table.seeds):
-                        what = [comparison.scenario.name, row.name, row.sees, run, comparison.seeds.space]
-                        numbers = [table.measures[name][i] for name in names] + [table.costs[k][i] for k in lines]
-                        shown = ["" if np.isnan(number) else repr(float(number)) for number in numbers]
-                        rows.writerow([*what, comparison.seeds.first + i, seed, *shown])
+    def rows() -> Iterator[list[object]]:
+        yield [*header]
+        for row in comparison.rows:
+            for run, table in enumerate(row.runs, start=1):
+                for i, seed in enumerate(table.seeds):
+                    what = [comparison.scenario.name, row.name, row.sees, run, comparison.seeds.space]
+                    numbers = [table.measures[name][i] for name in names] + [table.costs[k][i] for k in lines]
+                    yield [*what, comparison.seeds.first + i, seed, *(number_of(float(number)) for number in numbers)]
 
-    write_whole(path, write)
+    write_rows(path, rows())
 
 
 def to_marl_eval(comparison: Comparison) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,10 +9,11 @@ from matplotlib.figure import Figure
 
 from fabmesh.agents.evaluation.comparison import Comparison
 from fabmesh.agents.evaluation.curves import curves_of
-from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.evaluation.plots import cost_by_line, paired_differences
 from fabmesh.agents.evaluation.plots_map import network_map
 from fabmesh.agents.evaluation.plots_time import learning_curves, stock_over_time
+from fabmesh.envs.files import write_whole
+from fabmesh.envs.names import file_names
 
 _DPI = 150
 
@@ -29,19 +29,15 @@ def comparison_figures(comparison: Comparison) -> dict[str, Figure]:
     watched = [row for row in comparison.rows if row.trace is not None]
     if watched:
         figures["stock_over_time"] = stock_over_time(comparison)
-    for row in {row.name: row for row in (comparison.rows[0], comparison.reference)}.values():
+    mapped = {row.name: row for row in (comparison.rows[0], comparison.reference)}
+    for row, name in zip(mapped.values(), file_names(mapped), strict=True):
         drawn = network_map(comparison, row)
         if drawn is not None:
-            figures[f"network_map_{file_name(row.name)}"] = drawn
+            figures[f"network_map_{name}"] = drawn
     curves = curves_of(tuple(source for row in comparison.rows for source in row.sources))
     if curves:
         figures["learning_curves"] = learning_curves(curves, comparison.scenario.name)
     return figures
-
-
-def file_name(name: str) -> str:
-    """A policy's name as part of a file name."""
-    return re.sub(r"[^\w.+-]+", "_", name)
 
 
 def save_figures(figures: Mapping[str, Figure], directory: Path) -> Sequence[Path]:

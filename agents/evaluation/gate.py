@@ -28,13 +28,14 @@ from fabmesh.agents.evaluation.seeds import seed_set
 from fabmesh.agents.evaluation.statistics import Floats
 from fabmesh.agents.policy import Levels, Masks, Observations, Policy, Sees
 from fabmesh.agents.registry import make_policy
-from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.commands import guarded
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.spec import RoleSpec, role_specs
 from fabmesh.envs.scenarios.sheet import LABOUR, capacity_sheet
-from fabmesh.envs.scenarios.tables import terminal
+from fabmesh.envs.scenarios.tables import WIDTH
 from fabmesh.envs.scenarios.work import jobs
+from fabmesh.envs.terminal import Terminal
 from fabmesh.envs.vector import HubNetworkVector
 
 BUSY_LANES = 2  # so many lanes, the busiest first, must lie in the range of utilisation
@@ -278,7 +279,7 @@ def _verdict(passed: bool) -> Text:
 
 def main(args: list[str] | None = None) -> int:
     """Command line: prints the report; exit code 0 where everything is met, 1 where not, 2 for bad input."""
-    return tyro.cli(_command, prog="python -m fabmesh.agents.evaluation.gate", args=args)
+    return guarded(lambda: tyro.cli(_command, prog="python -m fabmesh.agents.evaluation.gate", args=args), "stopped")
 
 
 def _command(
@@ -299,13 +300,9 @@ def _command(
         policy: Policy that is run.
         sweep: Also hold each action component at each of its levels in turn.
     """
-    try:
-        network = load_scenario(scenario)
-        report = gate(network, seed_set(seeds, episodes).seeds, threads, policy, sweep, progress=True)
-    except FabmeshError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    terminal().print(report_tables(report))
+    network = load_scenario(scenario)
+    report = gate(network, seed_set(seeds, episodes).seeds, threads, policy, sweep, progress=True)
+    Terminal(WIDTH).print(report_tables(report))
     return 0 if report.passed else 1
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fabmesh.agents.evaluation import export
 from fabmesh.agents.evaluation.comparison import Comparison
-from fabmesh.agents.evaluation.files import check_writable, write_whole
 from fabmesh.agents.evaluation.report import markdown
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import check_writable, is_stream, write_text, write_whole
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Outputs:
         taken: dict[Path, str] = {}
         for option, path, directory in self._options():
             check_writable(path, option, directory)
+            if is_stream(path):
+                continue  # takes one after the other
             if option == "--tensorboard" and self.figures is not None and path.resolve() == self.figures.resolve():
                 continue  # figures and logs may share a directory
             other = taken.setdefault(path.resolve(), option)
@@ -83,6 +87,40 @@ def outputs_in(directory: Path) -> Outputs:
     )
 
 
+def write_then_show(writers: Iterable[Callable[[], object]], show: Callable[[], None]) -> None:
+    """Files first: a terminal that cannot be written to loses none. What cannot be written is shown all the same.
+
+    Args:
+        writers: Each writes something.
+        show: Prints.
+
+    Raises:
+        FabmeshError: The first thing that could not be written; the others are, and it has been shown.
+    """
+    try:
+        write_each(writers)
+    except FabmeshError:
+        show()
+        raise
+    show()
+
+
+def write_each(writers: Iterable[Callable[[], object]]) -> None:
+    """Write everything that can be written.
+
+    Raises:
+        FabmeshError: The first thing that could not be written; the others are.
+    """
+    failed: list[FabmeshError] = []
+    for write in writers:
+        try:
+            write()
+        except FabmeshError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+
+
 def write_outputs(outputs: Outputs, comparison: Comparison, manifest: Mapping[str, Any]) -> None:
     """Write what is asked for; the manifest last, so that where one stands everything else does.
 
@@ -90,28 +128,50 @@ def write_outputs(outputs: Outputs, comparison: Comparison, manifest: Mapping[st
         outputs: What to write, and where.
         comparison: The result.
         manifest: What it was made from; its command stands in the Markdown as well.
+
+    Raises:
+        FabmeshError: The first thing that could not be written; the others are, but for the manifest.
     """
+    write_each(_writers(outputs, comparison, manifest["command"]))
+    if outputs.manifest is not None:
+        if "orders" in manifest:
+            _copy_orders(manifest["orders"], outputs.manifest.parent)
+        export.write_json(manifest, outputs.manifest)
+
+
+def _writers(outputs: Outputs, comparison: Comparison, command: str) -> Iterator[Callable[[], object]]:
+    """Each writes one of the outputs but for the manifest."""
     if outputs.json is not None:
-        export.write_json(export.to_json(comparison), outputs.json)
+        yield partial(export.write_json, export.to_json(comparison), outputs.json)
     if outputs.csv is not None:
-        export.write_csv(comparison, outputs.csv)
+        yield partial(export.write_csv, comparison, outputs.csv)
     if outputs.markdown is not None:
-        text = markdown(comparison, [manifest["command"]])
-        write_whole(outputs.markdown, lambda draft: draft.write_text(text, encoding="utf-8"))
+        yield partial(write_text, outputs.markdown, markdown(comparison, [command]))
     if outputs.marl_eval is not None:
-        export.write_json(export.to_marl_eval(comparison), outputs.marl_eval)
+        yield partial(export.write_json, export.to_marl_eval(comparison), outputs.marl_eval)
     if outputs.figures is not None or outputs.tensorboard is not None:
         from fabmesh.agents.evaluation.figures import comparison_figures, save_figures  # matplotlib takes a second
 
         figures = comparison_figures(comparison)
         if outputs.figures is not None:
-            save_figures(figures, outputs.figures)
+            yield partial(save_figures, figures, outputs.figures)
         if outputs.tensorboard is not None:
             from fabmesh.agents.evaluation.tensorboard import log_tensorboard
 
-            log_tensorboard(comparison, outputs.tensorboard, figures)
-    if outputs.manifest is not None:
-        if "orders" in manifest:
-            orders = Path(manifest["orders"]["given"]).read_bytes()
-            write_whole(outputs.manifest.parent / manifest["orders"]["file"], lambda draft: draft.write_bytes(orders))
-        export.write_json(manifest, outputs.manifest)
+            yield partial(log_tensorboard, comparison, outputs.tensorboard, figures)
+
+
+def _copy_orders(orders: Mapping[str, str], folder: Path) -> None:
+    """The recorded orders that were played, beside the manifest.
+
+    Raises:
+        FabmeshError: If they are no longer what was played.
+    """
+    given = Path(orders["given"])
+    try:
+        content = given.read_bytes()
+    except OSError as error:
+        raise FabmeshError(f"--orders {given}: cannot be read again ({error.strerror or error})") from error
+    if hashlib.sha256(content).hexdigest() != orders["sha256"]:
+        raise FabmeshError(f"--orders {given}: has changed since it was read, so there is no manifest; evaluate again")
+    write_whole(folder / orders["file"], lambda draft: draft.write_bytes(content))

@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from fabmesh.agents.evaluation.catalogue import measure_named
 from fabmesh.agents.evaluation.comparison import ALL_PAIRS, Comparison
+from fabmesh.envs.names import in_figure
 
 # Ledger lines that belong together share a bar; a hatch tells apart what shares a colour.
 GROUPS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
@@ -58,7 +59,7 @@ def cost_by_line(comparison: Comparison) -> Figure:
         for place, row in enumerate(rows):
             total = row.mean("network_cost") / 1e3
             axes.annotate(f"{total:,.0f}", (spent[place], place), (4, 0), textcoords="offset points", va="center")
-        axes.set_yticks(places, [row.name for row in rows])
+        axes.set_yticks(places, [in_figure(row.name) for row in rows])
         axes.invert_yaxis()
         axes.margins(x=0.08)
         axes.grid(axis="x", alpha=0.3)
@@ -122,11 +123,11 @@ def paired_differences(comparison: Comparison, measure: str = "network_cost") ->
             axes.xaxis.set_minor_locator(NullLocator())
             note = f",\nlogarithmic beyond {linear:g}"
         axes.axvline(0.0, color="black", linewidth=0.8)
-        axes.set_yticks(range(len(pairs)), [b.name if many else f"{a.name} - {b.name}" for a, b in pairs])
+        axes.set_yticks(range(len(pairs)), [in_figure(b.name if many else f"{a.name} - {b.name}") for a, b in pairs])
         axes.invert_yaxis()
         axes.grid(axis="x", alpha=0.3)
         axes.set_xlabel(f"difference in {item.label}, {unit} per episode (mean and 95 % interval){note}")
-        less = f", {comparison.against} less each policy" if many else ""
+        less = f", {in_figure(comparison.against)} less each policy" if many else ""
         figure.suptitle(title(comparison, f"seed by seed{less}"), x=0.01, ha="left", fontsize=11)
     return figure
 
@@ -147,4 +148,4 @@ def _decades(limits: tuple[float, float], linear: float) -> list[float]:
 def title(comparison: Comparison, what: str) -> str:
     """What every figure says about its worlds."""
     seeds = comparison.seeds
-    return f"{comparison.scenario.name}, {seeds.count} {seeds.space} seeds: {what}"
+    return f"{in_figure(comparison.scenario.name)}, {seeds.count} {seeds.space} seeds: {what}"

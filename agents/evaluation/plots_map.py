@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from fabmesh.agents.evaluation.comparison import Comparison, Row
 from fabmesh.agents.evaluation.plots import STYLE, title
 from fabmesh.agents.evaluation.trace import Trace
+from fabmesh.envs.names import in_figure
 from fabmesh.envs.network.scenario import Scenario
 
 _WIDEST = 9.0  # points, the largest flow
@@ -39,7 +40,7 @@ def network_map(comparison: Comparison, row: Row) -> Figure | None:
         _draw_flows(axes, trace, hubs, depots, scenario.episode_d)
         _draw_nodes(axes, trace, scenario, hubs, depots)
         _frame(axes, [*hubs, *depots, *((town.longitude, town.latitude) for town in scenario.towns)])
-        figure.suptitle(title(comparison, f"flows under {row.name}"), x=0.01, ha="left", fontsize=11)
+        figure.suptitle(title(comparison, f"flows under {in_figure(row.name)}"), x=0.01, ha="left", fontsize=11)
         note = "lines: kg of material a working day from depot to hub, mean over the seeds"
         if trace.shared_out > 0:
             note += f" ({100 * trace.shared_out:.0f} % shared out in proportion, see docs/measures.md)"
@@ -73,7 +74,8 @@ def _draw_towns(axes: Axes, scenario: Scenario) -> None:
         size = 10 + 50 * sqrt(town.population / largest)
         axes.plot(town.longitude, town.latitude, "o", markersize=size, color=_TOWN, markeredgewidth=0, zorder=1)
         if town.name not in served:
-            axes.text(town.longitude, town.latitude, town.name, fontsize=7, ha="center", va="center", zorder=2)
+            place = town.longitude, town.latitude
+            axes.text(*place, in_figure(town.name), fontsize=7, ha="center", va="center", zorder=2)
 
 
 def _draw_flows(
@@ -126,8 +128,8 @@ def _draw_nodes(
         stand = "center" if abs(y) < 0.5 else "bottom" if y > 0 else "top"
         reach = size / 2 + 4
         axes.annotate(
-            f"{name}\n{value:,.1f} {unit}", place, (x * reach, y * reach), textcoords="offset points", fontsize=8.5,
-            ha=align, va=stand, zorder=7,
+            f"{in_figure(name)}\n{value:,.1f} {unit}", place, (x * reach, y * reach), textcoords="offset points",
+            fontsize=8.5, ha=align, va=stand, zorder=7,
         )  # fmt: skip
 
 

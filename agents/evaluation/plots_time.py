@@ -12,6 +12,7 @@ from fabmesh.agents.evaluation.comparison import Comparison
 from fabmesh.agents.evaluation.curves import Curve
 from fabmesh.agents.evaluation.plots import COLOURS, LINE_STYLES, MARKERS, STYLE, title
 from fabmesh.agents.evaluation.trace import STOCKS, Trace
+from fabmesh.envs.names import in_figure
 
 _SOLID = ("-", (0, (6, 2)), (0, (2, 1)))  # one per kind of action
 _STOCK_HATCHES = ("", "//", "..")
@@ -37,15 +38,16 @@ def learning_curves(curves: Sequence[Curve], scenario: str) -> Figure:
                 for style, (kind, scores) in zip(_SOLID, curve.scores.items(), strict=False):
                     axes.plot(
                         place, scores / 1e3, color=COLOURS[i % len(COLOURS)], linestyle=style,
-                        marker=MARKERS[i % len(MARKERS)], markersize=3.5, label=f"{curve.name}, {kind}",
+                        marker=MARKERS[i % len(MARKERS)], markersize=3.5, label=in_figure(f"{curve.name}, {kind}"),
                     )  # fmt: skip
             for i, (name, cost) in enumerate(opponents.items()):
-                axes.axhline(cost / 1e3, color="#555555", linestyle=LINE_STYLES[i % len(LINE_STYLES)], label=name)
+                style = LINE_STYLES[i % len(LINE_STYLES)]
+                axes.axhline(cost / 1e3, color="#555555", linestyle=style, label=in_figure(name))
             axes.set_xlabel(label)
             axes.grid(alpha=0.3)
         panels[0].set_ylabel("network cost on validation seeds,\nkEUR per episode")
         panels[0].yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        panels[0].set_title(f"{scenario}: learning curves", loc="left", fontsize=11)
+        panels[0].set_title(f"{in_figure(scenario)}: learning curves", loc="left", fontsize=11)
         panels[0].legend(frameon=False, fontsize=8)
     return figure
 
@@ -79,7 +81,8 @@ def stock_over_time(comparison: Comparison) -> Figure:
             axes.plot(days, high, color="black", linewidth=0.7, linestyle=":", label="all stock, 5 % and 95 % of seeds")
             written_off = trace.deadstock_eur.mean(axis=1) / 1e3
             axes.plot(days, written_off, color="#D55E00", linewidth=2.0, label="written off so far (deadstock)")
-            axes.set_title(row.name if top <= common else f"{row.name} (scale of its own)", loc="left", fontsize=9)
+            more = "" if top <= common else " (scale of its own)"
+            axes.set_title(f"{in_figure(row.name)}{more}", loc="left", fontsize=9)
             axes.grid(alpha=0.3)
             axes.margins(x=0)
             axes.set_xlabel("working day", fontsize=9)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +15,7 @@ from rich.table import Table
 from fabmesh.agents.evaluation.comparison import ALL_PAIRS, Comparison
 from fabmesh.agents.evaluation.measures_mechanisms import MECHANISM_MEASURES
 from fabmesh.agents.evaluation.statistics import Estimate
+from fabmesh.envs.names import in_markdown, shown
 
 COSTS = ("network_cost", "controllable_cost", "mission_cost", "deadstock")
 UNDEFINED = "n/a"
@@ -92,19 +95,20 @@ def print_tables(comparison: Comparison, console: Console) -> None:
 
 def print_sheets(tables: Sequence[Sheet], console: Console) -> None:
     """Print tables for a terminal of 100 columns."""
+    plain = partial(console.render_str, markup=False, emoji=False, highlight=False)  # brackets in names are brackets
     for number, sheet in enumerate(tables):
         if number:
             console.print()
-        console.print(sheet.title, style="italic", highlight=False)
+        console.print(plain(sheet.title), style="italic")
         table = Table(box=None, padding=(0, 2, 0, 0))
         for place, heading in enumerate(sheet.columns):
             words = place < sheet.left
-            table.add_column(heading, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+            table.add_column(plain(heading), justify="left" if words else "right", no_wrap=not words, overflow="fold")
         for name, *cells in sheet.rows:
-            table.add_row(_broken(name), *cells)
+            table.add_row(plain(_broken(name)), *map(plain, cells))
         console.print(table)
         for note in sheet.notes:
-            console.print(note, style="dim", highlight=False)
+            console.print(plain(note), style="dim")
 
 
 def _broken(name: str) -> str:
@@ -126,22 +130,24 @@ def markdown_sheets(tables: Sequence[Sheet], commands: Sequence[str] = ()) -> st
     """Tables as Markdown, the commands that made them first."""
     parts = []
     if commands:
-        parts.append("\n".join(["```bash", *commands, "```"]))
+        lines = [shown(command) for command in commands]
+        fence = "`" * max(3, 1 + max(len(run) for line in lines for run in re.findall("`*", line)))
+        parts.append("\n".join([f"{fence}bash", *lines, fence]))
     for sheet in tables:
         lines = [
-            f"**{sheet.title}**",
+            f"**{in_markdown(sheet.title)}**",
             "",
-            _markdown_row([heading.replace("-\n", "").replace("\n", " ") for heading in sheet.columns]),
+            _markdown_row([in_markdown(heading.replace("-\n", "").replace("\n", " ")) for heading in sheet.columns]),
             _markdown_row(["---" if place < sheet.left else "---:" for place in range(len(sheet.columns))]),
-            *(_markdown_row(row) for row in sheet.rows),
+            *(_markdown_row([*map(in_markdown, row[: sheet.left]), *row[sheet.left :]]) for row in sheet.rows),
         ]
         parts.append("\n".join(lines))
-        parts += ["\n\n".join(sheet.notes)] if sheet.notes else []
+        parts += ["\n\n".join(map(in_markdown, sheet.notes))] if sheet.notes else []
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def _costs(comparison: Comparison) -> Sheet:
@@ -287,8 +293,8 @@ def worlds_of(comparison: Comparison) -> str:
     """Scenario and seeds in words, for titles."""
     seeds = comparison.seeds
     start = f" from number {seeds.first}" if seeds.first else ""
-    orders = f", orders of {Path(comparison.orders.source).name}" if comparison.orders is not None else ""
-    return f"{comparison.scenario.name}: {seeds.count} {seeds.space} seeds{start}{orders}"
+    orders = f", orders of {shown(Path(comparison.orders.source).name)}" if comparison.orders is not None else ""
+    return f"{shown(comparison.scenario.name)}: {seeds.count} {seeds.space} seeds{start}{orders}"
 
 
 def _thousands(value: Estimate) -> str:

@@ -6,10 +6,9 @@ lost or late, and how long it takes until the days are as they would have been. 
 
 from __future__ import annotations
 
-import csv
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,13 @@ from tqdm import tqdm
 from fabmesh import __version__
 from fabmesh.agents.evaluation.comparison import hash_of, named_policies, one_torch_thread
 from fabmesh.agents.evaluation.entries import Entry
-from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.evaluation.protocol import EpisodeTable, Progress, evaluate
 from fabmesh.agents.evaluation.report import UNDEFINED, Sheet, signed
 from fabmesh.agents.evaluation.seeds import SeedSet
 from fabmesh.agents.evaluation.statistics import Estimate, Floats, compare, estimate
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError, ScenarioError
+from fabmesh.envs.files import write_rows
 from fabmesh.envs.network.kernel import announce_compilation
 from fabmesh.envs.network.recorded import RecordedOrders
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, Scenario, ScriptedEvent
@@ -404,19 +403,17 @@ def write_csv(report: StressReport, path: Path) -> None:
     header = ["scenario", "stress", "policy", "sees", "run", "seed_space", "seed_index"]
     header += [f"{name} [{UNITS[name]}]" for name in VALUES]
 
-    def write(draft: Path) -> None:
-        with draft.open("w", newline="", encoding="utf-8") as file:
-            lines = csv.writer(file)
-            lines.writerow(header)
-            for result in report.results:
-                for row in result.rows:
-                    for run, i in np.ndindex(row.cost_added.shape):
-                        where = [report.scenario.name, result.stress.name, row.policy, row.sees, run + 1]
-                        values = [float(getattr(row, name)[run, i]) for name in VALUES]
-                        shown = ["" if math.isnan(value) else repr(value) for value in values]
-                        lines.writerow([*where, report.seeds.space, report.seeds.first + i, *shown])
+    def lines() -> Iterator[list[object]]:
+        yield [*header]
+        for result in report.results:
+            for row in result.rows:
+                for run, i in np.ndindex(row.cost_added.shape):
+                    where = [report.scenario.name, result.stress.name, row.policy, row.sees, run + 1]
+                    values = [float(getattr(row, name)[run, i]) for name in VALUES]
+                    shown = [None if math.isnan(value) else value for value in values]
+                    yield [*where, report.seeds.space, report.seeds.first + i, *shown]
 
-    write_whole(path, write)
+    write_rows(path, lines())
 
 
 def _number(value: float) -> float | None:

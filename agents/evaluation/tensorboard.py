@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+import shutil
+import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fabmesh.agents.evaluation.comparison import Comparison, Row
-from fabmesh.agents.evaluation.figures import file_name
 from fabmesh.agents.evaluation.report import markdown
+from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import write_whole
+from fabmesh.envs.names import file_names, shown
 
-EVENT_FILES = "events.out.tfevents*"
+SUFFIX = ".evaluation"  # of the files of a comparison: a training may keep its own beside them
+TABLES = "tables_and_figures"
 
 
 def log_tensorboard(comparison: Comparison, directory: Path, figures: Mapping[str, Any]) -> None:
@@ -25,16 +31,34 @@ def log_tensorboard(comparison: Comparison, directory: Path, figures: Mapping[st
     # Imported here because torch takes a second to load and the tables do without it.
     from torch.utils.tensorboard import SummaryWriter
 
-    for row in comparison.rows:
-        with SummaryWriter(str(_emptied(directory / file_name(row.name)))) as writer:
-            _log_row(writer, comparison, row)
-    with SummaryWriter(str(_emptied(directory / "tables_and_figures"))) as writer:
-        writer.add_text("tables", markdown(comparison))
-        for name, figure in figures.items():
-            writer.add_figure(name, figure, close=False)
+    folders = file_names((row.name for row in comparison.rows), taken=[TABLES])
+    with tempfile.TemporaryDirectory() as place:  # TensorBoard writes on any path of UTF-8 only, and not whole
+        try:
+            for row, folder in zip(comparison.rows, folders, strict=True):
+                with SummaryWriter(str(Path(place) / folder), filename_suffix=SUFFIX) as writer:
+                    _log_row(writer, comparison, row)
+            with SummaryWriter(str(Path(place) / TABLES), filename_suffix=SUFFIX) as writer:
+                writer.add_text("tables", markdown(comparison))
+                for name, figure in figures.items():
+                    writer.add_figure(name, figure, close=False)
+        except OSError as error:
+            raise FabmeshError(f"{directory}: cannot be written ({error.strerror or error})") from error
+        for folder in (*folders, TABLES):
+            _put(Path(place) / folder, directory / folder)
+
+
+def _put(made: Path, directory: Path) -> None:
+    """Put logs where they are to be, in place of those of an earlier comparison, which would be drawn beneath."""
+    earlier = list(directory.glob(f"events.out.tfevents.*{SUFFIX}"))
+    for log in made.iterdir():
+        write_whole(directory / log.name, partial(shutil.copyfile, log))
+    for old in earlier:
+        old.unlink()
 
 
 def _log_row(writer: Any, comparison: Comparison, row: Row) -> None:
+    from torch.utils.tensorboard.summary import hparams
+
     means = {f"evaluation/{name}": found.mean.mean for name, found in row.summaries.items()}
     defined = {tag: mean for tag, mean in means.items() if not math.isnan(mean)}
     for name in ("network_cost", "controllable_cost", "mission_cost"):
@@ -53,14 +77,11 @@ def _log_row(writer: Any, comparison: Comparison, row: Row) -> None:
         "policy": row.name,
         "sees": row.sees,
         "runs": len(row.runs),
-        "scenario": comparison.scenario.name,
+        "scenario": shown(comparison.scenario.name),
         "seeds": f"{comparison.seeds.space} {comparison.seeds.first}+{comparison.seeds.count}",
     }
-    writer.add_hparams(settings, defined, run_name=".")
-
-
-def _emptied(directory: Path) -> Path:
-    """The directory, without the logs of an earlier comparison, which would be drawn on top of this one."""
-    for old in directory.glob(EVENT_FILES):
-        old.unlink()
-    return directory
+    # `add_hparams` would write them to a file without our suffix
+    for summary in hparams(settings, defined):  # type: ignore[no-untyped-call]
+        writer.file_writer.add_summary(summary)
+    for tag, mean in defined.items():
+        writer.add_scalar(tag, mean)

@@ -149,6 +149,8 @@ def _build_dataclass(cls: type, node: Node, path: str, places: dict[str, Place])
     if not isinstance(node, Keys):
         raise refusal(node.place, path, f"must be a mapping with the keys of a {cls.__name__}, not {_shown(node)}")
     hints = _field_types(cls)
+    if not path and node.entries and hints.keys().isdisjoint(node.entries):  # another file, of which nothing is quoted
+        raise refusal(node.place, "", f"is no {cls.__name__.lower()}: none of its keys is one of {', '.join(hints)}")
     allowed = list(hints) if path else [*hints, *DIRECTIVES]
     if not path and node.entries and hints.keys().isdisjoint(node.entries):  # some other file, which is not quoted
         raise refusal(node.place, "", f"is no {cls.__name__}: has none of its keys {', '.join(hints)}")

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.errors import OrdersError
+from fabmesh.envs.names import out_of_csv
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.scenario_ranges import PRICE, within
 from fabmesh.envs.network.tables import MOST_DUE_D, MOST_UNITS
@@ -343,6 +344,7 @@ class _Reader:
             raise self._refuse(line, column, f"{_shown(text)} is not a date; write it as 2026-03-31") from None
 
     def _name(self, line: int, column: str, name: str, known: dict[str, int]) -> int:
+        name = name if name in known else out_of_csv(name)  # as an exported book has it
         if name not in known:
             text = f"{_shown(name)} is not a {column} of scenario {self.scenario.name!r}; {nearest(name, known)}"
             raise self._refuse(line, column, text)

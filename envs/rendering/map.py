@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
+from fabmesh.envs.names import in_figure
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.rendering.reading import HubNode, Node, Reading
 
@@ -90,7 +91,7 @@ class NetworkMap:
         Returns:
             uint8[HEIGHT, WIDTH, 3].
         """
-        self._title.set_text(f"{reading.scenario}, day {reading.day} of {reading.days}")
+        self._title.set_text(f"{in_figure(reading.scenario)}, day {reading.day} of {reading.days}")
         self._total.set_text(f"world {reading.world}: {reading.total_eur:,.0f} EUR so far")
         largest_flow = max((node.sent_day_eur for node in (*reading.hubs, *reading.depots)), default=0.0)
         for node in (*reading.hubs, *reading.depots):
@@ -131,7 +132,7 @@ class NetworkMap:
         for town in scenario.towns:
             if town.name not in hub_towns:
                 x, y = at[town.name]
-                self._sheet.text(x, y, town.name, size=7, color=_FAINT, ha="center", va="center", zorder=2)
+                self._sheet.text(x, y, in_figure(town.name), size=7, color=_FAINT, ha="center", va="center", zorder=2)
         return cards
 
     def _draw_card(
@@ -159,7 +160,8 @@ class NetworkMap:
             x, y, shape, markersize=12, markeredgecolor=colour, markerfacecolor="white", zorder=5
         )
         marker.set_markeredgewidth(1.4)
-        self._sheet.text(left + 4, top - 11, f"{agent}  {place}"[:26], size=7, color=colour, weight="bold", zorder=6)
+        words = in_figure(f"{agent}  {place}"[:26])
+        self._sheet.text(left + 4, top - 11, words, size=7, color=colour, weight="bold", zorder=6)
         note = self._sheet.text(left + 4, top - 22, "", size=6.3, color=_INK, zorder=6)
         step = (right - left - 8) / materials
         bars = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from fabmesh.envs.names import encodable, shown
 from fabmesh.envs.rendering.reading import Node, Reading
 
 _CLEAR = "\x1b[2J\x1b[H"
@@ -12,12 +13,14 @@ _CLEAR = "\x1b[2J\x1b[H"
 
 def network_page(reading: Reading) -> str:
     """The page of one network: what is due, what lies where, what it costs."""
-    return "\n".join([*_head(reading), "", *_work(reading), "", *_stock(reading), "", *_costs(reading), ""])
+    lines = [*_head(reading), "", *_work(reading), "", *_stock(reading), "", *_costs(reading), ""]
+    return "\n".join(map(shown, lines))
 
 
 def show_page(page: str) -> None:
     """Prints a page; on a terminal it takes the place of the one before."""
-    sys.stdout.write((_CLEAR if sys.stdout.isatty() else "") + page + "\n")
+    words = encodable(page, sys.stdout.encoding or "utf-8")
+    sys.stdout.write((_CLEAR if sys.stdout.isatty() else "") + words + "\n")
     sys.stdout.flush()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +11,17 @@ from typing import Annotated
 
 import tyro
 
-from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.commands import guarded, say
+from fabmesh.envs.files import check_writable
 from fabmesh.envs.network.loading import load_scenario, shipped_scenarios
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.scenarios.builder import DEMAND_LEVEL, plan_region, region_yaml, write_region
 from fabmesh.envs.scenarios.dump import scenario_to_yaml
 from fabmesh.envs.scenarios.orders import write_orders
 from fabmesh.envs.scenarios.sheet import make_sheet
-from fabmesh.envs.scenarios.tables import overview, sheet_tables, terminal
+from fabmesh.envs.scenarios.tables import WIDTH, overview, sheet_tables
 from fabmesh.envs.scenarios.towns import read_towns
+from fabmesh.envs.terminal import Terminal
 
 ScenarioArgument = Annotated[str, tyro.conf.Positional]
 
@@ -94,33 +98,39 @@ Command = (
 def main(args: list[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     description = "Look at scenarios before simulating them, and make new ones."
-    command = tyro.cli(Command, prog="python -m fabmesh.envs.scenarios", description=description, args=args)
-    try:
-        _run(command)
-    except FabmeshError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    def look() -> int:
+        _run(tyro.cli(Command, prog="python -m fabmesh.envs.scenarios", description=description, args=args))
+        return 0
+
+    return guarded(look, "stopped")
 
 
 def _run(command: ListShipped | Show | Check | SheetOf | OrdersOf | New) -> None:
     if isinstance(command, ListShipped):
-        terminal().print(overview(load_scenario(name) for name in shipped_scenarios()))
+        Terminal(WIDTH).print(overview(load_scenario(name) for name in shipped_scenarios()))
     elif isinstance(command, Show):
-        print(scenario_to_yaml(load_scenario(command.scenario)), end="")
+        print(scenario_to_yaml(load_scenario(command.scenario), ascii_only=not _speaks_unicode()), end="")
     elif isinstance(command, Check):
-        print(f"{command.scenario}: ok ({_counts(load_scenario(command.scenario))})")
+        say(f"{command.scenario}: ok ({_counts(load_scenario(command.scenario))})")
     elif isinstance(command, OrdersOf):
+        check_writable(command.out, "--out")
         count = write_orders(load_scenario(command.scenario), command.seed, command.out)
-        print(f"{command.out}: {count:,} orders of {command.scenario}, seed {command.seed}")
+        say(f"{command.out}: {count:,} orders of {command.scenario}, seed {command.seed}")
     elif isinstance(command, New):
         region = plan_region(read_towns(command.towns), command.depots)
         text = region_yaml(region, command.name or command.out.stem, command.towns.name, command.demand_level)
         scenario = write_region(text, command.out, command.force)
-        print(f"{command.out}: written ({_counts(scenario)}; depots in {', '.join(d.name for d in scenario.depots)})")
-        print(f"Is there anything to decide in it? python -m fabmesh.envs.scenarios sheet {command.out}")
+        say(f"{command.out}: written ({_counts(scenario)}; depots in {', '.join(d.name for d in scenario.depots)})")
+        sheet = shlex.join(["python", "-m", "fabmesh.envs.scenarios", "sheet", str(command.out)])
+        say(f"Is there anything to decide in it? {sheet}")
     else:
-        terminal().print(sheet_tables(make_sheet(load_scenario(command.scenario))))
+        Terminal(WIDTH).print(sheet_tables(make_sheet(load_scenario(command.scenario))))
+
+
+def _speaks_unicode() -> bool:
+    """Whether what is printed is UTF-8, in which scenario files are read."""
+    return codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
 
 
 def _counts(scenario: Scenario) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import yaml
 
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import check_writable, write_whole
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.scenario import Depot, Freight, Hub, Scenario, Town
 from fabmesh.envs.network.scenario_ranges import RANGES, bounds, within
@@ -180,20 +180,17 @@ def write_region(text: str, path: Path, force: bool = False) -> Scenario:
     """
     if path.suffix not in (".yaml", ".yml"):
         raise FabmeshError(f"--out {path}: must end in .yaml or .yml, so that it can be given as a scenario")
-    if path.is_dir():
-        raise FabmeshError(f"--out {path}: is a directory, give the path of a file")
     if path.exists() and not force:
         raise FabmeshError(f"--out {path}: exists; --force replaces it, or give another name")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as place:
-            draft = Path(place) / path.name
-            draft.write_text(text, encoding="utf-8")
-            scenario = load_scenario(draft)
-            draft.replace(path)
-    except OSError as error:
-        raise FabmeshError(f"--out {path}: cannot be written ({error.strerror or error})") from error
-    return scenario
+    check_writable(path, "--out")
+    loaded: list[Scenario] = []
+
+    def write(draft: Path) -> None:
+        draft.write_text(text, encoding="utf-8")
+        loaded.append(load_scenario(draft))
+
+    write_whole(path, write)
+    return loaded[0]
 
 
 def _tender_room(people: int) -> int:

@@ -10,10 +10,15 @@ import yaml
 from fabmesh.envs.network.scenario import Scenario
 
 
-def scenario_to_yaml(scenario: Scenario) -> str:
-    """Text that `load_scenario` reads back into an equal scenario."""
+def scenario_to_yaml(scenario: Scenario, ascii_only: bool = False) -> str:
+    """Text that `load_scenario` reads back into an equal scenario.
+
+    Args:
+        scenario: A checked scenario.
+        ascii_only: Other letters as escapes, which YAML reads as the same letters.
+    """
     plain = _plain(dataclasses.asdict(scenario))
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=not ascii_only, width=120, default_flow_style=None)
 
 
 def _plain(value: Any) -> Any:

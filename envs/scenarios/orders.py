@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import tempfile
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fabmesh.envs.errors import OrdersError
+from fabmesh.envs.files import write_rows
 from fabmesh.envs.network.recorded import (
     COLUMNS,
     days_read,
@@ -22,7 +21,6 @@ from fabmesh.envs.network.recorded import (
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.scenario_ranges import RANGES, bounds
 from fabmesh.envs.network.tables import MOST_DAYS
-from fabmesh.envs.network.yaml_tree import shown_path
 from fabmesh.envs.vector import HubNetworkVector
 
 FIRST_YEAR = 2026  # dates are from this year on, the first that has the day of the year the tape begins on
@@ -42,20 +40,11 @@ def write_orders(scenario: Scenario, seed: int, path: Path) -> int:
         The number of orders written.
 
     Raises:
-        OrdersError: If the tape is too long to export, there is no such seed, or the file cannot be written.
+        OrdersError: If the tape is too long to export, or there is no such seed.
+        FabmeshError: If the file cannot be written.
     """
     lines = order_lines(scenario, seed)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as place:
-            draft = Path(place) / "orders.csv"
-            with draft.open("w", newline="", encoding="utf-8") as file:
-                rows = csv.writer(file, lineterminator="\n")
-                rows.writerow(COLUMNS)
-                rows.writerows(lines)
-            draft.replace(path)
-    except OSError as error:
-        raise OrdersError(f"{shown_path(path)}: cannot be written ({error.strerror or error})") from None
+    write_rows(path, [tuple(COLUMNS), *lines], line_end="\n")
     return sum(line[3] > 0 for line in lines)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fabmesh.envs.names import shown
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.scenarios.sheet import DAYS_PER_CONSIGNMENT, Sheet
+
+WIDTH = 140  # columns of these tables in a file
 
 
 def overview(scenarios: Iterable[Scenario]) -> Table:
@@ -36,7 +39,7 @@ def overview(scenarios: Iterable[Scenario]) -> Table:
 def sheet_tables(sheet: Sheet) -> Group:
     """The whole sheet."""
     scenario = sheet.scenario
-    head = Text(f"{scenario.name}: {scenario.description}", style="bold")
+    head = Text(shown(f"{scenario.name}: {scenario.description}"), style="bold")
     note = Text("Expected values of a mean working day: no season, disruptions, expiry, revisions or queues.\n", "dim")
     return Group(
         head,
@@ -51,12 +54,6 @@ def sheet_tables(sheet: Sheet) -> Group:
             _costs(sheet),
         ),
     )
-
-
-def terminal() -> Console:
-    """A console for tables: names are printed as they are, and tables stay whole where the output is a file."""
-    console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=140)
 
 
 def _streams(sheet: Sheet) -> Table:
