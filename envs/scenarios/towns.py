@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Town
-from fabmesh.envs.network.yaml_tree import nearest
+from fabmesh.envs.network.yaml_tree import composed, nearest
 
 COLUMNS = ("name", "latitude", "longitude", "population")
 _DEGREES = {"latitude": 90.0, "longitude": 180.0}
@@ -96,7 +96,7 @@ def _town(header: Sequence[str], row: Sequence[str], where: str) -> Town:
             f"{where}: has {len(row)} values for {len(header)} columns; quote values that contain a comma"
         )
     cell = dict(zip(header, row, strict=True))
-    name = cell["name"]
+    name = composed(cell["name"])
     check_name(name, f"{where}: name")
     return Town(
         name, _degrees(cell, "latitude", where), _degrees(cell, "longitude", where), _people(cell["population"], where)
