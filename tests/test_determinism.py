@@ -267,12 +267,16 @@ class Subclass(hub_network_v0.parallel_env):
 
 
 class TurnSubclass(hub_network_v0.raw_env):
+    """The same of the turn-based form."""
+
     def __init__(self, note):
         super().__init__(scenario="pocket", max_cycles=5)
         self.note, self.count = [note], np.arange(3)
 
 
 class BatchSubclass(HubNetworkVector):
+    """The same of a batch."""
+
     def __init__(self, note):
         self.note = [note]
         super().__init__("pocket", num_envs=2, threads=2)
@@ -302,9 +306,8 @@ def test_the_spaces_of_a_batch_keep_their_seeds_in_a_copy():
     batch = HubNetworkVector("pocket", num_envs=2)
     batch.action_space.seed(5)
     twin = copy.deepcopy(batch)
-    assert all(
-        (batch.action_space.sample()[role] == sample).all() for role, sample in twin.action_space.sample().items()
-    )
+    drawn, again = batch.action_space.sample(), twin.action_space.sample()
+    assert all((drawn[role] == again[role]).all() for role in batch.roles)
 
 
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():

@@ -292,7 +292,7 @@ def test_bad_actions_are_named():
     with pytest.raises(ValueError, match="'hub_9', which is no agent; there are hub_0, hub_1, depot_0"):
         env.step(good | {"hub_9": good["hub_0"]})
     for nothing in ([1, 2], None, good["hub_0"]):
-        with pytest.raises(TypeError, match="actions must be {agent: action}"):
+        with pytest.raises(TypeError, match=r"actions must be \{agent: action\}"):
             env.step(nothing)
     env.step({agent: action.tolist() for agent, action in good.items()})  # lists of integers are fine
 
@@ -302,7 +302,7 @@ def test_bad_actions_of_a_batch_are_named():
     batch.reset(seed=1)
     good = {role: np.zeros(space.shape, np.int64) for role, space in batch.action_space.items()}
     for nothing in ([1, 2], None, good["hub"]):
-        with pytest.raises(TypeError, match="actions must be {role: array} for hub, depot"):
+        with pytest.raises(TypeError, match=r"actions must be \{role: array\} for hub, depot"):
             batch.step(nothing)
     with pytest.raises(ValueError, match="'hubs', which is no role; there are hub, depot"):
         batch.step(good | {"hubs": good["hub"]})
