@@ -233,8 +233,8 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
             board.put(actions)
         if len(actions) > len(self.possible_agents):
             unknown = next(agent for agent in actions if agent not in self.possible_agents)
-            agents = ", ".join(self.possible_agents)
-            raise ValueError(f"an action for {unknown!r}, which is no agent; there are {agents}")
+            known = ", ".join(self.possible_agents)
+            raise ValueError(f"an action for {unknown!r}, which is no agent; there are {known}")
         if self.render_mode is not None:
             self._ledger_before = self.batch.ledger[0].copy()
         _, reward, terminated, truncated, info = self.batch.step({board.role: board.actions for board in self._boards})
