@@ -6,9 +6,9 @@ order and bounds. There are no dynamics here: `fabmesh.envs.vector.HubNetworkVec
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -77,10 +77,14 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
     -1 + 2 (i + 1) / n, and 1.0 is in the last; what is nan or outside raises `ValueError`.
     `fabmesh.envs.spaces` has `levels_of_bins` and its inverse `bin_centres`.
 
+    The mask is in one place, the infos, or with `mask_in_obs=True` the observations. With `continuous_actions=True` it
+    is the same array under the name `level_mask`: what other libraries call an action mask belongs to discrete actions.
+    `action_space(agent).sample` takes either.
+
     **Observations**: `Box(-10, 10)`, float32, dimensionless: what the agent itself may see (its machines, book, stock,
     ages; the day's orders in its reach; yesterday's quotes; notices; weekday and season), never the day of the episode
     nor another agent's books. `batch.spec[role].features` names every number. `state()` is the whole network. With
-    `mask_in_obs=True` an observation is `{"observation": ..., "action_mask": ...}`, the mask the one of the infos.
+    `mask_in_obs=True` an observation is `{"observation": ..., "action_mask": ...}`, and the infos have no mask.
 
     **Reward**: minus the network's cost of the day (EUR), divided by `reward.scale_eur` of the scenario and the number
     of agents; the same for every agent (team game). The cost is accrued: material when used, scrapped or written
@@ -90,8 +94,8 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
     **End**: after `max_cycles` days (default `scenario.episode_d`) every agent is truncated in the same step; nothing
     terminates. What is still open is then settled in `info[agent]["settlement"]` (EUR), not in the last reward.
 
-    **Infos** have the same keys on every day: `action_mask`, `masked_actions` (components of the last action that were
-    masked), `cost` (network cost of the day, EUR), `settlement` (EUR, 0 before the last day).
+    **Infos** have the same keys on every day: the mask as said above, `masked_actions` (components of the last action
+    that were masked), `cost` (network cost of the day, EUR), `settlement` (EUR, 0 before the last day).
 
         from fabmesh.envs import hub_network_v0
 
@@ -107,9 +111,14 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
             and step (a terminal is cleared first); "rgb_array": `render()` returns a map, uint8[height, width, 3].
         max_cycles: Days of an episode; None takes the scenario's. May be set later, for the next `reset`.
         continuous_actions: Actions are numbers in [-1, 1] that stand for levels.
-        mask_in_obs: Observations carry the action mask.
+        mask_in_obs: Observations carry the action mask, and infos do not.
         orders: Recorded demand in place of the synthetic streams of orders: path of a CSV file (`docs/orders.md`), or
             what `read_orders` made of one. None: drawn demand.
+        worlds: The worlds that resets go on to: "train", "user", "validation", "test", "holdout", or a list of seeds;
+            every reset draws one of these. None: `reset(seed=s)` is world s, and resets without a seed follow from it.
+        worlds_key: Whole numbers that `worlds` are drawn with, such as (seed, worker): the same key and the same seeds
+            given to `reset` give the same worlds. None: entropy, so that parallel workers play different worlds even
+            where a framework gives every one the same seed.
 
     Attributes:
         batch: The `HubNetworkVector` of one network behind this view: ledger, events, names of features and levels.
@@ -130,12 +139,14 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
         continuous_actions: bool = False,
         mask_in_obs: bool = False,
         orders: str | Path | RecordedOrders | None = None,
+        worlds: str | Sequence[int] | None = None,
+        worlds_key: int | Sequence[int] | None = None,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode {render_mode!r} is not one of {self.metadata['render_modes']}")
         self.render_mode = render_mode
         if max_cycles is not None and isinstance(orders, (str, Path)):  # so many days may the order book hold
-            orders = read_orders(orders, replace(load_scenario(scenario), episode_d=max_cycles))
+            orders = read_orders(orders, replace(load_scenario(scenario), episode_d=_days(max_cycles)))
         self.batch = batch = HubNetworkVector(
             scenario,
             num_envs=1,
@@ -143,6 +154,8 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
             continuous_actions=continuous_actions,
             mask_in_obs=mask_in_obs,
             orders=orders,
+            worlds=worlds,
+            worlds_key=worlds_key,
         )
         self.max_cycles = batch.scenario.episode_d if max_cycles is None else max_cycles
 
@@ -158,12 +171,8 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
             agent: deepcopy(batch.single_action_space[role]) for role in batch.roles for agent in batch.agents[role]
         }
         self.state_space = batch.state_space
-        self._boards = [
-            _RoleBoard(role, batch.agents[role], batch.spec[role], continuous_actions) for role in batch.roles
-        ]
-        # What the batch returned last, as it returned it: views that the next step overwrites.
-        self._observed: dict[str, Any] = {}
-        self._masks: dict[str, NDArray[np.int8]] = {}
+        self._boards = self._make_boards()
+        self._begun = False
         self._ledger_before: NDArray[np.float64] | None = None
         self._map: NetworkMap | None = None
 
@@ -180,16 +189,19 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
 
         Args:
             seed: The world: demand, tenders, outages, revisions, lead times. None goes on to the next world of the
-                stream that the last seed began.
+                stream that the last seed began. With `worlds` a seed begins a stream of worlds drawn from those.
             options: Accepted and not used; the scenario holds every choice.
 
         Returns:
             Observations and infos by agent.
+
+        Raises:
+            ValueError: If the seed is no whole number from 0 to 2**64 - 1, or `max_cycles` has no day.
         """
         if self.batch.scenario.episode_d != self.max_cycles:
             self._change_length()
-        self._observed, info = self.batch.reset(seed=seed)
-        self._masks = info["action_mask"]
+        self.batch.reset(seed=seed)
+        self._begun = True
         self.agents = self.possible_agents[:]
         self._ledger_before = None
         infos = self._infos([0] * len(self.agents), 0.0, 0.0)
@@ -208,20 +220,24 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
             Observations, rewards, terminations, truncations and infos by agent.
 
         Raises:
-            ValueError: If an agent has no action, or a value stands for no level of its component; the message names
-                agent, component and value.
+            TypeError: If the actions are no mapping of agents to arrays.
+            ValueError: If an agent has no action, there is no such agent, or a value stands for no level of its
+                component; the message names agent, component and value.
             RuntimeError: If no episode is under way.
         """
         if not self.agents:
             raise RuntimeError("step() with no episode under way: call reset() first")
+        if not isinstance(actions, Mapping):
+            raise TypeError(f"actions must be {{agent: action}} for every agent, got {type(actions).__name__}")
         for board in self._boards:
             board.put(actions)
+        if len(actions) > len(self.possible_agents):
+            unknown = next(agent for agent in actions if agent not in self.possible_agents)
+            known = ", ".join(self.possible_agents)
+            raise ValueError(f"an action for {unknown!r}, which is no agent; there are {known}")
         if self.render_mode is not None:
             self._ledger_before = self.batch.ledger[0].copy()
-        self._observed, reward, terminated, truncated, info = self.batch.step(
-            {board.role: board.actions for board in self._boards}
-        )
-        self._masks = info["action_mask"]
+        _, reward, terminated, truncated, info = self.batch.step({board.role: board.actions for board in self._boards})
 
         agents = self.possible_agents
         over, cut = bool(terminated[0]), bool(truncated[0])
@@ -230,7 +246,7 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
         masked = [count for board in self._boards for count in info["masked_actions"][board.role][0].tolist()]
         infos = self._infos(masked, float(info["cost"][0]), float(info["settlement"][0]) if ended else 0.0)
         if ended:
-            self.agents.clear()
+            self.agents = []  # a list that a caller holds stays as it is: it names whose rewards these are
         if self.render_mode == "human":
             self.render()
         return (
@@ -258,7 +274,7 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
         if self.render_mode is None:
             gymnasium.logger.warn("render() shows nothing without a render_mode: give the constructor one, e.g. 'ansi'")
             return None
-        if not self._observed:
+        if not self._begun:
             raise RuntimeError("render() before the first reset()")
         if self.render_mode == "rgb_array":
             if self._map is None:
@@ -273,50 +289,39 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
         return None
 
     def close(self) -> None:
-        """Releases the picture and the batch."""
+        """Releases the picture and the batch; `reset` opens them again."""
         if self._map is not None:
             self._map.close()
             self._map = None
         self.batch.close()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Copied and pickled as what made it and its state: a copy steps a world of its own, from where this one is."""
-        batch = self.batch
-        made = partial(
-            type(self),
-            batch.scenario,
-            self.render_mode,
-            self.max_cycles,
-            batch.continuous_actions,
-            batch.mask_in_obs,
-            batch.orders,
-        )
-        kept = ("batch", "agents", "observation_spaces", "action_spaces", "_ledger_before")
-        return made, (), {name: getattr(self, name) for name in kept} | {"started": bool(self._observed)}
+    def __getstate__(self) -> dict[str, Any]:
+        """All that was set on it, attributes of the user's own too; a copy steps a world of its own, from here on."""
+        return self.__dict__ | {"_boards": [], "_map": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Goes on from where the one stood that was copied or pickled."""
-        started = state.pop("started")
-        self.batch.close()
         self.__dict__.update(state)
-        if started:
-            self._observed, self._masks = self.batch.last_shown()
+        self._boards = self._make_boards()
+
+    def _make_boards(self) -> list[_RoleBoard]:
+        batch = self.batch
+        return [_RoleBoard(r, batch.agents[r], batch.spec[r], batch.continuous_actions) for r in batch.roles]
 
     def _change_length(self) -> None:
         """A batch with episodes of `max_cycles` days that goes on in the same stream of worlds."""
-        if self.max_cycles < 1:
-            raise ValueError(f"max_cycles is {self.max_cycles}, but an episode has at least 1 day")
         before = self.batch
         self.batch = HubNetworkVector(
-            replace(before.scenario, episode_d=self.max_cycles),
+            replace(before.scenario, episode_d=_days(self.max_cycles)),
             num_envs=1,
             autoreset=False,
             continuous_actions=before.continuous_actions,
             mask_in_obs=before.mask_in_obs,
             orders=before.orders,
         )
-        if self._observed:
+        if self._begun:
             self.batch.reset(seed=[int(before.seeds[0])])
+        self.batch.worlds = before.worlds
         before.close()
 
     def _observations(self) -> Observations:
@@ -324,26 +329,39 @@ class parallel_env(ParallelEnv[str, Observation, NDArray[Any]]):  # noqa: N801 P
         features = self._features()
         rows: list[Any] = [row for board in self._boards for row in features[board.role][0].copy()]
         if self.batch.mask_in_obs:
-            masks = self._mask_rows()
-            rows = [{"observation": row, "action_mask": mask} for row, mask in zip(rows, masks, strict=True)]
+            key, masks = self.batch.mask_key, self._mask_rows()
+            rows = [{"observation": row, key: mask} for row, mask in zip(rows, masks, strict=True)]
         return dict(zip(self.possible_agents, rows, strict=True))
 
     def _features(self) -> dict[str, NDArray[np.float32]]:
         """What the batch returned last, by role, without the masks that may lie beside it."""
+        observed, _ = self.batch.last_shown()
         if not self.batch.mask_in_obs:
-            return self._observed
-        return {role: seen["observation"] for role, seen in self._observed.items()}
+            return observed
+        return {role: seen["observation"] for role, seen in observed.items()}
 
     def _mask_rows(self) -> list[NDArray[np.int8]]:
         """A copy of each agent's mask."""
-        return [row for board in self._boards for row in self._masks[board.role][0].copy()]
+        _, masks = self.batch.last_shown()
+        return [row for board in self._boards for row in masks[board.role][0].copy()]
 
     def _infos(self, masked: list[int], cost: float, settlement: float) -> Infos:
-        masks = self._mask_rows()
-        return {
-            agent: {"action_mask": mask, "masked_actions": count, "cost": cost, "settlement": settlement}
-            for agent, mask, count in zip(self.possible_agents, masks, masked, strict=True)
+        infos: Infos = {
+            agent: {"masked_actions": count, "cost": cost, "settlement": settlement}
+            for agent, count in zip(self.possible_agents, masked, strict=True)
         }
+        if not self.batch.mask_in_obs:
+            key = self.batch.mask_key
+            for info, mask in zip(infos.values(), self._mask_rows(), strict=True):
+                info[key] = mask
+        return infos
+
+
+def _days(max_cycles: object) -> int:
+    """Days of an episode as a Python integer."""
+    if isinstance(max_cycles, bool) or not isinstance(max_cycles, (int, np.integer)) or max_cycles < 1:
+        raise ValueError(f"max_cycles is {max_cycles!r}, but an episode is a whole number of days, at least 1")
+    return int(max_cycles)
 
 
 class _RoleBoard:
@@ -361,10 +379,12 @@ class _RoleBoard:
     def put(self, actions: Actions) -> None:
         """Takes the actions of this role's agents out of a dictionary."""
         for agent, row in self._rows:
+            if agent not in actions:
+                raise ValueError(f"no action for {agent}: every agent acts every day")
             try:
                 action = np.asarray(actions[agent])
-            except KeyError:
-                raise ValueError(f"no action for {agent}: every agent acts every day") from None
+            except ValueError:
+                raise ValueError(f"the action of {agent} is no array: rows of different lengths") from None
             if action.shape != self._shape or action.dtype.kind not in ("f" if self._continuous else "iu"):
                 given, kind = f"{action.dtype} of shape {action.shape}", "floats" if self._continuous else "integers"
                 raise ValueError(f"the action of {agent} is {given}, expected {kind} of shape {self._shape}")

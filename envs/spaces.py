@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.spaces import Box, MultiDiscrete
 from numpy.typing import ArrayLike, NDArray
 
+if TYPE_CHECKING:  # only type checkers may subscribe these: before Gymnasium 1.4 they are not generic
+    IntegerLevels = MultiDiscrete[np.int64]
+    FloatBox = Box[np.float32]
+else:
+    IntegerLevels, FloatBox = MultiDiscrete, Box
 
-class MaskedMultiDiscrete(MultiDiscrete[np.int64]):
+
+class MaskedMultiDiscrete(IntegerLevels):
     """`MultiDiscrete` with one int8 mask of length `sum(nvec)`, component after component.
 
     Gymnasium's own `sample(mask)` wants a tuple of one array per component, which the frameworks that read masks
@@ -101,7 +107,7 @@ def bin_centres(levels: ArrayLike, nvec: ArrayLike) -> NDArray[np.float32]:
     return centres
 
 
-class MaskedBox(Box[np.float32]):
+class MaskedBox(FloatBox):
     """`Box(-1, 1)` of one number per component that stands for a level (`levels_of_bins`); `sample` takes the mask.
 
     Gymnasium's `Box.sample` refuses masks, but PettingZoo's tests and many learners pass on what `info` or the

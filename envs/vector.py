@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,12 @@ from fabmesh.envs.network.kernel import announce_compilation, bind
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.observation import CLIP
 from fabmesh.envs.network.recorded import RecordedOrders, read_orders
-from fabmesh.envs.network.rng import next_seed
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.scenario_tables import build_tables
 from fabmesh.envs.network.spec import ROLES, role_specs
 from fabmesh.envs.network.state import LEDGER_LINES, State, event_names, make_scratch, make_state
 from fabmesh.envs.spaces import MaskedBox, MaskedMultiDiscrete, levels_of_bins
+from fabmesh.envs.worlds import Worlds, whole_seed, whole_seeds
 
 Info = dict[str, Any]
 
@@ -51,9 +52,18 @@ class HubNetworkVector:
         continuous_actions: True: actions are numbers in [-1, 1], one per component, each standing for a level
             (`fabmesh.envs.spaces.levels_of_bins`). False: they are the levels themselves.
         mask_in_obs: True: the observations of a role are {"observation": float32[B, agents, features],
-            "action_mask": int8[B, agents, sum(nvec)]}, the final ones too. False: the features alone.
+            `mask_key`: int8[B, agents, sum(nvec)]}, the final ones too. False: the features alone.
         orders: Recorded demand that every copy plays in place of the synthetic streams of orders: path of a CSV file
             (`docs/orders.md`), or what `read_orders` made of one for this scenario. None: drawn demand.
+        worlds: The worlds that resets and copies whose episode ends go on to: "train", "user", "validation", "test",
+            "holdout", or a list of seeds; each is drawn from these, and a seed given to `reset` only says where the
+            drawing begins. None: a seed is a world, followed by the next one of its stream.
+        worlds_key: Whole numbers that `worlds` are drawn with, such as (seed, worker): the same key and seeds give the
+            same worlds. None: entropy, so that no two processes play the same worlds, whatever seeds they are given.
+
+    Attributes:
+        mask_key: Name of the mask in observations: "action_mask", or "level_mask" with `continuous_actions`, because
+            for other libraries an action mask belongs to discrete actions.
 
     Raises:
         ScenarioError: If the scenario cannot be used.
@@ -78,19 +88,32 @@ class HubNetworkVector:
         continuous_actions: bool = False,
         mask_in_obs: bool = False,
         orders: str | Path | RecordedOrders | None = None,
+        worlds: str | Sequence[int] | None = None,
+        worlds_key: int | Sequence[int] | None = None,
     ) -> None:
         for name, number in (("num_envs", num_envs), ("threads", threads)):
-            if not isinstance(number, (int, np.integer)) or number < 1:
+            if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
                 raise ValueError(f"{name} must be an integer of at least 1, got {number!r}")
         self.scenario = load_scenario(scenario)
         self.orders = read_orders(orders, self.scenario) if isinstance(orders, (str, Path)) else orders
         if self.orders is not None:
             self.orders.require_fit(self.scenario)
-        self.num_envs = num_envs
-        self.threads = min(threads, num_envs)
+        self.num_envs = int(num_envs)
+        self.threads = min(int(threads), self.num_envs)
         self.autoreset = autoreset
+        self.audit = audit
         self.continuous_actions = continuous_actions
         self.mask_in_obs = mask_in_obs
+        self.mask_key = "level_mask" if continuous_actions else "action_mask"
+        self.worlds = Worlds(self.num_envs, worlds, worlds_key)
+        self._started = False
+        self._closed = False
+        self._build()
+        self._make_spaces()
+
+    def _build(self) -> None:
+        """Everything that follows from the settings, the memory of the copies among it; a copy builds its own."""
+        settings = set(self.__dict__)
         self.spec = role_specs(self.scenario)
         self.agents = {role: self.spec[role].agents for role in ROLES}
         self.num_agents = sum(len(names) for names in self.agents.values())
@@ -98,22 +121,19 @@ class HubNetworkVector:
         self.event_names = event_names(self.scenario)
         slots = {role: component_blocks(self.scenario, role)[1] for role in ROLES}
         announce_compilation()
-        self._tables = build_tables(self.scenario, slots["hub"], slots["depot"], audit, self.orders)
-        self._state = make_state(self.scenario, self._tables, num_envs)
+        self._tables = build_tables(self.scenario, slots["hub"], slots["depot"], self.audit, self.orders)
+        self._state = make_state(self.scenario, self._tables, self.num_envs)
         self._scratch = make_scratch(self.scenario, self._tables, self.threads)
         self._buffers = self._make_buffers()
         self._handles = (Block(self._tables), *(Blocks(a) for a in (self._state, self._scratch, self._buffers)))
         self._run: Callable[..., None] | None = None  # compiled at the first reset
-        self._bounds = [int(n) for n in np.linspace(0, num_envs, self.threads + 1)]
-        self._pool = ThreadPoolExecutor(self.threads - 1, "fabmesh") if self.threads > 1 else None
-        self._started = False
-        self._closed = False
-        self._make_spaces()
+        self._bounds = [int(n) for n in np.linspace(0, self.num_envs, self.threads + 1)]
+        self._pool = self._make_pool()
         io = self._buffers
         self._masks = {"hub": io.hub_mask, "depot": io.depot_mask}
         self._obs = self._observations(io.hub_obs, io.depot_obs, self._masks)
         self._final_obs = self._obs
-        if autoreset:
+        if self.autoreset:
             final_masks = {"hub": io.final_hub_mask, "depot": io.final_depot_mask}
             self._final_obs = self._observations(io.final_hub_obs, io.final_depot_obs, final_masks)
         self._actions = {"hub": io.hub_action, "depot": io.depot_action}
@@ -121,8 +141,13 @@ class HubNetworkVector:
         hubs = len(self.agents["hub"])
         self._rewards = {"hub": io.reward[:, :hubs], "depot": io.reward[:, hubs:]}
         self._masked = {"hub": io.masked[:, :hubs], "depot": io.masked[:, hubs:]}
-        self._never = np.zeros(num_envs, np.bool_)
+        self._never = np.zeros(self.num_envs, np.bool_)
         self._never.flags.writeable = False
+        self._built = frozenset(self.__dict__) - settings
+
+    def _make_pool(self) -> ThreadPoolExecutor | None:
+        """The threads beside the caller's."""
+        return ThreadPoolExecutor(self.threads - 1, "fabmesh") if self.threads > 1 else None
 
     def _make_buffers(self) -> Buffers:
         b, hubs, depots = self.num_envs, len(self.agents["hub"]), len(self.agents["depot"])
@@ -177,7 +202,7 @@ class HubNetworkVector:
         features = Box(-CLIP, CLIP, (*rows, spec.num_features), np.float32)
         if not self.mask_in_obs:
             return features
-        return Dict({"observation": features, "action_mask": Box(0, 1, (*rows, int(spec.nvec.sum())), np.int8)})
+        return Dict({"observation": features, self.mask_key: Box(0, 1, (*rows, int(spec.nvec.sum())), np.int8)})
 
     def _observations(
         self, hub: NDArray[np.float32], depot: NDArray[np.float32], masks: Mapping[str, NDArray[np.int8]]
@@ -186,25 +211,32 @@ class HubNetworkVector:
         seen = {"hub": hub, "depot": depot}
         if not self.mask_in_obs:
             return seen
-        return {role: {"observation": seen[role], "action_mask": masks[role]} for role in ROLES}
+        return {role: {"observation": seen[role], self.mask_key: masks[role]} for role in ROLES}
 
     # -- the interface of a vector environment -------------------------------------------------------------------
 
     def reset(
         self, seed: int | Sequence[int] | NDArray[np.uint64] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], Info]:
-        """Starts a world in every copy.
+        """Starts a world in every copy; a batch that was closed opens again.
 
         Args:
             seed: An integer gives copy i the world of seed + i; a sequence of num_envs seeds is taken as it is, so
-                copies can share a world; None lets every copy go on to the world after its last one.
+                copies can share a world; None lets every copy go on to the world after its last one. With `worlds`
+                a seed begins a sequence of worlds drawn from those, with the batch's key or entropy.
             options: Accepted for Gymnasium's sake; nothing is read from it.
 
         Returns:
             Observations {role: float32[B, agents, features]} (see `mask_in_obs`) and info with the action masks; its
             other keys are those of `step`, all zero.
+
+        Raises:
+            ValueError: If a seed is no whole number from 0 to 2**64 - 1, or there are not num_envs of them.
         """
         seeds = self._seeds_for(seed)
+        if self._closed:
+            self._pool = self._make_pool()
+            self._closed = False
         self._share_out(seeds)
         self._buffers.truncated[:] = False
         self._buffers.masked[:] = 0
@@ -239,20 +271,28 @@ class HubNetworkVector:
             and "standard_cost".
 
         Raises:
+            TypeError: If the actions are no mapping of roles to arrays.
             ValueError: If an action has another shape or type, or a value that is no level (continuous: that is nan or
-                outside [-1, 1]); nothing has been stepped then.
-            RuntimeError: Before the first reset, or after the end without autoreset.
+                outside [-1, 1]), or there is no such role; nothing has been stepped then.
+            RuntimeError: Before the first reset, after the end without autoreset, or after `close`.
         """
         if self._closed:
-            raise RuntimeError("the batch has been closed")
+            raise RuntimeError("the batch has been closed: call reset to open it again")
         if not self._started:
             raise RuntimeError("call reset before step")
         if not self.autoreset and self._buffers.truncated.any():
             raise RuntimeError("the episode has ended: call reset (or make the batch with autoreset=True)")
+        if not isinstance(actions, Mapping):
+            raise TypeError(f"actions must be {{role: array}} for {', '.join(ROLES)}, got {type(actions).__name__}")
+        for role in actions:
+            if role not in ROLES:
+                raise ValueError(f"actions of {role!r}, which is no role; there are {', '.join(ROLES)}")
         for role in ROLES:
             self._take(role, actions)
         io = self._buffers
         self._share_out(_NO_SEEDS)
+        if self.autoreset:
+            self._choose_worlds()
         info: Info = {
             "action_mask": self._masks,
             "masked_actions": self._masked,
@@ -277,7 +317,7 @@ class HubNetworkVector:
         return self._buffers.state
 
     def close(self) -> None:
-        """Ends the threads; the batch cannot be stepped afterwards."""
+        """Ends the threads; the batch can be stepped again after another `reset`."""
         self._closed = True
         if self._pool is not None:
             self._pool.shutdown()
@@ -326,6 +366,7 @@ class HubNetworkVector:
     def save_state(self) -> dict[str, NDArray[Any]]:
         """A copy of everything that `load_state` needs to go on exactly from here."""
         saved = {f"state.{name}": array.copy() for name, array in self._state._asdict().items()}
+        saved |= {name: array.copy() for name, array in self.worlds.arrays().items()}
         return saved | {f"buffers.{name}": array.copy() for name, array in self._kept_buffers().items()}
 
     def load_state(self, saved: Mapping[str, NDArray[Any]]) -> None:
@@ -335,36 +376,31 @@ class HubNetworkVector:
             ValueError: If an array is missing or has another shape or type; nothing has been changed then.
         """
         targets = {f"state.{n}": a for n, a in self._state._asdict().items()}
-        targets |= {f"buffers.{n}": a for n, a in self._kept_buffers().items()}
+        targets |= {f"buffers.{n}": a for n, a in self._kept_buffers().items()} | self.worlds.arrays()
         for name, array in targets.items():
             if name not in saved or saved[name].shape != array.shape or saved[name].dtype != array.dtype:
                 raise ValueError(f"the saved state does not fit this batch: {name}")
         for name, array in targets.items():
             array[...] = saved[name]
         self._buffers.masked[:] = 0
+        self.worlds.rejoin()
         self._started = True
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Copied and pickled as what made it and its state: a copy steps worlds of its own, from where this one is."""
-        made = partial(
-            type(self),
-            self.scenario,
-            self.num_envs,
-            self.threads,
-            self.autoreset,
-            bool(self._tables.par[0]["audit"]),
-            self.continuous_actions,
-            self.mask_in_obs,
-            self.orders,
-        )
-        return made, (), {"saved": self.save_state() if self._started else None, "closed": self._closed}
+    def __getstate__(self) -> dict[str, Any]:
+        """All that was set on it, attributes of the user's own too, and the state in place of the memory it is in."""
+        kept = {name: value for name, value in self.__dict__.items() if name not in self._built and name != "_built"}
+        return kept | {"worlds": deepcopy(self.worlds), "saved": self.save_state() if self._started else None}
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Goes on from where the one stood that was copied or pickled."""
-        if state["saved"] is not None:
-            self.load_state(state["saved"])
-        if state["closed"]:
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Goes on from where the one stood that was copied or pickled, and then to worlds of its own."""
+        saved = state.pop("saved")
+        self.__dict__.update(state)
+        self._build()
+        if saved is not None:
+            self.load_state(saved)
+        if self._closed:
             self.close()
+        self.worlds.part()
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -390,28 +426,44 @@ class HubNetworkVector:
 
     def _seeds_for(self, seed: int | Sequence[int] | NDArray[np.uint64] | None) -> NDArray[np.uint64]:
         if seed is None:
-            if not self._started:
-                entropy = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) >> 9
-                return np.array([entropy + i for i in range(self.num_envs)], np.uint64)
-            return np.array([next_seed(s) for s in self._state.clock["seed"]], np.uint64)
-        if isinstance(seed, (bool, float, str)):
-            raise ValueError(f"seed {seed!r} must be an integer, a sequence of integers, or None")
-        if isinstance(seed, (int, np.integer)):
-            if not 0 <= int(seed) <= 2**64 - self.num_envs:
-                raise ValueError(f"seed {seed} must be from 0 to 2**64 - num_envs")
-            return np.array([int(seed) + i for i in range(self.num_envs)], np.uint64)
-        seeds = [int(s) for s in seed]
+            return self._next_seeds()
+        if not isinstance(seed, Sequence) and np.ndim(seed) == 0:
+            first = whole_seed(seed)
+            if first > 2**64 - self.num_envs:
+                raise ValueError(f"seed {first}: must be from 0 to 2**64 - num_envs")
+            return self.worlds.of_seeds([first + i for i in range(self.num_envs)])
+        seeds = whole_seeds(seed)  # type: ignore[arg-type]  # mypy does not know that it has a dimension
         if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds for {self.num_envs} copies")
-        if any(not 0 <= s < 2**64 for s in seeds):
-            raise ValueError("seeds must be from 0 to 2**64 - 1")
-        return np.array(seeds, np.uint64)
+        return self.worlds.of_seeds(seeds)
+
+    def _next_seeds(self) -> NDArray[np.uint64]:
+        """The world after every copy's last one; before there is one, worlds that nobody asked for."""
+        if self._started:
+            last = [int(seed) for seed in self._state.clock["seed"]]
+        else:
+            entropy = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) >> 9
+            last = [entropy + i for i in range(self.num_envs)]
+        return np.array([self.worlds.after(i, seed) for i, seed in enumerate(last)], np.uint64)
+
+    def _choose_worlds(self) -> None:
+        """Starts copies whose episode has ended, and which began `next_seed`'s world, in the one they draw instead."""
+        copies = self.worlds.chosen(self._buffers.truncated)
+        if self._run is None or not len(copies):
+            return
+        seeds = self.seeds
+        for copy in copies:
+            seeds[copy] = self.worlds.after(int(copy), int(seeds[copy]))
+            self._run(*self._handles, int(copy), int(copy) + 1, 0, seeds, self.autoreset)
 
     def _take(self, role: str, actions: Mapping[str, ArrayLike]) -> None:
         target = self._actions[role]
         if role not in actions:
             raise ValueError(f"no actions for the role {role!r}; there are {', '.join(actions) or 'none'}")
-        given = np.asarray(actions[role])
+        try:
+            given = np.asarray(actions[role])
+        except ValueError:
+            raise ValueError(f"actions of {role!r} are no array: rows of different lengths") from None
         if given.shape != target.shape:
             raise ValueError(f"actions of {role!r} have shape {given.shape}, expected {target.shape}")
         if given.dtype.kind not in ("f" if self.continuous_actions else "iu"):

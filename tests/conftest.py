@@ -1,5 +1,7 @@
 """What all tests share: threads, Hypothesis settings, and the order in which tests run."""
 
+from __future__ import annotations
+
 import os
 
 # Small networks and small batches: more threads cost more than they give, and tests should not depend on the machine.

@@ -64,9 +64,17 @@ def play(env, seed):
     for number, agent in enumerate(env.possible_agents):
         env.action_space(agent).seed(42 + number)
     while env.agents:
-        masks = {agent: info["action_mask"] for agent, info in returns[-1][-1].items()}
+        masks = masks_of(env, returns[-1][0], returns[-1][-1])
         returns.append(env.step({agent: env.action_space(agent).sample(masks[agent]) for agent in env.agents}))
     return returns
+
+
+def masks_of(env, observations, infos):
+    """The masks from the one place where they are."""
+    place, other = (observations, infos) if env.batch.mask_in_obs else (infos, observations)
+    assert not any(key.endswith("mask") for entry in other.values() if isinstance(entry, dict) for key in entry)
+    name = "level_mask" if env.batch.continuous_actions else "action_mask"
+    return {agent: place[agent][name] for agent in env.possible_agents}
 
 
 def test_a_whole_episode_is_the_same_again(options):
@@ -76,6 +84,11 @@ def test_a_whole_episode_is_the_same_again(options):
     play(one, 8)
     assert first == flat(play(one, 7))
     assert first != flat(play(one, 8))
+
+
+def renamed(returns):
+    """What was returned with continuous actions, as bytes, with the mask's name as it is with levels."""
+    return flat(returns).replace(b"level_mask", b"action_mask")
 
 
 @pytest.mark.parametrize("scenario", ["pocket", "rotterdam"])
@@ -88,14 +101,14 @@ def test_centres_of_bins_play_the_levels_bit_for_bit(scenario):
     nvec = {agent: batch.spec[role].nvec for role in batch.roles for agent in batch.agents[role]}
     rng = np.random.default_rng(3)
     before = levels_env.reset(seed=9)
-    assert flat(before) == flat(numbers_env.reset(seed=9))
+    assert flat(before) == renamed(numbers_env.reset(seed=9))
     batch.reset(seed=9)
     masked = 0
     while levels_env.agents:
         levels = {agent: rng.integers(nvec[agent]) for agent in levels_env.agents}
         numbers = {agent: bin_centres(level, nvec[agent]) for agent, level in levels.items()}
         after = levels_env.step(levels)
-        assert flat(after) == flat(numbers_env.step(numbers))
+        assert flat(after) == renamed(numbers_env.step(numbers))
         masked += sum(info["masked_actions"] for info in after[-1].values())
         arrays = {role: np.stack([numbers[agent] for agent in batch.agents[role]])[None] for role in batch.roles}
         observed = batch.step(arrays)[0]
@@ -105,8 +118,8 @@ def test_centres_of_bins_play_the_levels_bit_for_bit(scenario):
     assert batch.events[0, batch.event_names.index("masked_actions")] == masked
 
 
-def test_masks_in_observations_are_those_of_the_infos():
-    """And nothing else differs from the plain observations."""
+def test_masks_in_observations_are_those_that_infos_hold_otherwise():
+    """And nothing else differs from the plain observations and infos."""
     plain, dressed = parallel(), parallel(mask_in_obs=True)
     for before, after in zip(play(plain, 5), play(dressed, 5), strict=True):
         for agent in plain.possible_agents:
@@ -115,11 +128,13 @@ def test_masks_in_observations_are_those_of_the_infos():
             assert seen["observation"].tobytes() == before[0][agent].tobytes()
             assert seen["action_mask"].tobytes() == before[-1][agent]["action_mask"].tobytes()
             assert dressed.observation_space(agent).contains(seen)
+        for info in before[-1].values():
+            del info["action_mask"]
         assert flat(before[1:]) == flat(after[1:])
     # what a caller keeps is the caller's own
-    observations, infos = dressed.reset(seed=1)
+    observations, _ = dressed.reset(seed=1)
     kept = observations["hub_0"]["action_mask"].copy()
-    infos["hub_0"]["action_mask"][:] = 0
+    dressed.step({agent: dressed.action_space(agent).sample() for agent in dressed.agents})
     assert (observations["hub_0"]["action_mask"] == kept).all()
     assert dressed.batch.scenario.name in parallel_page(dressed)
 
@@ -174,7 +189,7 @@ def test_what_stands_for_no_level_is_named():
     other = parallel(continuous_actions=True, max_cycles=3)
     _, infos = env.reset(seed=1)
     other.reset(seed=1)
-    good = {agent: env.action_space(agent).sample(infos[agent]["action_mask"]) for agent in env.agents}
+    good = {agent: env.action_space(agent).sample(infos[agent]["level_mask"]) for agent in env.agents}
     block = env.batch.spec["hub"].components[2]
     for value, shown in ((np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf"), (1.5, "1.5"), (-1.0001, "-1.0001")):
         bad = {agent: action.copy() for agent, action in good.items()}
@@ -204,7 +219,7 @@ def test_what_stands_for_no_level_is_named():
 def test_a_masked_bin_is_a_counted_level_zero():
     env = parallel(continuous_actions=True, max_cycles=1)
     _, infos = env.reset(seed=2)
-    mask = infos["hub_0"]["action_mask"]
+    mask = infos["hub_0"]["level_mask"]
     nvec = env.action_space("hub_0").nvec
     ends = np.cumsum(nvec)
     forbidden = [np.flatnonzero(mask[end - n : end] == 0) for n, end in zip(nvec, ends, strict=True)]
@@ -242,7 +257,7 @@ def test_spaces(options):
         if "mask_in_obs" in options:
             length = int(env.batch.spec[agent[:-2]].nvec.sum())
             assert isinstance(seen, Dict)
-            assert seen["action_mask"] == Box(0, 1, (length,), np.int8)
+            assert seen[env.batch.mask_key] == Box(0, 1, (length,), np.int8)
         if "continuous_actions" in options:
             plain = Box(-1.0, 1.0, space.shape, np.float32)
             assert space == plain

@@ -253,6 +253,61 @@ def test_a_copy_of_an_environment_plays_a_world_of_its_own(make, how):
     assert (twin.agents == env.agents == []) or not parallel
     env.reset(seed=4)
     assert (twin.state() == twin_state).all()
+    twin.reset(seed=4)
+    assert (twin.state() == env.state()).all(), "a seed is a world, in a copy too"
+
+
+class Subclass(hub_network_v0.parallel_env):
+    """A user's own: another constructor, attributes before and after the environment's."""
+
+    def __init__(self, note):
+        self.note = [note]
+        super().__init__(scenario="pocket", max_cycles=5)
+        self.count = np.arange(3)
+
+
+class TurnSubclass(hub_network_v0.raw_env):
+    """The same of the turn-based form."""
+
+    def __init__(self, note):
+        super().__init__(scenario="pocket", max_cycles=5)
+        self.note, self.count = [note], np.arange(3)
+
+
+class BatchSubclass(HubNetworkVector):
+    """The same of a batch."""
+
+    def __init__(self, note):
+        self.note = [note]
+        super().__init__("pocket", num_envs=2, threads=2)
+        self.count = np.arange(3)
+
+
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize("make", [Subclass, TurnSubclass, BatchSubclass])
+def test_a_copy_keeps_what_a_user_added(make, how, started):
+    one = make("mine")
+    one.later = {"a": 1}
+    if started:
+        one.reset(seed=3)
+    twin = COPIES[how](one)
+    assert type(twin) is make
+    assert (twin.note, twin.later, twin.count.tolist()) == (["mine"], {"a": 1}, [0, 1, 2])
+    assert (twin.note is one.note) == (how == "copy")
+    if started:
+        assert (twin.state() == one.state()).all()
+    twin.reset(seed=8)
+    one.reset(seed=8)
+    assert (twin.state() == one.state()).all()
+
+
+def test_the_spaces_of_a_batch_keep_their_seeds_in_a_copy():
+    batch = HubNetworkVector("pocket", num_envs=2)
+    batch.action_space.seed(5)
+    twin = copy.deepcopy(batch)
+    drawn, again = batch.action_space.sample(), twin.action_space.sample()
+    assert all((drawn[role] == again[role]).all() for role in batch.roles)
 
 
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():

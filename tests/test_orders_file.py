@@ -1,6 +1,7 @@
 """The file of recorded orders: what is wrong with it, and what its lines and dates mean."""
 
 import re
+import unicodedata
 from datetime import date, timedelta
 
 import numpy as np
@@ -10,6 +11,7 @@ from fabmesh.envs.errors import OrdersError
 from fabmesh.envs.network import recorded
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.recorded import COLUMNS, read_orders, weekday_after, weekday_number, working_day_of_year
+from fabmesh.envs.network.yaml_tree import shipped_folder
 from fabmesh.envs.scenarios.orders import order_lines
 
 POCKET = load_scenario("pocket")
@@ -22,6 +24,20 @@ def put(folder, text, name="orders.csv"):
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
+
+
+def test_names_match_however_unicode_writes_them(tmp_path):
+    accents = {form: unicodedata.normalize(form, "Müllheim") for form in ("NFC", "NFD")}
+    assert accents["NFC"] != accents["NFD"]
+    pocket = (shipped_folder() / "pocket.yaml").read_text(encoding="utf-8").replace("catalogue/", "fabmesh:catalogue/")
+    for form, name in accents.items():
+        text = re.sub(r"\bDelft\b", name, pocket)
+        scenario = load_scenario(put(tmp_path, text, f"{form}.yaml"))
+        assert accents["NFC"] in [town.name for town in scenario.towns]
+        for written in accents.values():
+            orders = read_orders(put(tmp_path, GOOD.replace("Delft", written)), scenario)
+            assert len(orders.lines) == 2
+            orders.require_fit(scenario)
 
 
 def order(**changed):

@@ -155,7 +155,7 @@ def test_changing_the_length_keeps_the_stream_of_worlds():
     assert len(play(env, seed=3)) == 6
 
 
-@pytest.mark.parametrize("days", [0, -1])
+@pytest.mark.parametrize("days", [0, -1, 2.5, "3", True])
 def test_an_episode_has_a_day(days):
     with pytest.raises(ValueError, match="max_cycles"):
         hub_network_v0.parallel_env(scenario="pocket", max_cycles=days).reset()
@@ -283,7 +283,72 @@ def test_bad_actions_are_named():
         env.step(good | {"hub_0": np.zeros(1, dtype=np.int64)})
     with pytest.raises(ValueError, match="hub_0 is float64"):
         env.step(good | {"hub_0": good["hub_0"].astype(float)})
+    with pytest.raises(ValueError, match="hub_0 is bool"):
+        env.step(good | {"hub_0": good["hub_0"] > 0})
+    with pytest.raises(ValueError, match="hub_0 is object"):
+        env.step(good | {"hub_0": None})
+    with pytest.raises(ValueError, match="hub_0 is no array: rows of different lengths"):
+        env.step(good | {"hub_0": [[1], [2, 3]]})
+    with pytest.raises(ValueError, match="'hub_9', which is no agent; there are hub_0, hub_1, depot_0"):
+        env.step(good | {"hub_9": good["hub_0"]})
+    for nothing in ([1, 2], None, good["hub_0"]):
+        with pytest.raises(TypeError, match=r"actions must be \{agent: action\}"):
+            env.step(nothing)
     env.step({agent: action.tolist() for agent, action in good.items()})  # lists of integers are fine
+
+
+def test_bad_actions_of_a_batch_are_named():
+    batch = HubNetworkVector("pocket", num_envs=2)
+    batch.reset(seed=1)
+    good = {role: np.zeros(space.shape, np.int64) for role, space in batch.action_space.items()}
+    for nothing in ([1, 2], None, good["hub"]):
+        with pytest.raises(TypeError, match=r"actions must be \{role: array\} for hub, depot"):
+            batch.step(nothing)
+    with pytest.raises(ValueError, match="'hubs', which is no role; there are hub, depot"):
+        batch.step(good | {"hubs": good["hub"]})
+    with pytest.raises(ValueError, match="'hub' are no array: rows of different lengths"):
+        batch.step(good | {"hub": [[1], [2, 3]]})
+    with pytest.raises(ValueError, match="no actions for the role 'depot'"):
+        batch.step({"hub": good["hub"]})
+    batch.step(good)
+
+
+def test_agents_that_a_caller_holds_outlive_the_last_step():
+    env = hub_network_v0.parallel_env(scenario="pocket", max_cycles=3)
+    env.reset(seed=1)
+    days = 0
+    while env.agents:
+        live = env.agents
+        _, rewards, *_ = env.step({agent: env.action_space(agent).sample() for agent in live})
+        assert list(rewards) == live == env.possible_agents
+        days += 1
+    assert days == 3
+    assert env.agents == []
+
+
+@pytest.mark.parametrize("make", [hub_network_v0.parallel_env, hub_network_v0.raw_env, hub_network_v0.env])
+def test_reset_after_close_opens_again(make):
+    env = make(scenario="pocket", max_cycles=3, render_mode="rgb_array")
+    env.reset(seed=5)
+    state, picture = env.state(), env.render()
+    env.close()
+    env.close()
+    env.reset(seed=5)
+    assert (env.state() == state).all()
+    assert (env.render() == picture).all()
+    env.close()
+
+
+def test_a_closed_batch_is_opened_by_reset():
+    batch = HubNetworkVector("pocket", num_envs=3, threads=2)
+    actions = {role: np.zeros(space.shape, np.int64) for role, space in batch.action_space.items()}
+    batch.reset(seed=1)
+    before = batch.step(actions)[1]["hub"].copy()
+    batch.close()
+    with pytest.raises(RuntimeError, match="closed: call reset"):
+        batch.step(actions)
+    batch.reset(seed=1)
+    assert (batch.step(actions)[1]["hub"] == before).all()
 
 
 @pytest.mark.parametrize("continuous", [False, True])

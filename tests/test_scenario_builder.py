@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -202,11 +203,21 @@ def test_table_in_any_order_of_columns_with_spaces_and_a_mark(towns_csv: Path) -
 )
 def test_any_town_survives(name: str, latitude: float, people: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     out = tmp_path_factory.getbasetemp() / "any.yaml"
+    name = unicodedata.normalize("NFC", name)  # as every name is read
     town = Town(name, latitude, 4.5, people)
     built = write_region(region_yaml(plan_region([town]), name, name), out, force=True)
     assert built.towns == (town,)
     assert built.name == name
     assert load_scenario(out) == built
+
+
+def test_a_town_given_twice_in_two_normal_forms_is_found(towns_csv: Path) -> None:
+    twice = [unicodedata.normalize(form, "Orléans") for form in ("NFC", "NFD")]
+    towns_csv.write_text(
+        f"name,latitude,longitude,population\n{twice[0]},47.9,1.9,116000\n{twice[1]},48.9,1.9,5\n", encoding="utf-8"
+    )
+    with pytest.raises(FabmeshError, match="'Orléans' is used twice, first in line 2"):
+        read_towns(towns_csv)
 
 
 def test_a_region_of_small_towns_can_make_everything() -> None:

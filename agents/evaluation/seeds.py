@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.rng import seed_of
+from fabmesh.envs.worlds import NAMED
 
-NAMED = {"validation": 64, "test": 256}  # spaces whose seeds are a fixed list, and how many there are
 SPACES = ("train", "validation", "test", "holdout")
 MOST_AT_ONCE = 4096  # all episodes are in memory at once
 HOLDOUT_BLOCK = 1 << 20  # holdout:SEED starts so many worlds after holdout:SEED-1

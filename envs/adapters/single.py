@@ -7,6 +7,7 @@ agent); that is the honest price of central control.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.spaces import MaskedMultiDiscrete
 from fabmesh.envs.vector import HubNetworkVector
+from fabmesh.envs.worlds import whole_seed
 
 
 class CentralControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
@@ -24,6 +26,8 @@ class CentralControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
 
     Args:
         scenario: Shipped name, path of a scenario file, or a scenario.
+        worlds: Which worlds resets go on to, as of `HubNetworkVector`.
+        worlds_key: What they are drawn with, as there.
 
     Attributes:
         batch: The batch of one copy behind it.
@@ -31,8 +35,13 @@ class CentralControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # declared so by gymnasium.Env
 
-    def __init__(self, scenario: str | Path | Scenario = "rotterdam") -> None:
-        self.batch = HubNetworkVector(scenario, num_envs=1, autoreset=False)
+    def __init__(
+        self,
+        scenario: str | Path | Scenario = "rotterdam",
+        worlds: str | Sequence[int] | None = None,
+        worlds_key: int | Sequence[int] | None = None,
+    ) -> None:
+        self.batch = HubNetworkVector(scenario, num_envs=1, autoreset=False, worlds=worlds, worlds_key=worlds_key)
         spec = self.batch.spec
         features = sum(len(role.agents) * role.num_features for role in spec.values())
         self.observation_space = gymnasium.spaces.Box(-10.0, 10.0, (features,), np.float32)
@@ -46,7 +55,7 @@ class CentralControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Start an episode: in the world of the seed, or in the next one."""
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else whole_seed(seed))  # Gymnasium takes no NumPy integers
         obs, info = self.batch.reset(seed=seed)
         return self._joined(obs), self._info(info)
 

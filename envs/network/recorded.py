@@ -26,7 +26,7 @@ from fabmesh.envs.names import out_of_csv
 from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.scenario_ranges import PRICE, within
 from fabmesh.envs.network.tables import MOST_DUE_D, MOST_UNITS
-from fabmesh.envs.network.yaml_tree import nearest, shown_path
+from fabmesh.envs.network.yaml_tree import composed, nearest, shown_path
 
 # Columns of the file -> whether every file needs them.
 COLUMNS = {
@@ -252,8 +252,8 @@ class _Reader:
     def __init__(self, source: str, scenario: Scenario) -> None:
         self.source, self.scenario = source, scenario
         self.rows = rows_of(scenario)
-        self.row_index = {row.name: i for i, row in enumerate(self.rows)}
-        self.town_index = {town.name: c for c, town in enumerate(scenario.towns)}
+        self.row_index = {composed(row.name): i for i, row in enumerate(self.rows)}
+        self.town_index = {composed(town.name): c for c, town in enumerate(scenario.towns)}
 
     def read(self, text: str, sha256: str) -> RecordedOrders:
         orders = [self._order(line, cells) for line, cells in self._lines(text)]
@@ -262,7 +262,7 @@ class _Reader:
         first = min(order.announced for order in orders)
         lines = self._table(orders, first)
         self._check_waiting(lines, first)
-        names = tuple(self.town_index), tuple(self.row_index)
+        names = tuple(town.name for town in self.scenario.towns), tuple(row.name for row in self.rows)
         return RecordedOrders(self.source, sha256, first, *names, lines)
 
     def _refuse(self, line: int, column: str, text: str) -> OrdersError:
@@ -344,6 +344,7 @@ class _Reader:
             raise self._refuse(line, column, f"{_shown(text)} is not a date; write it as 2026-03-31") from None
 
     def _name(self, line: int, column: str, name: str, known: dict[str, int]) -> int:
+        name = composed(name)
         name = name if name in known else out_of_csv(name)  # as an exported book has it
         if name not in known:
             text = f"{_shown(name)} is not a {column} of scenario {self.scenario.name!r}; {nearest(name, known)}"

@@ -15,6 +15,7 @@ change one figure of one product; every other value, deeper lists included, is r
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -94,6 +95,11 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 
+def composed(name: str) -> str:
+    """A name as it is compared: Unicode can write "ü" as one character or as two, which nobody can see (NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """What is allowed instead of `word`, the most similar name first."""
     names = [str(name) for name in allowed]
@@ -155,9 +161,9 @@ def _included_files(tree: Keys, path: Path) -> list[tuple[Place, Path]]:
     for entry in entries:
         if not isinstance(entry, Leaf) or not isinstance(entry.value, str):
             raise refusal(entry.place, "include", "must be a list of file names, relative to this file")
-        shipped = entry.value.startswith(SHIPPED)
+        shipped = entry.text.startswith(SHIPPED)
         folder = shipped_folder() if shipped else path.parent
-        files.append((entry.place, folder / entry.value.removeprefix(SHIPPED if shipped else "")))
+        files.append((entry.place, folder / entry.text.removeprefix(SHIPPED if shipped else "")))
     return files
 
 
@@ -295,7 +301,7 @@ class _Converter:
         text = node.value
         kind = node.tag.removeprefix(_TAG)
         if kind == "str":
-            return str(text)
+            return composed(text)
         if kind == "null":
             return None
         if kind == "bool":
