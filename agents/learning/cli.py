@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,79 +21,87 @@ if TYPE_CHECKING:
     from fabmesh.agents.learning.session import Session, Task
     from fabmesh.envs.network.scenario import Scenario
 
-ENDLESS = 10**12
-"""Steps that no run gets to: its end is its time."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train from the command line; returns the exit status: 0, 2 for what a user can put right, 130 when stopped."""
+    """Train from the command line; returns the exit status.
+
+    0, or 2 for what a user can put right, a training that diverges included; 130 when stopped by Ctrl-C, 143 by
+    SIGTERM, 129 by SIGHUP: 128 and the number of the signal.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _train(_settings(given))
+        return _train(given)
     except FabmeshError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)
-        return 130
+        return 128 + getattr(stop, "signal", signal.SIGINT)
 
 
-def _settings(arguments: list[str]) -> TrainConfig:
-    """The settings; those of the run in the directory if it is resumed."""
-    config = parse(arguments) if "--resume" not in arguments else _peek_resumed(arguments)
-    directory = config.directory
+def _train(arguments: list[str]) -> int:
+    """Settle on the settings, and train in a directory that nobody else trains in."""
+    resume = "--resume" in arguments
+    first = parse(arguments, checked=not resume)  # a resumed run has settings of its own: this only shows where it is
+    directory = first.directory
     try:
         check_writable(directory, "--run-dir", directory=True)
-        if not config.resume:
-            _require_free(directory)
     except OSError as error:
         raise ConfigError(f"--run-dir {directory}: cannot be used ({error.strerror}); choose another place") from None
+    from fabmesh.agents.learning.checkpoint import LAST  # PyTorch takes seconds, and what is wrong is said before
+    from fabmesh.agents.learning.directory import locked
+
+    if not resume:
+        with locked(directory):
+            return _run(first)
+    if first.config is not None:
+        raise ConfigError(
+            f"--config {first.config}: --resume goes on with the settings of the run, and reads no file; leave "
+            "--config out (--total-steps and --max-minutes may be given anew)"
+        )
+    if not (directory / LAST).exists():
+        raise ConfigError(f"--resume: nothing to go on with in {directory} (no {LAST}); leave --resume out")
+    with locked(directory):
+        return _run(_resumed(arguments, directory / LAST))
+
+
+def _resumed(arguments: list[str], last: Path) -> TrainConfig:
+    """The stored settings of a run, with what a resumed run may change.
+
+    Raises:
+        ConfigError: If the flags ask for less than the run has done.
+    """
+    from fabmesh.agents.learning import checkpoint
+
+    content = checkpoint.read_whole(last, resumable=True)
+    stored = from_plain(content["config"])
+    config = parse(arguments, stored=stored)
+    steps, minutes = checkpoint.count_in(content["state"], "steps"), content["state"]["seconds"] / 60.0
+    if config.total_steps != stored.total_steps and config.total_steps < steps:
+        raise ConfigError(f"--total-steps {config.total_steps}: the run has made {steps} steps already; give more")
+    limit = config.max_minutes
+    if limit is not None and limit != stored.max_minutes and limit <= minutes:
+        raise ConfigError(f"--max-minutes {limit:g}: the run has taken {minutes:.1f} minutes already; give more")
     return config
 
 
-def _require_free(directory: Path) -> None:
-    """Refuse a directory in which a new run would overwrite another."""
-    from fabmesh.agents.learning import checkpoint
-    from fabmesh.agents.learning.reporting import CSV_NAME, holds_rows
-
-    if (directory / checkpoint.LAST).exists():
-        raise ConfigError(
-            f"--run-dir {directory}: holds a run already; add --resume to go on with it, or choose another directory"
-        )
-    kept = checkpoint.BEST if (directory / checkpoint.BEST).exists() else CSV_NAME if holds_rows(directory) else None
-    if kept is not None:
-        raise ConfigError(
-            f"--run-dir {directory}: holds {kept} of another run, but no {checkpoint.LAST} to go on with; "
-            "choose another directory"
-        )
-
-
-def _peek_resumed(arguments: list[str]) -> TrainConfig:
-    """The stored settings of the run named by the flags, with what a resumed run may change."""
-    from fabmesh.agents.learning import checkpoint
-
-    first = parse(arguments, checked=False)  # beside the settings of the run, not the shipped ones
-    last = first.directory / checkpoint.LAST
-    if not last.exists():
-        raise ConfigError(
-            f"--resume: nothing to go on with in {first.directory} (no {checkpoint.LAST}); leave --resume out"
-        )
-    return parse(arguments, stored=from_plain(checkpoint.read_whole(last, resumable=True)["config"]))
-
-
-def _train(config: TrainConfig) -> int:
+def _run(config: TrainConfig) -> int:
     """Build the task, run it, say what came out; returns the exit status."""
+    from fabmesh.agents.learning.directory import require_free
+
+    if not config.resume:
+        require_free(config.directory, config)
     print("loading; the simulation is compiled on its first use on a machine (up to a minute)", file=sys.stderr)
-    from fabmesh.agents.learning.session import device_of, run
+    from fabmesh.agents.learning.session import device_of, run_locked
     from fabmesh.envs.network.loading import load_scenario
 
     device_of(config)  # refused before the opponents are played
     scenario = load_scenario(config.scenario)
     config = for_scenario(config, scenario)
     session = session_for(config, task_for(config, scenario))
-    run(session, config.directory, config.resume)
+    run_locked(session, config.directory, config.resume)
     _summarise(session, config.directory, config.validation.opponents[0])
-    return 130 if session.stopped else 0
+    return 0 if session.stopped is None else 128 + session.stopped
 
 
 def for_scenario(config: TrainConfig, scenario: Scenario) -> TrainConfig:
@@ -109,13 +119,21 @@ def for_scenario(config: TrainConfig, scenario: Scenario) -> TrainConfig:
 
 
 def with_budget(config: TrainConfig, minutes: float | None, total_steps: int | None) -> TrainConfig:
-    """The settings with another budget; None leaves what they say, minutes alone any number of steps.
+    """The settings with another budget; None leaves what they say.
+
+    Schedules follow steps. So minutes alone are as many steps as the settings say that such a time has, however fast
+    the machine is; where the settings give no minutes, the steps stay as they are.
 
     Raises:
         ConfigError: If it is impossible.
     """
     if config.total_steps > 0 and minutes is not None:
-        config = replace(config, max_minutes=minutes, total_steps=total_steps or ENDLESS)
+        validate(replace(config, max_minutes=minutes))
+        if not math.isfinite(minutes):
+            raise ConfigError(f"max_minutes: {minutes} is not possible; allowed: a finite number", "max_minutes")
+        share = 1.0 if config.max_minutes is None else minutes / config.max_minutes
+        steps = total_steps or max(1, math.ceil(share * config.total_steps))
+        config = replace(config, max_minutes=minutes, total_steps=steps)
     elif config.total_steps > 0 and total_steps is not None:
         config = replace(config, max_minutes=None, total_steps=total_steps)
     validate(config)
@@ -183,7 +201,11 @@ def session_for(config: TrainConfig, task: Task) -> Session:
 def _summarise(session: Session, directory: Path, opponent: str) -> None:
     """One line on the result and where it lies."""
     saving, low = session.found["validation/saving_mode"], session.found["validation/saving_mode_low"]
-    when = "at the end" if not session.stopped else f"at step {session.found_at} (stopped at step {session.steps})"
+    when = "at the end"
+    if session.stopped is not None:
+        when = f"at step {session.found_at} (stopped at step {session.steps})"
+    elif session.progress < 1.0 and session.iteration == 0:
+        when = "after imitation alone (no time was left to learn)"
     print(
         f"network cost on validation worlds {when}: the policy {words_of_saving(saving)} against {opponent}, in % of "
         f"its network cost (lower end of the 95 % interval: {low:+.2%} saved)\n"
