@@ -55,9 +55,9 @@ class AblateConfig:
     seeds: tuple[int, ...] = (1,)
     """Training seeds; each variant is trained once with each."""
     minutes: float | None = None
-    """Time of each training; none = as the settings say. Results then depend on the machine."""
+    """Most time of each training; none = as the settings say."""
     total_steps: int | None = None
-    """Environment steps of each training; none = as the settings say, or any number in the minutes given."""
+    """Environment steps of each training; none = as the settings say, with minutes in proportion to theirs."""
     algo: Literal["mappo", "ippo"] = "mappo"
     """Learning algorithm."""
     config: Path | None = None
@@ -171,7 +171,7 @@ def train(todo: Sequence[Plan], quiet: bool) -> None:
                 bar.set_description(directory.name.rpartition("-")[0])
 
                 def tell(session: Session, number: int = number) -> None:
-                    bar.n = number + session.progress
+                    bar.n = number + session.spent
                     bar.refresh()
 
                 session = cli.session_for(settings, cli.task_for(settings, network))

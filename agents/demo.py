@@ -54,7 +54,10 @@ class DemoConfig:
 def _training_arguments(config: DemoConfig) -> list[str]:
     """Flags of `train.py`, but for the run directory."""
     flags = ["--scenario", config.scenario, "--algo", config.algo, "--seed", str(config.seed)]
-    return [*flags, "--max-minutes", f"{config.minutes:g}"]
+    settings = parse(flags)
+    budget = cli.with_budget(settings, config.minutes, None)
+    steps = ["--total-steps", str(budget.total_steps)] if budget.total_steps != settings.total_steps else []
+    return [*flags, *steps, "--max-minutes", f"{config.minutes:g}"]
 
 
 def _train(config: DemoConfig, arguments: list[str], run_dir: Path, training: TrainConfig, console: Terminal) -> None:
@@ -69,7 +72,7 @@ def _train(config: DemoConfig, arguments: list[str], run_dir: Path, training: Tr
         console.say(f"Training {config.algo} on {config.scenario} for at most {config.minutes:g} minutes:")
     console.say(f"  python train.py {shlex.join(arguments)}")
     code = cli.main(arguments)
-    if code == 130:
+    if code > 128:  # a signal
         raise KeyboardInterrupt
     if code != 0:
         raise FabmeshError(f"training in {run_dir} did not finish: see the message above")

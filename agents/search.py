@@ -63,9 +63,9 @@ class SearchConfig:
     """Settings to search; none = all of them: residual_learning_rate, spread, correlation, residual_features, share,
     copies, group. The others stay as they are."""
     minutes: float | None = None
-    """Time of each training; none = as the settings say. Results then depend on the machine."""
+    """Most time of each training; none = as the settings say."""
     total_steps: int | None = None
-    """Environment steps of each training; none = as the settings say, or any number in the minutes given."""
+    """Environment steps of each training; none = as the settings say, with minutes in proportion to theirs."""
     seeds: tuple[int, ...] = (1,)
     """Training seeds of each trial; its cost is the mean over them."""
     checks: int = 4
@@ -217,8 +217,7 @@ def run(config: SearchConfig, arguments: Sequence[str], console: Terminal) -> in
             "command": command,
             "library": versions("optuna"),
             "of": of,
-            "budget": {"total_steps": base.total_steps if base.total_steps < cli.ENDLESS else None,
-                       "max_minutes": base.max_minutes},
+            "budget": {"total_steps": base.total_steps, "max_minutes": base.max_minutes},
             "worlds": f"validation 0-{base.validation.validation_seeds - 1}",
             "opponent": opponent,
             "best": {"trial": trials.index(best), "settings": dict(best.settings),

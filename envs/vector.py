@@ -30,12 +30,14 @@ from fabmesh.envs.network.scenario import Scenario
 from fabmesh.envs.network.scenario_tables import build_tables
 from fabmesh.envs.network.spec import ROLES, role_specs
 from fabmesh.envs.network.state import LEDGER_LINES, State, event_names, make_scratch, make_state
+from fabmesh.envs.restored import copied, require_layout, require_numbers, require_state
 from fabmesh.envs.spaces import MaskedBox, MaskedMultiDiscrete, levels_of_bins
 from fabmesh.envs.worlds import Worlds, whole_seed, whole_seeds
 
 Info = dict[str, Any]
 
 _NO_SEEDS = np.zeros(0, np.uint64)
+_STATE = "state."  # before the names of the state's arrays in what is saved
 
 
 class HubNetworkVector:
@@ -365,21 +367,21 @@ class HubNetworkVector:
 
     def save_state(self) -> dict[str, NDArray[Any]]:
         """A copy of everything that `load_state` needs to go on exactly from here."""
-        saved = {f"state.{name}": array.copy() for name, array in self._state._asdict().items()}
-        saved |= {name: array.copy() for name, array in self.worlds.arrays().items()}
-        return saved | {f"buffers.{name}": array.copy() for name, array in self._kept_buffers().items()}
+        return {name: copied(array) for name, array in self._kept().items()}
 
     def load_state(self, saved: Mapping[str, NDArray[Any]]) -> None:
         """Restores what `save_state` returned on a batch of the same scenario and size.
 
         Raises:
-            ValueError: If an array is missing or has another shape or type; nothing has been changed then.
+            ValueError: If an array is missing or has another shape or type, or holds what no state can; nothing has
+                been changed then.
         """
-        targets = {f"state.{n}": a for n, a in self._state._asdict().items()}
-        targets |= {f"buffers.{n}": a for n, a in self._kept_buffers().items()} | self.worlds.arrays()
-        for name, array in targets.items():
-            if name not in saved or saved[name].shape != array.shape or saved[name].dtype != array.dtype:
-                raise ValueError(f"the saved state does not fit this batch: {name}")
+        targets = self._kept()
+        require_layout(saved, targets)
+        require_state(State(*(saved[f"{_STATE}{name}"] for name in State._fields)), self._tables)
+        for name in targets:
+            if not name.startswith(_STATE):
+                require_numbers(name, saved[name])
         for name, array in targets.items():
             array[...] = saved[name]
         self._buffers.masked[:] = 0
@@ -404,10 +406,13 @@ class HubNetworkVector:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _kept_buffers(self) -> dict[str, NDArray[Any]]:
-        """The buffers that a saved state holds: all but those that only report on the last step."""
+    def _kept(self) -> dict[str, NDArray[Any]]:
+        """What a saved state holds: state, worlds to come, and all buffers but those that report on the last step."""
         reports = ("masked", "final_")
-        return {name: array for name, array in self._buffers._asdict().items() if not name.startswith(reports)}
+        kept = {f"{_STATE}{name}": array for name, array in self._state._asdict().items()}
+        shown = self._buffers._asdict().items()
+        kept |= {f"buffers.{name}": array for name, array in shown if not name.startswith(reports)}
+        return kept | self.worlds.arrays()
 
     def _share_out(self, seeds: NDArray[np.uint64]) -> None:
         """Starts or steps every thread's share of the copies; the first share on the calling thread."""

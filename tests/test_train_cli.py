@@ -30,7 +30,7 @@ from fabmesh.agents.learning.config import (
     defaults_of,
     setting_names,
 )
-from fabmesh.agents.learning.reporting import CSV_NAME, holds_rows
+from fabmesh.agents.learning.reporting import CSV_NAME
 from fabmesh.agents.learning.settings import as_plain, from_plain, parse, read_settings, shipped_settings, to_yaml
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.errors import FabmeshError
@@ -80,9 +80,21 @@ def test_a_run_its_refusal_to_be_overwritten_and_its_resumption(tmp_path):
     assert status == 0, err
     assert "network cost on validation worlds at the end" in out
 
-    status, out, err = train("--resume", "--run-dir", "a", "--clip", "0.5", cwd=tmp_path)
-    assert status == 2
-    assert "--clip: the run was started with 0.2, not 0.5" in err
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    (tmp_path / "c.yaml").write_text("ppo: {clip: 0.3}\n")
+    for arguments, message in (
+        (["--clip", "0.5"], "--clip: the run was started with 0.2, not 0.5"),
+        (["--config", "c.yaml"], "--config c.yaml: --resume goes on with the settings of the run, and reads no file"),
+        (["--config", "none.yaml"], "none.yaml: cannot be read (No such file or directory)"),
+        (["--total-steps", "80"], "--total-steps 80: the run has made 240 steps already; give more"),
+        (["--max-minutes", "1e-3"], "--max-minutes 0.001: the run has taken"),
+    ):
+        status, out, err = train("--resume", "--run-dir", "a", *arguments, cwd=tmp_path)
+        assert (status, out) == (2, "")
+        assert message in err
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == kept
 
 
 @pytest.mark.parametrize(
@@ -265,13 +277,14 @@ def test_without_stable_baselines3_what_needs_it_says_so(tmp_path, arguments, mo
 
 def has_trained(run):
     """Whether the progress of a run tells of a step."""
-    if not holds_rows(run):
+    if not (run / CSV_NAME).exists():
         return False
     with (run / CSV_NAME).open(newline="", encoding="utf-8") as file:
         return any(float(row["steps"] or 0) > 0 for row in csv.DictReader(file))
 
 
-def test_ctrl_c_ends_with_a_checkpoint_from_which_training_goes_on(tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_with_a_checkpoint_from_which_training_goes_on(tmp_path, number, status):
     run = tmp_path / "run"
     endless = [*TINY[: TINY.index("--total-steps")], "--total-steps", "100000000", *TINY[TINY.index("--hidden") :]]
     arguments = ["--scenario", "pocket", "--run-dir", str(run)]
@@ -282,8 +295,8 @@ def test_ctrl_c_ends_with_a_checkpoint_from_which_training_goes_on(tmp_path):
     # the first row is the validation before the first step: a machine that is quick to interrupt would stop there
     while not has_trained(run) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
+    process.send_signal(number)
+    assert process.wait(timeout=60) == status
     steps = read_whole(run / LAST, resumable=True)["state"]["steps"]
     assert steps > 0
     assert main([*arguments, "--resume", "--total-steps", str(steps + 80)]) == 0

@@ -96,6 +96,13 @@ class Batch(Protocol):
     ) -> tuple[Observations, Mapping[str, NDArray[np.float32]], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Step every copy by one day."""
 
+    @property
+    def seeds(self) -> NDArray[np.uint64]:
+        """uint64 [B]: the worlds the copies are in; `reset` with them begins these again."""
+
+    def last_shown(self) -> tuple[Observations, dict[str, Any]]:
+        """Observations and action masks per role, as the last reset or step returned them."""
+
     def state(self) -> NDArray[np.float32]:
         """float32 [B, S]: the whole network of each copy, for a central critic."""
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import math
 import os
 import shlex
 import warnings
@@ -37,9 +39,12 @@ from fabmesh.agents.learning.transfer import Names
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.restored import copied
 
-FORMAT = 1
+FORMAT = 2
+"""Of what is written: 1 had no checksum, and is still read."""
 BEST, LAST = "best.pt", "last.pt"
+CHECKSUM = "checksum"
 OWN_KINDS = tuple(kind for kind in ALGORITHMS if kind not in SB3_ALGORITHMS)
 """Kinds whose policies are our own: another training can begin from them, and they need no other library."""
 OF_WEIGHTS = ("hidden", "item_width", "standardise", "spread", "residual", "residual_features")
@@ -73,12 +78,14 @@ def signature(spec: Mapping[str, RoleSpec]) -> Signature:
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint so that the path always holds a whole one: to a file beside it, then in its place.
 
-    Its tensors are on the CPU, wherever the networks are: it can be read on any machine.
+    Its tensors are on the CPU, wherever the networks are: it can be read on any machine. A checksum of all of it is
+    inside, by which a reader notices a flipped bit.
     """
+    plain = _on_cpu({**content, "format": FORMAT})
 
     def save(draft: Path) -> None:
         with draft.open("wb") as file:
-            torch.save(_on_cpu({"format": FORMAT, **content}), file)
+            torch.save({**plain, CHECKSUM: _digest(plain)}, file)
 
     write_whole(path, save)
 
@@ -90,6 +97,25 @@ def _on_cpu(tree: Any) -> Any:
     if isinstance(tree, Mapping):
         return {key: _on_cpu(value) for key, value in tree.items()}
     return [_on_cpu(value) for value in tree] if isinstance(tree, (list, tuple)) else tree
+
+
+def _digest(tree: Any) -> str:
+    """SHA-256 of mappings, lists, tensors and plain values, with their names, types and shapes."""
+    found = hashlib.sha256()
+
+    def feed(part: Any) -> None:
+        if isinstance(part, torch.Tensor):
+            found.update(f"{part.dtype} {list(part.shape)};".encode())
+            found.update(part.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        elif isinstance(part, (Mapping, list, tuple)):
+            found.update(f"{len(part)} in {'mapping' if isinstance(part, Mapping) else 'list'};".encode())
+            for item in chain.from_iterable(part.items()) if isinstance(part, Mapping) else part:
+                feed(item)
+        else:
+            found.update(f"{type(part).__name__} {part!r};".encode())
+
+    feed(tree)
+    return found.hexdigest()
 
 
 def damaged(path: Path, why: str) -> CheckpointError:
@@ -128,9 +154,20 @@ def read(path: Path) -> dict[str, Any]:
         raise damaged(path, str(error)) from None
     if not isinstance(content, dict) or "format" not in content:
         raise damaged(path, "it names no format")
-    if content["format"] != FORMAT:
+    if content["format"] not in (1, FORMAT):
         raise CheckpointError(f"{path}: a checkpoint of format {content['format']}, not {FORMAT}: {REMEDY}")
+    checksum = content.pop(CHECKSUM, None)
+    if (checksum is not None or content["format"] == FORMAT) and checksum != _digest_of_file(content):
+        raise damaged(path, "its checksum is not that of its content")
     return content
+
+
+def _digest_of_file(content: Any) -> str | None:
+    """The checksum of what was read; None if it is nothing that `write` writes."""
+    try:
+        return _digest(content)
+    except UNUSABLE:
+        return None
 
 
 def plain_tensors(file: BinaryIO) -> Any:
@@ -190,8 +227,10 @@ def read_whole(path: Path, resumable: bool = False) -> dict[str, Any]:
     for name, value in _leaves(content["weights"], "weights"):
         if not isinstance(value, torch.Tensor):
             raise damaged(path, f"{name} is not a tensor")
-        if not torch.isfinite(value).all():
-            raise damaged(path, f"{name} holds numbers that are not finite")
+    moved = {"weights": content["weights"]} | ({"state": content["state"].get("inner")} if resumable else {})
+    wrong = not_finite(moved)
+    if wrong is not None:
+        raise damaged(path, f"{wrong} holds numbers that are not finite")
     try:
         require_bounds(vars(from_plain(content["config"]).network))  # what its networks take of memory
     except ConfigError as error:
@@ -201,13 +240,56 @@ def read_whole(path: Path, resumable: bool = False) -> dict[str, Any]:
     return content
 
 
-def _leaves(tree: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:
-    """What nested mappings hold, by dotted name."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{name}.{key}")
-        else:
-            yield f"{name}.{key}", value
+def _leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What nested mappings and lists hold, by dotted name."""
+    if isinstance(tree, (Mapping, list, tuple)):
+        for key, value in tree.items() if isinstance(tree, Mapping) else enumerate(tree):
+            yield from _leaves(value, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, tree
+
+
+def not_finite(tree: Mapping[str, Any]) -> str | None:
+    """The dotted name of the first tensor or number of nested mappings and lists that is not finite; None: all are."""
+    for name, value in _leaves(tree):
+        finite = torch.isfinite(value).all() if isinstance(value, torch.Tensor) else True
+        if not finite or (isinstance(value, float) and not math.isfinite(value)):
+            return name
+    return None
+
+
+def count_in(state: Mapping[str, Any], name: str) -> int:
+    """A count that a file holds.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    value = state[name]
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{name} is {value!r}, which is no count")
+    return value
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Put back the step size and the moments of an optimiser; all else of it is the settings'.
+
+    Args:
+        optimiser: As the settings make it.
+        saved: Its `state_dict`, from a file.
+
+    Raises:
+        ValueError: If that is of other parameters.
+    """
+    settings = [{name: value for name, value in group.items() if name != "lr"} for group in optimiser.param_groups]
+    optimiser.load_state_dict(dict(saved))
+    for group, own in zip(optimiser.param_groups, settings, strict=True):
+        if not isinstance(group["lr"], float) or not 0.0 <= group["lr"] < math.inf:
+            raise ValueError(f"the step size {group['lr']!r} is none")
+        group.update(own)
+    for parameter, moments in optimiser.state.items():
+        for name, value in moments.items():
+            if not isinstance(value, torch.Tensor) or (value.dim() > 0 and value.shape != parameter.shape):
+                raise ValueError(f"the moments {name} of an optimiser are not those of its parameters")
 
 
 def policy_content(
@@ -368,7 +450,7 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     """Arrays of any fixed dtype, flat records included, as tensors of bytes that `weights_only` loading accepts."""
     packed = {}
     for name, array in arrays.items():
-        data = torch.from_numpy(np.frombuffer(array.tobytes(), np.uint8).copy())
+        data = torch.from_numpy(np.frombuffer(copied(array).tobytes(), np.uint8).copy())
         packed[name] = {"dtype": _describe(array.dtype), "shape": list(array.shape), "bytes": data}
     return packed
 

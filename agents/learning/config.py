@@ -258,7 +258,8 @@ class TrainConfig:
     total_steps: Annotated[int, Bounds(0, MOST_STEPS)] = 1_000_000
     """environment steps (copies x days), rounded up to whole iterations (rollout copies x days); 0 = imitation only"""
     max_minutes: Annotated[float, Bounds(0, 1e7, above=True)] | None = None
-    """stop after so many minutes; schedules then follow whichever end is nearer, so results depend on the machine"""
+    """stop after so many minutes, imitation included; schedules follow total-steps all the same, so that a run that
+    gets to its steps in time does not depend on the machine"""
     run_dir: Path | None = None
     """directory of the run; default runs/{scenario}_{algo}_{seed}"""
     config: Path | None = None

@@ -79,6 +79,7 @@ def imitate(
     seeds: Sequence[int],
     seed: int,
     progress: Callable[[str], None] = lambda _: None,
+    out_of_time: Callable[[], bool] = lambda: False,
 ) -> dict[str, float]:
     """Train the policies to do what the teacher does.
 
@@ -90,6 +91,7 @@ def imitate(
         seeds: World of each copy.
         seed: Seed of noise and minibatches.
         progress: Told in words what is going on.
+        out_of_time: Asked each day and each minibatch; once true, imitation ends where it is.
 
     Returns:
         Share of the teacher's levels the policies find most likely, per role, on the last round's data.
@@ -107,8 +109,9 @@ def imitate(
     steps = config.imitation_rounds * config.imitation_epochs
     agreement: dict[str, float] = {}
     for round_number in range(config.imitation_rounds):
-        progress(f"round {round_number + 1} of {config.imitation_rounds}: {config.imitation_days} days are shown")
-        _watch(batch, teacher, policies, config, seeds, round_number, shown, rng, generator)
+        this_round = f"round {round_number + 1} of {config.imitation_rounds}"
+        progress(f"{this_round}: {config.imitation_days} days are shown")
+        _watch(batch, teacher, policies, config, seeds, round_number, shown, rng, generator, out_of_time)
         for role, policy in policies.items():
             policy.calibrate(shown[role].tensors()[0])
         for epoch in range(config.imitation_epochs):
@@ -116,10 +119,13 @@ def imitate(
             for role, policy in policies.items():
                 optimisers[role].param_groups[0]["lr"] = config.imitation_learning_rate * (1.0 - 0.9 * done)
                 agreement[role] = _learn(
-                    policy, optimisers[role], shown[role], minibatch[role], config.smoothing, generator
+                    policy, optimisers[role], shown[role], minibatch[role], config.smoothing, generator, out_of_time
                 )
+            if out_of_time():
+                progress(f"{this_round}: no time is left, after {epoch + 1} of {config.imitation_epochs} passes")
+                return agreement
         found = ", ".join(f"{role} {share:.1%}" for role, share in agreement.items())
-        progress(f"round {round_number + 1} of {config.imitation_rounds}: teacher's level most likely: {found}")
+        progress(f"{this_round}: teacher's level most likely: {found}")
     return agreement
 
 
@@ -133,8 +139,9 @@ def _watch(
     shown: dict[str, _Shown],
     rng: np.random.Generator,
     generator: torch.Generator,
+    out_of_time: Callable[[], bool],
 ) -> None:
-    """Step the batch and keep what was seen and what the teacher would do."""
+    """Step the batch and keep what was seen and what the teacher would do, of one day at least."""
     obs, info = batch.reset(seed=seeds)
     teacher.reset(batch.num_envs, int(rng.integers(2**31)))
     for _ in range(config.imitation_days):
@@ -151,6 +158,8 @@ def _watch(
             else:
                 # a wide bell is there for exploration: states are seen where the policy, as it is judged, leads
                 actions[role] = choose_levels(policy, seen, mask, None if policy.spread > 0.0 else generator)
+        if out_of_time():
+            return
         obs, _, _, _, info = batch.step(actions)
 
 
@@ -161,6 +170,7 @@ def _learn(
     minibatch: int,
     smoothing: float,
     generator: torch.Generator,
+    out_of_time: Callable[[], bool],
 ) -> float:
     """One pass of cross-entropy over what was shown; returns the share of levels on which teacher and mode agree."""
     obs, mask, labels = shown.tensors()
@@ -177,4 +187,6 @@ def _learn(
         optimiser.step()
         agreed += right
         decided += choices
+        if out_of_time():
+            break
     return agreed / max(decided, 1.0)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fabmesh.agents.learning import fused
+from fabmesh.agents.learning import checkpoint, fused
 from fabmesh.agents.learning.batch import Batch, RoleSpec, team_weight
 from fabmesh.agents.learning.config import ConfigError, PpoConfig, TrainConfig
 from fabmesh.agents.learning.networks import Critic, RolePolicy
@@ -150,7 +150,7 @@ class Learner:
         if self.config.schedule == "linear":
             for optimiser in self.policy_optimisers.values():
                 optimiser.param_groups[0]["lr"] = self._rate * (1.0 - 0.9 * progress)
-        moving = set(self.policies) if move_policies else set()
+        moving = list(self.policies) if move_policies else []  # in one order in every process
         records: dict[str, list[float]] = {}
         for epoch in range(self.config.epochs):
             divergence: dict[str, list[float]] = {role: [] for role in moving}
@@ -169,7 +169,7 @@ class Learner:
                 metrics[f"kl/{role}_last_epoch"] = last
                 metrics[f"update/epochs_{role}"] = epoch + 1.0
                 if self.config.target_kl > 0 and last > self.config.target_kl:
-                    moving.discard(role)
+                    moving.remove(role)
         if self.config.schedule == "adaptive" and move_policies:
             self._adapt(metrics)
         metrics |= {name: sum(values) / len(values) for name, values in records.items()}
@@ -343,9 +343,9 @@ class Learner:
         for name, critic in self.critics.items():
             critic.load_state_dict(state["critics"][name])
         for role, optimiser in self.policy_optimisers.items():
-            optimiser.load_state_dict(state["policy_optimisers"][role])
+            checkpoint.restore_optimiser(optimiser, state["policy_optimisers"][role])
         for name, optimiser in self.critic_optimisers.items():
-            optimiser.load_state_dict(state["critic_optimisers"][name])
+            checkpoint.restore_optimiser(optimiser, state["critic_optimisers"][name])
 
 
 def _standardised(advantage: Tensor) -> Tensor:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.evaluation.measures import TRANSFER_LINES, measure
 from fabmesh.agents.learning.config import TrainConfig, as_flat
 from fabmesh.agents.learning.validation import MEASURE
@@ -25,6 +26,8 @@ PER_UNIT = (
     "fill_rate",
 )
 CSV_NAME = "progress.csv"
+KEYS = ("iteration", "steps")
+"""Its first columns, which say what a row is of."""
 
 
 class Books(Protocol):
@@ -57,35 +60,37 @@ def episode_metrics(episodes: Sequence[Mapping[str, Any]], books: Books) -> dict
     return metrics
 
 
-def holds_rows(directory: Path) -> bool:
-    """Whether progress.csv tells of an iteration."""
-    path = directory / CSV_NAME
-    return path.is_file() and len(path.read_bytes().split()) > 1
-
-
-def clear_abandoned(directory: Path) -> None:
-    """Remove the logs of a run that was stopped before its first iteration, so that the next one starts clean."""
-    if (directory / CSV_NAME).is_file() and not holds_rows(directory):
-        for path in [directory / CSV_NAME, *directory.glob("events.out.tfevents.*")]:
-            path.unlink()
-
-
 class ProgressFile:
     """progress.csv: one row per iteration, rewritten as a whole when new columns appear, so it is always readable.
 
+    Of a run that goes on, rows beyond its checkpoint are dropped: they will be made again. What counts is the
+    checkpoint, so a file that was damaged is set aside, and what can be read of it is kept.
+
     Args:
         path: The file.
-        steps: Rows of a resumed run beyond this many environment steps are dropped: they will be made again. None
-            for a new run.
+        iteration: Of the checkpoint from which the run goes on, 0 for a new run.
+        last: The row of that iteration, which the checkpoint holds; empty if it does not.
+        say: Told what could not be read.
     """
 
-    def __init__(self, path: Path, steps: int | None) -> None:
+    def __init__(self, path: Path, iteration: int, last: Mapping[str, Any], say: Callable[[str], None]) -> None:
         self.path = path
-        self.rows: list[dict[str, Any]] = []
-        if path.is_file() and steps is not None:
-            with path.open(newline="", encoding="utf-8") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["steps"]) <= steps]
-        self.columns = list(self.rows[0]) if self.rows else []
+        data = path.read_bytes() if path.is_file() else b""
+        self.columns, rows, intact = _read_rows(data, iteration)
+        if last:
+            rows.setdefault(iteration, dict(last))
+        self.rows = [rows[number] for number in sorted(rows)]
+        self.columns += [name for row in self.rows for name in row if name not in self.columns]
+        self.columns = list(dict.fromkeys(self.columns))
+        missing = [number for number in range(iteration + 1) if number not in rows]
+        if not data.strip():
+            if missing:
+                say(f"{path} is not there any more; it begins again at iteration {min(rows, default=iteration)}")
+        elif missing or not intact:
+            aside = _free_name(path)
+            path.rename(aside)
+            found = f"rows that cannot be read: {len(missing)}" if missing else "all rows are kept"
+            say(f"{path} was damaged: {found}; it is written anew, and the file as it was is {aside.name}")
         self._rewrite()
 
     def add(self, row: dict[str, Any]) -> None:
@@ -100,52 +105,101 @@ class ProgressFile:
             csv.DictWriter(file, self.columns, restval="").writerow(row)
 
     def _rewrite(self) -> None:
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, restval="")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(temporary, self.path)  # noqa: PTH105  # the atomic call by its name
+        def write(draft: Path) -> None:
+            with draft.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self.columns, restval="")
+                writer.writeheader()
+                writer.writerows(self.rows)
+
+        write_whole(self.path, write)
+
+
+def _read_rows(data: bytes, iteration: int) -> tuple[list[str], dict[int, dict[str, Any]], bool]:
+    """Columns, readable rows up to an iteration by their number, and whether nothing else was before their end."""
+    text = data.decode("utf-8-sig", errors="replace")
+    lines = [line for line in text.replace("\0", "").splitlines() if line.strip()]
+    if not lines:
+        return [], {}, True
+    delimiter = max(",;\t", key=lines[0].count)
+    columns, *cells = csv.reader(lines, delimiter=delimiter, strict=False)
+    rows: dict[int, dict[str, Any]] = {}
+    if not {*KEYS} <= {*columns}:
+        return [], {}, False
+    intact = delimiter == "," and columns[:2] == list(KEYS) and not text.startswith("\ufeff")
+    for row in cells:
+        found = dict(zip(columns, row, strict=False))
+        number = _whole(found.get("iteration", ""))
+        if len(row) != len(columns) or number is None or _whole(found.get("steps", "")) is None or "\ufffd" in str(row):
+            intact = intact and iteration in rows  # what comes after the last row that counts is made again
+        elif number <= iteration:
+            rows.setdefault(number, found)
+    return columns, rows, intact
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _free_name(path: Path) -> Path:
+    """A name beside a file that nothing has."""
+    numbered = (path.with_name(f"{path.stem}.damaged-{number}{path.suffix}") for number in count(1))
+    return next(name for name in numbered if not name.exists())
 
 
 class Reporter:
     """Writes the metrics of a run wherever they are looked at.
 
     Args:
-        directory: Of the run.
         config: Its settings, shown as a table and as hparams.
         opponents: Names whose scores are drawn as horizontal lines beside the learner's.
-        steps: Environment steps already done by the run that is resumed; None for a new run.
+        steps: Environment steps already done.
         quiet: No progress bar and no messages.
     """
 
-    def __init__(
-        self, directory: Path, config: TrainConfig, opponents: Sequence[str], steps: int | None, quiet: bool = False
-    ) -> None:
+    def __init__(self, config: TrainConfig, opponents: Sequence[str], steps: int, quiet: bool = False) -> None:
         self.quiet = quiet
-        self._config = config
-        self.writer = SummaryWriter(str(directory), purge_step=None if steps is None else steps + 1)
-        self.file = ProgressFile(directory / CSV_NAME, steps)
+        self._config, self._opponents, self._steps = config, opponents, steps
         self.bar = tqdm(
-            total=config.total_steps, initial=steps or 0, unit=" steps", unit_scale=True, disable=quiet,
+            total=config.total_steps, initial=steps, unit=" steps", unit_scale=True, disable=quiet,
             file=sys.stderr, desc=f"{config.algo} on {Path(config.scenario).stem}",
         )  # fmt: skip
-        if steps is None:
-            rows = "\n".join(f"|{name}|{value}|" for name, value in as_flat(config).items())
+        self.writer: SummaryWriter | None = None
+
+    def open(self, directory: Path, iteration: int, last: Mapping[str, Any], new: bool) -> None:
+        """Begin or go on with the files, once the first checkpoint is there.
+
+        Args:
+            directory: Of the run.
+            iteration: Of the checkpoint.
+            last: The row of that iteration, for a run whose files do not have it yet.
+            new: The run begins.
+        """
+        self.file = ProgressFile(directory / CSV_NAME, iteration, last, self.say)
+        self.writer = SummaryWriter(str(directory), purge_step=None if new else self._steps + 1)
+        if new:
+            rows = "\n".join(f"|{name}|{value}|" for name, value in as_flat(self._config).items())
             self.writer.add_text("hyperparameters", f"|setting|value|\n|-|-|\n{rows}")
-        curves = [f"validation/{MEASURE}_{kind}" for kind in ("mode", "sample", *opponents)]
+        curves = [f"validation/{MEASURE}_{kind}" for kind in ("mode", "sample", *self._opponents)]
         savings = [f"validation/saving_{kind}" for kind in ("mode", "mode_low", "sample")]
         layout = {"validation": {"network cost": ["Multiline", curves], "saving": ["Multiline", savings]}}
         self.writer.add_custom_scalars(layout)
+        if new:
+            self._draw(last)
 
-    def iteration(self, number: int, steps: int, metrics: Mapping[str, float]) -> None:
-        """Write the metrics of an iteration."""
-        for name, value in metrics.items():
-            self.writer.add_scalar(name, value, steps)
-        self.file.add({"iteration": number, "steps": steps, **metrics})
-        self.bar.update(steps - self.bar.n)
-        if "validation/saving_mode" in metrics:
-            self.bar.set_postfix_str(f"saving {metrics['validation/saving_mode']:+.2%}")
+    def iteration(self, row: dict[str, Any]) -> None:
+        """Write the row of an iteration: its number, the steps until then, and its metrics."""
+        self._draw(row)
+        self.file.add(row)
+
+    def _draw(self, row: Mapping[str, Any]) -> None:
+        """Show the metrics of an iteration in TensorBoard and on the terminal."""
+        assert self.writer is not None
+        for name, value in row.items():
+            if name not in KEYS:
+                self.writer.add_scalar(name, value, row["steps"])
+        self.bar.update(row["steps"] - self.bar.n)
+        if "validation/saving_mode" in row:
+            self.bar.set_postfix_str(f"saving {row['validation/saving_mode']:+.2%}")
 
     def say(self, message: str) -> None:
         """One line for whoever watches."""
@@ -159,9 +213,11 @@ class Reporter:
             for name, value in as_flat(self._config).items()
         }
         final = {f"hparam/{name.removeprefix('validation/')}": value for name, value in metrics.items()}
+        assert self.writer is not None
         self.writer.add_hparams(settings, final, run_name=".")
 
     def close(self) -> None:
         """Write out what is buffered."""
         self.bar.close()
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()

@@ -21,6 +21,7 @@ from fabmesh.agents.learning.config import RolloutConfig
 from fabmesh.agents.learning.difference import DifferenceRewards
 from fabmesh.agents.learning.networks import Critic, RolePolicy
 from fabmesh.agents.learning.tape import WorldTape
+from fabmesh.envs.restored import require_layout, require_numbers
 
 INVENTORY = "inventory_eur_days"
 """Event that counts the value of stock, day by day."""
@@ -364,26 +365,39 @@ class Collector:
         return values[:-1], following
 
     def save(self) -> dict[str, NDArray[Any]]:
-        """The worlds and what the agents see of them, between two rollouts."""
+        """What goes on from one rollout to the next: the worlds and the draws that last.
+
+        Where all copies stand at the first day of an episode, the names of their worlds say everything.
+        """
+        if bool(self.begins[self.config.days].all()):
+            return {"seeds": np.array(self.batch.seeds)}
         saved = {f"world.{key}": value for key, value in self.batch.save_state().items()}
+        return saved | {name: part.numpy() for name, part in self._lasting().items()}
+
+    def _lasting(self) -> dict[str, Tensor]:
+        """The draws that last, and what the next rollout takes over from the last day of this one."""
+        lasting = {name: getattr(self, name)[self.config.days] for name in ("stock", "begins")}
         for role, buffer in self.roles.items():
-            saved[f"obs.{role}"] = buffer.obs[self.config.days].numpy()
-            saved[f"mask.{role}"] = buffer.mask[self.config.days].numpy()
-            saved[f"own.{role}"], saved[f"common.{role}"] = buffer.own.numpy(), buffer.common.numpy()
-        for name in ("states", "stock", "begins"):
-            saved[name] = getattr(self, name)[self.config.days].numpy()
-        return saved
+            lasting |= {f"own.{role}": buffer.own, f"common.{role}": buffer.common}
+        return lasting
 
     def load(self, saved: Mapping[str, NDArray[Any]]) -> None:
-        """Put back what `save` gave."""
-        world = {key.removeprefix("world."): value for key, value in saved.items() if key.startswith("world.")}
-        self.batch.load_state(world)
-        for role, buffer in self.roles.items():
-            buffer.obs[self.config.days].copy_(torch.from_numpy(saved[f"obs.{role}"]))
-            buffer.mask[self.config.days].copy_(torch.from_numpy(saved[f"mask.{role}"]))
-            buffer.own.copy_(torch.from_numpy(saved[f"own.{role}"]))
-            buffer.common.copy_(torch.from_numpy(saved[f"common.{role}"]))
-        for name in ("states", "stock", "begins"):
-            getattr(self, name)[self.config.days].copy_(torch.from_numpy(saved[name]))
-        if self.tape is not None:
-            self.tape.ahead()  # of the worlds put in place, for the day on which they end
+        """Put back what `save` gave.
+
+        Raises:
+            ValueError: If that cannot be.
+        """
+        if "seeds" in saved:
+            require_layout(saved, {"seeds": self.batch.seeds})
+            self.start(saved["seeds"].tolist())
+            return
+        lasting = self._lasting()
+        require_layout(saved, {name: part.numpy() for name, part in lasting.items()})
+        for name in lasting:
+            require_numbers(name, saved[name])
+        prefix = "world."
+        self.batch.load_state({key.removeprefix(prefix): saved[key] for key in saved if key.startswith(prefix)})
+        for name, part in lasting.items():
+            part.copy_(torch.from_numpy(saved[name]))
+        obs, masks = self.batch.last_shown()
+        self._store(self.config.days, obs, {"action_mask": masks})

@@ -37,6 +37,7 @@ from fabmesh.agents.learning.training import SEEDS_OF_A_RUN
 from fabmesh.agents.policy import Levels, Masks, Observations
 from fabmesh.envs.adapters.sb3 import HubNetworkVecEnv, Padding
 from fabmesh.envs.network.rng import seed_of
+from fabmesh.envs.restored import require_layout, require_numbers
 
 NEVER = 1_000_000_000
 """Iterations between SB3's own reports: the metrics are read, and shown, by us."""
@@ -335,16 +336,26 @@ class Sb3Training(Session):
         """Weights of the shared network, critic included."""
         return self.model.policy.state_dict()
 
+    def numbers(self) -> dict[str, Any]:
+        """Weights of the shared network, what its optimiser keeps, and the logits of the first agent."""
+        network, seen = cast(Any, self.model.policy), cast(Any, self.model._last_obs)
+        obs = torch.zeros(self.worlds.padding.observation_space.shape) if seen is None else torch.as_tensor(seen[0])
+        with torch.no_grad():
+            features = network.extract_features(obs[None].to(self.device), network.pi_features_extractor)
+            logits = network.action_net(network.mlp_extractor.forward_actor(features))
+        return {"weights": self.weights(), "optimiser": network.optimizer.state_dict(), "logits": logits}
+
     def inner_state(self) -> dict[str, Any]:
         """Optimiser, counters, worlds, global generators, and where the next rollout starts."""
         drawn = np.random.get_state(legacy=False)  # noqa: NPY002  # SB3 draws from it
         arrays = {"numpy_keys": drawn["state"]["key"]}
         if self.model._last_obs is not None:  # the worlds have been started
-            arrays |= {f"world.{name}": value for name, value in self.batch.save_state().items()}
-            arrays["last_obs"] = cast(NDArray[Any], self.model._last_obs)
-            arrays["last_starts"] = cast(NDArray[Any], self.model._last_episode_starts)
-            arrays |= {f"mask.{role}": mask for role, mask in self.worlds.info["action_mask"].items()}
+            arrays["last_starts"] = np.array(self.model._last_episode_starts, np.bool_)
             arrays["returns"] = self.env.returns
+            if arrays["last_starts"].all():  # the names of the worlds say everything
+                arrays["seeds"] = self.batch.seeds
+            else:
+                arrays |= {f"world.{name}": value for name, value in self.batch.save_state().items()}
         return {
             "optimiser": self.model.policy.optimizer.state_dict(),
             "arrays": checkpoint.pack(arrays),
@@ -362,19 +373,38 @@ class Sb3Training(Session):
     def restore_inner(self, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Put all of it back."""
         self.model.policy.load_state_dict(dict(weights))
-        self.model.policy.optimizer.load_state_dict(state["optimiser"])
+        checkpoint.restore_optimiser(self.model.policy.optimizer, state["optimiser"])
         arrays = checkpoint.unpack(state["arrays"])
-        if "last_obs" in arrays:
-            self.env.reset()
-            self.batch.load_state(_below("world.", arrays))
-            self.worlds.info["action_mask"] = _below("mask.", arrays)
-            self.env.returns = arrays["returns"]
-            self.model._last_obs, self.model._last_episode_starts = arrays["last_obs"], arrays["last_starts"]
+        if "last_starts" in arrays:
+            self._restore_worlds(arrays)
         returns: Any = self.env.ret_rms
         returns.mean, returns.var, returns.count = map(np.float64, state["return_statistics"])
-        self.model.num_timesteps, self.model._n_updates = state["timesteps"], state["updates"]
-        np.random.set_state(("MT19937", arrays["numpy_keys"], *state["numpy"]))  # noqa: NPY002  # SB3 draws from it
+        self.model.num_timesteps, self.model._n_updates = (
+            checkpoint.count_in(state, name) for name in ("timesteps", "updates")
+        )
+        drawn = np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002  # SB3 draws from it
+        require_layout(arrays, {"numpy_keys": drawn})
+        require_numbers("numpy", np.array(state["numpy"][0]), (0, len(drawn)))  # NumPy would look there without asking
+        np.random.set_state(("MT19937", arrays["numpy_keys"], *state["numpy"]))  # noqa: NPY002
         torch.set_rng_state(state["torch"])
+
+    def _restore_worlds(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Put the worlds back, and what SB3 keeps of them."""
+        self.env.reset()
+        wanted = {"last_starts": np.zeros(self.env.num_envs, np.bool_), "returns": self.env.returns}
+        if "seeds" in arrays:
+            wanted["seeds"] = self.batch.seeds
+        require_layout(arrays, wanted)
+        for name in wanted:
+            require_numbers(name, arrays[name])
+        if "seeds" in arrays:
+            self.batch.reset(seed=arrays["seeds"].tolist())
+        else:
+            self.batch.load_state(_below("world.", arrays))
+        obs, self.worlds.info["action_mask"] = self.batch.last_shown()
+        self.env.returns = arrays["returns"]
+        self.model._last_obs = self.worlds.padding.observations(obs)
+        self.model._last_episode_starts = arrays["last_starts"]
 
 
 def _below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -17,10 +18,12 @@ import torch
 from fabmesh.agents.learning import checkpoint
 from fabmesh.agents.learning.batch import Batch, BatchFactory
 from fabmesh.agents.learning.config import ConfigError, TrainConfig, validate
-from fabmesh.agents.learning.reporting import Reporter, clear_abandoned
-from fabmesh.agents.learning.settings import to_yaml
+from fabmesh.agents.learning.directory import keep_settings, locked, require_free
+from fabmesh.agents.learning.reporting import Reporter
+from fabmesh.agents.learning.settings import from_plain, to_yaml
 from fabmesh.agents.learning.validation import Best, Validator, judgement
 from fabmesh.agents.policy import Policy
+from fabmesh.envs.errors import FabmeshError
 
 Say = Callable[[str], None]
 
@@ -48,30 +51,56 @@ class Task:
     command: str | None = None
 
 
+class StoppedError(KeyboardInterrupt):
+    """A run is to end at once.
+
+    Attributes:
+        signal: What asked for it.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.signal = signal.Signals(number)
+
+
+class DivergedError(FabmeshError):
+    """The numbers of a run are not finite any more."""
+
+
 class Interrupt:
-    """Set by the first Ctrl-C, so that a run stops after the current iteration; the second stops it at once."""
+    """Ctrl-C, or the signal of whoever ends a session, a container or a job: a run is kept and stops.
+
+    Attributes:
+        at_once: There is nothing to keep yet: a signal raises `StoppedError`. Else the first one lets the iteration
+            end, and the second raises.
+        requested: The first signal.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
-        self.requested = False
+        self.at_once = True
+        self.requested: signal.Signals | None = None
 
     @contextmanager
     def listening(self) -> Iterator[Interrupt]:
-        """Listen to Ctrl-C inside the block."""
+        """Listen inside the block. A signal that is ignored (`nohup`) stays so, but for Ctrl-C."""
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if self.requested:
-                raise KeyboardInterrupt
-            self.requested = True
+            if self.at_once or self.requested is not None:
+                raise StoppedError(number)
+            self.requested = signal.Signals(number)
 
-        try:
-            before = signal.signal(signal.SIGINT, handle)
-        except ValueError:  # not the main thread: whoever started it stops it
+        if threading.current_thread() is not threading.main_thread():  # whoever started it stops it
             yield self
             return
+        heard = [n for n in self.SIGNALS if n == signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN]
+        before = {number: signal.signal(number, handle) for number in heard}
         try:
             yield self
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def device_of(config: TrainConfig) -> torch.device:
@@ -106,7 +135,8 @@ class Session(ABC):
         seconds: Time spent, over all sittings.
         found: What the last validation said, by name; empty before the first.
         found_at: Environment steps at that validation.
-        stopped: Ctrl-C has ended the run before its end.
+        row: What was written down of the last iteration, its number and steps first.
+        stopped: The signal that has ended the run before its end, if one has.
     """
 
     def __init__(self, config: TrainConfig, task: Task) -> None:
@@ -121,7 +151,9 @@ class Session(ABC):
         self.seconds = 0.0
         self.found: dict[str, float] = {}
         self.found_at = 0
-        self.stopped = False
+        self.row: dict[str, Any] = {}
+        self.stopped: signal.Signals | None = None
+        self._since = time.perf_counter()
 
     @abstractmethod
     def _begin(self, say: Say) -> None:
@@ -147,28 +179,72 @@ class Session(ABC):
     def restore_inner(self, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Put back what `weights` and `inner_state` gave."""
 
+    @abstractmethod
+    def numbers(self) -> dict[str, Any]:
+        """What learning moves, by name: weights, what optimisers keep, and what policies make of a world as it is."""
+
     @property
     def progress(self) -> float:
-        """Share of the run that is over, by steps or by time, whichever is nearer its end."""
-        share = self.steps / self.config.total_steps if self.config.total_steps > 0 else 1.0
-        if self.config.max_minutes is not None:
-            share = max(share, self.seconds / (60.0 * self.config.max_minutes))
-        return min(share, 1.0)
+        """Share of its steps that the run has made, which schedules follow: the clock has no part in it."""
+        return min(self.steps / self.config.total_steps, 1.0) if self.config.total_steps > 0 else 1.0
+
+    @property
+    def spent(self) -> float:
+        """Share of the budget that is spent, by steps or by time, whichever is nearer its end."""
+        limit = self.config.max_minutes
+        return self.progress if limit is None else min(max(self.progress, self.seconds / (60.0 * limit)), 1.0)
+
+    def out_of_time(self) -> bool:
+        """Whether the time of the run is over, that of what is being done now included."""
+        limit = self.config.max_minutes
+        return limit is not None and self.seconds + time.perf_counter() - self._since >= 60.0 * limit
+
+    def clock(self) -> str:
+        """The time spent, for whoever watches."""
+        limit = self.config.max_minutes
+        minutes = (self.seconds + time.perf_counter() - self._since) / 60.0
+        return f"{minutes:.1f} minutes" if limit is None else f"{minutes:.1f} of {limit:g} minutes"
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Count the time of the block."""
+        self._since = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - self._since
+
+    @contextmanager
+    def _learning(self, place: str) -> Iterator[dict[str, float]]:
+        """Count the time of the block, and see that what it learns and the metrics it leaves here are finite."""
+        metrics: dict[str, float] = {}
+        try:
+            with self._timed():
+                yield metrics
+        except checkpoint.UNUSABLE:  # what a library says that was given numbers that are none
+            self._require_finite(place, metrics)
+            raise
+        self._require_finite(place, metrics)
 
     def start(self, say: Say = lambda _: None) -> None:
-        """Get ready for the first iteration."""
-        began = time.perf_counter()
-        self._begin(say)
-        self.seconds += time.perf_counter() - began
+        """Get ready for the first iteration.
+
+        Raises:
+            DivergedError: If what is begun with is not finite.
+        """
+        with self._learning("before the first iteration"):
+            self._begin(say)
 
     def iterate(self) -> dict[str, float]:
-        """Learn from one more rollout; returns the metrics."""
-        began = time.perf_counter()
-        metrics = self._learn()
-        passed = time.perf_counter() - began
+        """Learn from one more rollout; returns the metrics.
+
+        Raises:
+            DivergedError: If weights, losses or gradients are not finite any more.
+        """
+        before = self.seconds
+        with self._learning(f"in iteration {self.iteration + 1}") as metrics:
+            metrics.update(self._learn())
+        passed = self.seconds - before
         self.iteration += 1
         self.steps += self.config.steps_per_iteration
-        self.seconds += passed
         agents = sum(len(layout.agents) for layout in self.batch.spec.values())
         return metrics | {
             "speed/env_steps_per_s": self.config.steps_per_iteration / passed,
@@ -176,14 +252,24 @@ class Session(ABC):
             "speed/minutes": self.seconds / 60.0,
         }
 
+    def _require_finite(self, place: str, metrics: Mapping[str, float]) -> None:
+        """Refuse to go on with numbers that are not finite."""
+        updates = {name: value for name, value in metrics.items() if "loss" in name or "gradient_norm" in name}
+        wrong = checkpoint.not_finite({"metrics": updates, **self.numbers()})
+        if wrong is not None:
+            raise DivergedError(
+                f"{place} the numbers of the training stopped being finite ({wrong}), and it was stopped; what was "
+                "kept before is untouched. Try smaller step sizes (--learning-rate, --residual-learning-rate, "
+                "--critic-learning-rate, --imitation-learning-rate)"
+            )
+
     def judge(self) -> dict[str, float]:
         """Validate the policies as they are, most likely and sampled actions."""
         validator = self.task.validator
         if validator is None:
             return {}
-        began = time.perf_counter()
-        mode, sampled = validator.score(self.policy(sample=False)), validator.score(self.policy(sample=True))
-        self.seconds += time.perf_counter() - began
+        with self._timed():
+            mode, sampled = validator.score(self.policy(sample=False)), validator.score(self.policy(sample=True))
         return judgement(mode, sampled, validator.opponents)
 
     def content(self) -> dict[str, Any]:
@@ -203,6 +289,7 @@ class Session(ABC):
             "best": [self.best.cost, self.best.steps],
             "found": self.found,
             "found_at": self.found_at,
+            "row": self.row,
             "iteration": self.iteration,
             "steps": self.steps,
             "seconds": self.seconds,
@@ -215,8 +302,11 @@ class Session(ABC):
         try:
             self.restore_inner(content["weights"], state["inner"])
             self.best = Best(*state["best"])
-            self.iteration, self.steps, self.seconds = state["iteration"], state["steps"], state["seconds"]
-            self.found, self.found_at = dict(state.get("found", {})), state.get("found_at", 0)
+            self.iteration, self.steps = (checkpoint.count_in(state, name) for name in ("iteration", "steps"))
+            self.found, self.row = ({**state.get(name, {})} for name in ("found", "row"))
+            self.found_at, self.seconds = state.get("found_at", 0), float(state["seconds"])
+            if not 0.0 <= self.seconds < float("inf"):
+                raise ValueError(f"seconds is {self.seconds}")
         except checkpoint.UNUSABLE as error:
             raise checkpoint.damaged(path, checkpoint.first_line(error)) from None
 
@@ -235,7 +325,7 @@ def run(
     quiet: bool = False,
     watch: Callable[[Session], object] = lambda _: None,
 ) -> dict[str, float]:
-    """Learn to the end, or to Ctrl-C, with logs and checkpoints in a directory.
+    """Learn to the end, or until stopped, with logs and checkpoints in a directory that nobody else trains in.
 
     Args:
         session: Fresh.
@@ -246,44 +336,107 @@ def run(
 
     Returns:
         The last validation, by name.
+
+    Raises:
+        FabmeshError: If the directory cannot be used, or the training diverges.
+        StoppedError: If it is stopped while there is nothing to keep, or a second time.
     """
-    config = session.config
-    directory.mkdir(parents=True, exist_ok=True)
+    with locked(directory):
+        return run_locked(session, directory, resume, quiet, watch)
+
+
+def run_locked(
+    session: Session,
+    directory: Path,
+    resume: bool,
+    quiet: bool = False,
+    watch: Callable[[Session], object] = lambda _: None,
+) -> dict[str, float]:
+    """As `run`, for who has the directory to himself already (`locked`)."""
+    before = session.config
     if resume:
         last = directory / checkpoint.LAST
-        session.restore(checkpoint.read_whole(last, resumable=True), last)
+        content = checkpoint.read_whole(last, resumable=True)
+        session.restore(content, last)
+        before = from_plain(content["config"])
     else:
-        clear_abandoned(directory)
+        require_free(directory, session.config)
     opponents = list(session.task.validator.opponents) if session.task.validator else []
-    reporter = Reporter(directory, config, opponents, session.steps if resume else None, quiet)
+    reporter = Reporter(session.config, opponents, session.steps, quiet)
     try:
-        # of a resumed run, too: its budget may be another
-        (directory / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-        if not resume:
-            session.start(reporter.say)  # Ctrl-C stops it at once: there is nothing to keep yet
-        with Interrupt().listening() as interrupt:
-            if not resume:
-                reporter.iteration(0, 0, _validate(session, directory) | {"speed/minutes": session.seconds / 60.0})
-                _save(session, directory)
-            while session.progress < 1.0 and not interrupt.requested:
-                metrics = session.iterate()
-                due = session.iteration % config.validation.validation_every == 0
-                if due or session.progress >= 1.0:
-                    metrics |= _validate(session, directory)
-                reporter.iteration(session.iteration, session.steps, metrics)
-                watch(session)
-                if due:
-                    _save(session, directory)
-            if not session.found:  # of a version that did not keep it
-                _validate(session, directory)
-            _save(session, directory)
-            session.stopped = session.progress < 1.0
-            if session.stopped:
-                reporter.say(f"stopped at {session.steps} steps; go on with --resume --run-dir {directory}")
-        reporter.hparams(session.found)
+        _learn(session, directory, reporter, before if resume else None, watch)
+    except OSError as error:
+        raise FabmeshError(
+            f"{directory}: cannot be written ({error.strerror or error}); what was kept before is there"
+        ) from None
     finally:
         reporter.close()
     return session.found
+
+
+def _learn(
+    session: Session,
+    directory: Path,
+    reporter: Reporter,
+    before: TrainConfig | None,
+    watch: Callable[[Session], object],
+) -> None:
+    """The run itself; `before` is what its settings were when it was stopped, None for a new one."""
+    over = before is not None and session.spent >= 1.0
+    if over:
+        reporter.say(f"nothing is left to do: {session.steps} of {session.config.total_steps} steps, {session.clock()}")
+    with Interrupt().listening() as interrupt:
+        if before is None:
+            session.start(reporter.say)
+            interrupt.at_once = False
+            found = _validate(session, directory)
+            session.row = {"iteration": 0, "steps": 0, **found, "speed/minutes": session.seconds / 60.0}
+        interrupt.at_once = False
+        if before is None or to_yaml(before) != to_yaml(session.config):
+            _save(session, directory)  # before the files that tell of it
+        kept = session.iteration
+        reporter.open(directory, session.iteration, session.row, new=before is None)
+        left_alone = keep_settings(directory, session.config, before or session.config)
+        if left_alone is not None:
+            reporter.say(left_alone)
+        while session.spent < 1.0 and interrupt.requested is None:
+            metrics = session.iterate()
+            due = session.iteration % session.config.validation.validation_every == 0
+            if due or session.spent >= 1.0:
+                metrics |= _validate(session, directory)
+            session.row = {"iteration": session.iteration, "steps": session.steps, **metrics}
+            reporter.iteration(session.row)
+            watch(session)
+            if due:
+                _save(session, directory)
+                kept = session.iteration
+        judged = bool(session.found) or session.task.validator is None
+        if not judged:  # of a version that did not keep it
+            _validate(session, directory)
+        if session.iteration > kept or not judged:
+            _save(session, directory)
+        session.stopped = interrupt.requested if session.spent < 1.0 else None
+    if session.progress < 1.0 and not over:
+        reporter.say(_why_it_ended(session, directory))
+    if not over:
+        reporter.hparams(session.found)
+
+
+def _why_it_ended(session: Session, directory: Path) -> str:
+    """What to say of a run that ends before its last step."""
+    limit, again = session.config.max_minutes, f"--resume --run-dir {directory}"
+    if session.stopped is not None:
+        return f"stopped at {session.steps} steps; go on with {again}"
+    if session.iteration == 0:
+        return (
+            f"nothing has been learned: the {limit:g} minutes went into imitation and validation, and no iteration was "
+            "made; give more time (--max-minutes) or imitate less (--imitation-rounds, --imitation-days, "
+            "--imitation-epochs) in a new --run-dir"
+        )
+    return (
+        f"the {limit:g} minutes were over after {session.steps} of {session.config.total_steps} steps, which the "
+        f"schedules follow; go on with {again} --max-minutes MORE"
+    )
 
 
 def _validate(session: Session, directory: Path) -> dict[str, float]:

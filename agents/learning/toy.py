@@ -128,6 +128,15 @@ class IdentityBatch:
         never = np.zeros(self.num_envs, np.bool_)
         return self._observations(), reward, never, ended, {**self._info(), "_final": ended, **final}
 
+    @property
+    def seeds(self) -> NDArray[np.uint64]:
+        """Worlds of the copies."""
+        return self._seeds.copy()
+
+    def last_shown(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+        """Observations and masks of today."""
+        return self._observations(), self._info()["action_mask"]
+
     def state(self) -> NDArray[np.float32]:
         """All observations side by side."""
         parts = self._observations()

@@ -82,7 +82,8 @@ class Training(Session):
                 self.config.imitation,
                 imitation_seeds(self.config),
                 self.config.seed,
-                lambda text: say(f"imitating {self.config.imitation.teacher}, {text}"),
+                lambda text: say(f"imitating {self.config.imitation.teacher}, {text} ({self.clock()})"),
+                self.out_of_time,
             )
             batch.close()
         self.collector.start(group_seeds(self.config))
@@ -117,6 +118,13 @@ class Training(Session):
     def weights(self) -> dict[str, Any]:
         """Role -> weights."""
         return {role: policy.state_dict() for role, policy in self.policies.items()}
+
+    def numbers(self) -> dict[str, Any]:
+        """Weights of policies and critics, what the optimisers keep, and the logits of the first copy's agents."""
+        seen = {role: buffer.obs[-1, :1] for role, buffer in self.collector.roles.items()}
+        with torch.no_grad():
+            logits = {role: self.policies[role](obs) for role, obs in seen.items()}
+        return {"weights": self.weights(), "learner": self.learner.state_dict(), "logits": logits}
 
     def inner_state(self) -> dict[str, Any]:
         """Critics, optimisers, worlds and the generator."""

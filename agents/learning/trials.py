@@ -8,7 +8,7 @@ from typing import Any
 
 from fabmesh.agents.learning import cli
 from fabmesh.agents.learning.config import TrainConfig, setting_names
-from fabmesh.agents.learning.session import Task
+from fabmesh.agents.learning.session import DivergedError, Task
 from fabmesh.agents.searching import estimator, rounded
 
 STARTUP_TRIALS = 8  # drawn at random before the estimator is believed
@@ -88,8 +88,12 @@ def attempt(
         session.start()
         best = float("inf")
         for check in range(checks + 1):
-            while session.progress < check / checks:
-                session.iterate()
+            try:
+                while session.spent < check / checks:
+                    session.iterate()
+            except DivergedError:  # settings that cannot be learned with
+                complete = False
+                break
             judged = session.judge()
             if judged[COST] <= best:
                 best, found = judged[COST], judged

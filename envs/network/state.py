@@ -328,6 +328,80 @@ class State(NamedTuple):
     repair: NDArray[np.float64]  # [b, machines] working hours a repair still takes, from `first_machine`; or none
 
 
+# Of every whole number of the state: the least and the most it can be, by table and field; what comes from outside is
+# held against it before a kernel sees it (`restored`). Most is a number or the name of a size that `restored` knows; a
+# count may be the size, an index is below it. None: a name, or a day that is only compared with others: any value.
+MOST_UNITS = 2**30  # and days: no count comes near it, and one more of them still fits in 32 bits
+Bounds = tuple[int | str, int | str]
+BOUNDS: dict[str, Bounds | None] = {
+    "clock.seed": None,
+    "clock.day": (0, "episode_d"),
+    "clock.season_start": (0, "last day of the year"),
+    "clock.lots": (0, "lots"),
+    "clock.tenders": (0, "tenders"),
+    "hub.down_until": (0, MOST_UNITS),
+    "hub.orders": (0, "orders"),
+    "hub.late_units": (0, MOST_UNITS),
+    "hub.open_units": (0, MOST_UNITS),
+    "hub.locked_until": (0, MOST_UNITS),
+    "hub_tech.bid": (0, "last bid"),
+    "hub_mat.opened_until": (0, MOST_UNITS),
+    "hub_prod.finished": (0, MOST_UNITS),
+    "hub_prod.wip": (0, MOST_UNITS),
+    "hub_prod.qualifies": (0, 2),
+    "depot_mat.quote": (0, "last quote"),
+    "depot_mat.orders": (0, "supplier orders"),
+    "supplier_order.placed": None,
+    "supplier_order.arrives": None,
+    "supplier_order.due": None,
+    "supplier_order.spot": (0, 1),
+    "supplier_order.inspection": (0, 2),
+    "order.row": (0, "last row"),
+    "order.town": (0, "last town"),
+    "order.announced": None,
+    "order.due": None,
+    "order.units": (1, MOST_UNITS),
+    "order.todo": (0, MOST_UNITS),
+    "order.ready": (0, MOST_UNITS),
+    "order.open": (1, MOST_UNITS),
+    "order.inherited": (0, MOST_UNITS),
+    "order.key": None,
+    "lot.row": (0, "last lot row"),
+    "lot.town": (0, "last town"),
+    "lot.announced": None,
+    "lot.due": None,
+    "lot.last_day": None,
+    "lot.again": (0, 1),
+    "lot.units": (1, MOST_UNITS),
+    "lot.key": None,
+    "tender.row": ("first tender row", "last row"),
+    "tender.town": (0, "last town"),
+    "tender.announced": None,
+    "tender.due": None,
+    "tender.last_day": None,
+    "tender.again": (0, 1),
+    "tender.units": (1, MOST_UNITS),
+    "tender.key": None,
+    "slot": (-1, "last tender"),
+    "revision": (-1, MOST_UNITS),
+    "made": (0, MOST_UNITS),
+    "depot.down_until": (0, MOST_UNITS),
+    "source.stopped_until": (0, MOST_UNITS),
+    "source.scarce_until": (0, MOST_UNITS),
+    "outside.platform_until": (0, MOST_UNITS),
+    "outside.port_from": (0, MOST_UNITS),
+    "outside.port_until": (0, MOST_UNITS),
+    "outside.long_route_until": (0, MOST_UNITS),
+    "tampered_until": (0, MOST_UNITS),
+    "post.away": (0, 1),
+    "post.filled": None,
+    "post.trained": None,
+}
+# Tables of which only the first slots are in use, and the field that counts them.
+IN_USE = {"supplier_order": ("depot_mat", "orders"), "order": ("hub", "orders"), "lot": ("clock", "lots"),
+          "tender": ("clock", "tenders")}  # fmt: skip
+
+
 class Scratch(NamedTuple):
     """Working memory of one thread [t]; nothing in it lives longer than a copy's day."""
 
