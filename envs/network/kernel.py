@@ -28,6 +28,7 @@ from numba.core.typed_passes import NativeLowering
 
 from fabmesh.envs.compile_cache import KeptFunction, cache_folder
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.checks import CHECKED, CheckedLower
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,7 +37,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _build() -> str:
     """Names what compiled code depends on, beside the file of the function itself."""
     versions = f"{numba.__version__} {np.__version__} {sys.version}"
-    digest = hashlib.sha256(versions.encode())
+    digest = hashlib.sha256((f"{versions} checked" if CHECKED else versions).encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     return f"numba-{digest.hexdigest()[:16]}"
@@ -45,7 +46,8 @@ def _build() -> str:
 def _require_compiler() -> None:
     if config.DISABLE_JIT:
         raise FabmeshError(
-            "NUMBA_DISABLE_JIT is set, but the simulation only runs compiled: unset it"
+            "NUMBA_DISABLE_JIT is set, but the simulation only runs compiled: unset it; "
+            "FABMESH_CHECKED=1 compiles checks of every index and number into it"
         )
 
 
@@ -75,8 +77,17 @@ class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]
         self._finalized = True
 
 
+class _Lowering(NativeLowering):  # type: ignore[misc]
+    """Numba's own lowering, with checks if they are asked for."""
+
+    @property
+    def lowering_class(self) -> Any:
+        """What writes the LLVM code."""
+        return CheckedLower if CHECKED else super().lowering_class
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _PartLowering(NativeLowering):  # type: ignore[misc]
+class _PartLowering(_Lowering):
     """Translates a part to LLVM and makes it known to its callers; there is no machine code to call."""
 
     _name = "part_lowering"
@@ -102,7 +113,7 @@ class _EntryLibrary(JITCodeLibrary):  # type: ignore[misc]
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _EntryLowering(NativeLowering):  # type: ignore[misc]
+class _EntryLowering(_Lowering):
     """Numba's own lowering into a library of ours."""
 
     _name = "entry_lowering"
@@ -177,6 +188,8 @@ def _wide(kind: Any) -> Any:
 
 
 _OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+if CHECKED:
+    _OPTIONS["boundscheck"] = True  # of arrays that are no fields of a block
 _NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
