@@ -23,7 +23,7 @@ class Stranger:
     """Runs something when it is unpickled."""
 
     def __reduce__(self):
-        return exec, ("raise AssertionError('a stranger's code ran')",)
+        return exec, ("raise AssertionError('the code of a stranger ran')",)
 
 
 @pytest.fixture
