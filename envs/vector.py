@@ -6,12 +6,15 @@ environment is a view of a batch of one.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from copy import deepcopy
-from functools import partial
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
+from weakref import WeakSet
 
 import numpy as np
 from gymnasium.spaces import Box, Dict, MultiDiscrete
@@ -38,6 +41,27 @@ Info = dict[str, Any]
 
 _NO_SEEDS = np.zeros(0, np.uint64)
 _STATE = "state."  # before the names of the state's arrays in what is saved
+_COPIES_AT_ONCE = 32  # that a thread steps before Python looks for an interrupt
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _alone(method: F) -> F:
+    """A method of a batch that one thread at a time may be in: the arrays of a batch are there once."""
+
+    @wraps(method)
+    def guarded(batch: HubNetworkVector, *args: Any, **kwargs: Any) -> Any:
+        if not batch._turn.acquire(False):
+            raise RuntimeError(
+                "another thread is in this batch: reset and step it from one thread at a time, "
+                "or give each thread a batch of its own (copy.deepcopy)"
+            )
+        try:
+            return method(batch, *args, **kwargs)
+        finally:
+            batch._turn.release()
+
+    return cast(F, guarded)
 
 
 class HubNetworkVector:
@@ -131,6 +155,8 @@ class HubNetworkVector:
         self._run: Callable[..., None] | None = None  # compiled at the first reset
         self._bounds = [int(n) for n in np.linspace(0, self.num_envs, self.threads + 1)]
         self._pool = self._make_pool()
+        self._turn = threading.RLock()
+        _batches.add(self)
         io = self._buffers
         self._masks = {"hub": io.hub_mask, "depot": io.depot_mask}
         self._obs = self._observations(io.hub_obs, io.depot_obs, self._masks)
@@ -217,6 +243,7 @@ class HubNetworkVector:
 
     # -- the interface of a vector environment -------------------------------------------------------------------
 
+    @_alone
     def reset(
         self, seed: int | Sequence[int] | NDArray[np.uint64] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], Info]:
@@ -250,6 +277,7 @@ class HubNetworkVector:
             "_final": self._never,
         }
 
+    @_alone
     def step(
         self, actions: Mapping[str, ArrayLike]
     ) -> tuple[
@@ -365,10 +393,12 @@ class HubNetworkVector:
         arrays += [handle.headers for handle in (self._handles[1], self._handles[3])]
         return int(sum(a.nbytes for a in arrays)) // self.num_envs
 
+    @_alone
     def save_state(self) -> dict[str, NDArray[Any]]:
         """A copy of everything that `load_state` needs to go on exactly from here."""
         return {name: copied(array) for name, array in self._kept().items()}
 
+    @_alone
     def load_state(self, saved: Mapping[str, NDArray[Any]]) -> None:
         """Restores what `save_state` returned on a batch of the same scenario and size.
 
@@ -415,19 +445,36 @@ class HubNetworkVector:
         return kept | self.worlds.arrays()
 
     def _share_out(self, seeds: NDArray[np.uint64]) -> None:
-        """Starts or steps every thread's share of the copies; the first share on the calling thread."""
-        bounds = self._bounds
+        """Starts or steps every thread's share of the copies; the first share on the calling thread.
+
+        An interrupt leaves the day half done, and no thread at work: the batch has to be reset then.
+        """
         if self._run is None:
             self._run = bind(run_copies, *self._handles, 0, 0, 0, seeds, self.autoreset)
-        run = partial(self._run, *self._handles)
-        shares = [
-            self._pool.submit(run, bounds[t], bounds[t + 1], t, seeds, self.autoreset)
-            for t in range(1, self.threads)
-            if self._pool is not None
-        ]
-        run(bounds[0], bounds[1], 0, seeds, self.autoreset)
-        for share in shares:
-            share.result()
+        self._started = self._halt = False
+        if self._pool is None:
+            self._run_share(seeds, 0)
+        else:
+            shares = [self._pool.submit(self._run_share, seeds, t) for t in range(1, self.threads)]
+            try:
+                self._run_share(seeds, 0)
+                for share in shares:
+                    share.result()
+            except BaseException:
+                self._halt = True
+                wait(shares)
+                raise
+        self._started = True
+
+    def _run_share(self, seeds: NDArray[np.uint64], thread: int) -> None:
+        """A thread's share, a few copies at a time."""
+        run, handles, autoreset = self._run, self._handles, self.autoreset
+        assert run is not None
+        end = self._bounds[thread + 1]
+        for first in range(self._bounds[thread], end, _COPIES_AT_ONCE):
+            if self._halt:
+                return
+            run(*handles, first, min(first + _COPIES_AT_ONCE, end), thread, seeds, autoreset)
 
     def _seeds_for(self, seed: int | Sequence[int] | NDArray[np.uint64] | None) -> NDArray[np.uint64]:
         if seed is None:
@@ -490,3 +537,16 @@ class HubNetworkVector:
                 f"[{block.items[column - block.start]}] (column {column}) is {given[b, agent, column]}, "
                 f"allowed are {allowed}"
             )
+
+
+_batches: WeakSet[HubNetworkVector] = WeakSet()
+
+
+def _after_fork() -> None:
+    """A forked process has none of its parent's threads, neither those that help nor one that is in a batch."""
+    for batch in _batches:
+        batch._pool = batch._make_pool()
+        batch._turn = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

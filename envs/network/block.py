@@ -43,6 +43,8 @@ from numba.extending import (
 from numba.np import arrayobj
 from numpy.typing import NDArray
 
+from fabmesh.envs.network.checks import CHECKED, check_index, name_record
+
 _WORD = ir.IntType(64)
 _APART = ("State", "Scratch")
 """Blocks of which every array is a memory of its own. Those of other blocks that hold the same type may stand for each
@@ -95,7 +97,8 @@ def _field_type(label: str, name: str, array: NDArray[Any]) -> FieldType:
     dtype = numba.typeof(array).dtype
     if isinstance(dtype, types.Record):
         dtype = FieldRecord(dtype)
-    return FieldType(dtype, array.ndim, f"{label}.{name if label in _APART else dtype}")
+        name_record(dtype.name, f"{label}.{name}")
+    return FieldType(dtype, array.ndim, f"{label}.{name if label in _APART or CHECKED else dtype}")
 
 
 def _header(array: NDArray[Any]) -> list[int]:
@@ -119,6 +122,11 @@ class FieldType(types.Array):
     def __init__(self, dtype: types.Type, ndim: int, memory: str) -> None:
         self.memory = str(dtype) if isinstance(dtype, types.Record) else memory
         super().__init__(dtype, ndim, "C", name=f"field({_digest(str(dtype))}, {ndim}, {_digest(self.memory)})")
+
+    @property
+    def key(self) -> Any:
+        """What makes two types the same: with checks, which name the field, also where the array is kept."""
+        return (*super().key, self.memory) if CHECKED else super().key
 
     def copy(self, dtype: Any = None, ndim: Any = None, layout: Any = None, readonly: Any = None) -> types.Array:  # type: ignore[override]
         """The type of a part of the array; only a contiguous part is a field again."""
@@ -267,6 +275,7 @@ def _block_at(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 @lower_builtin(operator.getitem, FieldType, types.BaseTuple)
 def _get_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     field, index = sig.args
+    check_index(context, builder, field, index, args[0], args[1])
     if _is_element(field, index):
         pointer = _pointer(context, builder, field, index, args[0], args[1])
         if isinstance(field.dtype, types.Record):
@@ -279,6 +288,7 @@ def _get_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 @lower_builtin(operator.setitem, FieldType, types.Any, types.Any)
 def _set_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     field, index, kind = sig.args
+    check_index(context, builder, field, index, args[0], args[1])
     if not _is_element(field, index):
         return arrayobj.setitem_array(context, builder, sig, args)
     pointer = _pointer(context, builder, field, index, args[0], args[1])

@@ -1,17 +1,15 @@
 """The compiler's one setting for every stage of the day: Numba, cached on disk, strict floating point.
 
-Numba's on-disk cache of a function does not notice that a function it calls in *another* file has changed. The
-cache directory therefore carries a hash of all sources of this package: any edit gives a fresh directory, and
-nobody runs yesterday's kernel. `fastmath` stays off, so that a trajectory is bit-equal alone, in a batch of any
+What is kept on disk of a function (`envs.compile_cache`) depends on the functions it calls, in *other* files, too. The
+folder therefore carries a hash of all sources of this package: any edit gives a fresh folder, and nobody runs
+yesterday's kernel. `fastmath` stays off, so that a trajectory is bit-equal alone, in a batch of any
 size and on any number of threads (model §2).
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -23,36 +21,46 @@ from llvmlite.binding import Linkage
 from numba.core import config
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NativeLowering
 
+from fabmesh.envs.compile_cache import KeptFunction, cache_folder
+from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.checks import CHECKED, CheckedLower
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _cache_directory() -> Path:
-    digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version}".encode())
+@cache
+def _build() -> str:
+    """Names what compiled code depends on, beside the file of the function itself."""
+    versions = f"{numba.__version__} {np.__version__} {sys.version}"
+    digest = hashlib.sha256((f"{versions} checked" if CHECKED else versions).encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
-    root = Path(os.environ.get("FABMESH_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    directory = root / "fabmesh" / f"numba-{digest.hexdigest()[:16]}"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError:  # a read-only home: compile once per boot instead of once per machine
-        directory = Path(tempfile.gettempdir()) / "fabmesh" / directory.name
-        directory.mkdir(parents=True, exist_ok=True)
-    return directory
+    return f"numba-{digest.hexdigest()[:16]}"
 
 
-CACHE_DIRECTORY = _cache_directory()
+def _require_compiler() -> None:
+    if config.DISABLE_JIT:
+        raise FabmeshError(
+            "NUMBA_DISABLE_JIT is set, but the simulation only runs compiled: unset it; "
+            "FABMESH_CHECKED=1 compiles checks of every index and number into it"
+        )
 
 
 @cache
 def announce_compilation() -> None:
-    """Say on stderr, once, that the first day will take long, if the compiled day is not in this machine's cache."""
-    if not any(CACHE_DIRECTORY.rglob("day.run_copies*.nbc")):
+    """Say on stderr, once, that the first day will take long, if the compiled day is not in this machine's cache.
+
+    Raises:
+        FabmeshError: If Numba's compiler is switched off.
+    """
+    _require_compiler()
+    folder = cache_folder(_build())
+    if folder is None or not any(folder.glob("day.run_copies*.nbc")):
         text = "compiling the simulation: once per machine and version, a minute or two ..."
         print(text, file=sys.stderr, flush=True)
 
@@ -69,8 +77,17 @@ class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]
         self._finalized = True
 
 
+class _Lowering(NativeLowering):  # type: ignore[misc]
+    """Numba's own lowering, with checks if they are asked for."""
+
+    @property
+    def lowering_class(self) -> Any:
+        """What writes the LLVM code."""
+        return CheckedLower if CHECKED else super().lowering_class
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _PartLowering(NativeLowering):  # type: ignore[misc]
+class _PartLowering(_Lowering):
     """Translates a part to LLVM and makes it known to its callers; there is no machine code to call."""
 
     _name = "part_lowering"
@@ -96,7 +113,7 @@ class _EntryLibrary(JITCodeLibrary):  # type: ignore[misc]
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _EntryLowering(NativeLowering):  # type: ignore[misc]
+class _EntryLowering(_Lowering):
     """Numba's own lowering into a library of ours."""
 
     _name = "entry_lowering"
@@ -150,6 +167,20 @@ class _Part(CPUDispatcher):  # type: ignore[misc]
         return self._entry
 
 
+class _Entry(CPUDispatcher):  # type: ignore[misc]
+    """A compiled function that Python calls."""
+
+    def enable_caching(self) -> None:
+        """Keeps the function where nobody else can write."""
+        self._cache = KeptFunction(self.py_func, _build)
+
+    def compile(self, sig: Any) -> Any:
+        """Machine code for these types: from this process, from disk, or compiled, by one process at a time."""
+        _require_compiler()
+        with global_compiler_lock, self._cache.turn(sig, self.targetctx):
+            return super().compile(sig)
+
+
 def _wide(kind: Any) -> Any:
     """The type that a part takes an argument as: one for all integers with a sign, one for all truth values."""
     kind = numba.types.unliteral(kind)
@@ -157,6 +188,8 @@ def _wide(kind: Any) -> Any:
 
 
 _OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+if CHECKED:
+    _OPTIONS["boundscheck"] = True  # of arrays that are no fields of a block
 _NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
@@ -183,23 +216,11 @@ def entry(function: F, fastmath: bool | set[str] = False) -> F:
     """Decorates a compiled function that Python calls, with a signature or two; kept on disk.
 
     `nogil`: threads of one process step their shares of a batch side by side. Without reference counting (`_nrt`)
-    nothing in a kernel can allocate. `fastmath` is for learning alone: worlds keep the order of their sums. The cache
-    directory is set only while the decorator runs: other packages' caches stay where they are.
+    nothing in a kernel can allocate. `fastmath` is for learning alone: worlds keep the order of their sums.
     """
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(CACHE_DIRECTORY)
-    try:
-        compiled: F = numba.njit(
-            cache=True,
-            nogil=True,
-            error_model="numpy",
-            _nrt=False,
-            fastmath=fastmath,
-            pipeline_class=_EntryCompiler,
-        )(function)
-        return compiled
-    finally:
-        config.CACHE_DIR = before
+    compiled: F = _Entry(function, targetoptions=_OPTIONS | {"fastmath": fastmath}, pipeline_class=_EntryCompiler)
+    compiled.enable_caching()  # type: ignore[attr-defined]
+    return compiled
 
 
 def bind(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
