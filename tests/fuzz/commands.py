@@ -14,7 +14,7 @@ from random import Random
 
 from fuzz.mutations import NUMBERS, WORDS, shown
 
-_FLAG = re.compile(r"(?:^ +|│ )(?:-h, )?(--[a-z][\w-]*)(?:, --no-[\w-]+)?(?: ([^\s│]+))?", re.MULTILINE)
+_FLAG = re.compile(r"^(?:│ | {1,2})(?:-h, )?(--[a-z][\w-]*)(?:, --no-[\w-]+)?(?: ([^\s│]+))?", re.MULTILINE)
 _SUBCOMMAND = re.compile(r"^usage: .*?\{([a-z,]+)\}", re.MULTILINE | re.DOTALL)
 
 
@@ -77,9 +77,9 @@ COMMANDS = {
 
 # reader of a file, or command -> its share of the inputs
 SHARES: dict[str, int] = {
-    "scenario": 16, "orders": 12, "tape": 6, "towns": 8, "settings": 10, "rules": 8, "stress": 6, "variants": 6,
-    "record": 2, "manifest": 6, "policy": 8, "zipped": 4, "resume": 4, "progress": 2,
-    "train": 8, "evaluate": 8, "tune": 3, "search": 3, "ablate": 3, "ship": 2, "demo": 2, "gate": 2, "testing": 1,
+    "scenario": 24, "orders": 24, "tape": 12, "towns": 14, "settings": 20, "rules": 16, "stress": 6, "variants": 8,
+    "record": 2, "manifest": 4, "policy": 5, "zipped": 4, "resume": 2, "progress": 2,
+    "train": 3, "evaluate": 3, "tune": 2, "search": 2, "ablate": 2, "ship": 2, "demo": 2, "gate": 1, "testing": 1,
     **{name: 2 for name in COMMANDS if " " in name},
 }  # fmt: skip
 
@@ -89,7 +89,7 @@ def help_of(name: str) -> str:
     command = COMMANDS[name]
     out = io.StringIO()
     before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "240"
+    os.environ["COLUMNS"] = "80"  # one column, so that a flag begins a line
     try:
         with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
             command.main([*command.base[: " " in name], "--help"])
@@ -119,13 +119,13 @@ _PATHS = (
     "dash -x", "-x", "a\0b", "\udcff.yaml", "[/].yaml", "$$.json", "=cmd().csv", "é.csv", "e\u0301.csv", "/proc/new",
     "", " ", "~", "shipped:pocket", "shipped:nowhere", "*.pt", "file.pt", "file.zip", "folder/",
 )  # fmt: skip
-_WORTH = {"INT": NUMBERS, "FLOAT": NUMBERS, "PATH": _PATHS}
+_WORTH = {"INT": NUMBERS, "SEED": NUMBERS, "FLOAT": NUMBERS, "PATH": _PATHS}
 
 
 def _value(rng: Random, kind: str) -> str:
     """Something to give to a flag of a kind: of its own kind, mostly."""
     pool: Sequence[str] = next((worth for name, worth in _WORTH.items() if name in kind), (*WORDS, *_PATHS))
-    choices = kind.removeprefix("{").removesuffix("}").split(",") if kind.startswith("{") else ()
+    choices = kind.strip("{}").split(",") if kind.startswith("{") and "None" not in kind else ()
     if choices and rng.random() < 0.6:
         return rng.choice(choices)
     if rng.random() < 0.15:
@@ -141,7 +141,8 @@ def spoiled_arguments(rng: Random, name: str) -> list[str]:
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         done = rng.choice(("given",) * 12 + ("misspelt", "lost", "word", "bare", "joined", "twice"))
         flag = rng.choice(tuple(flags) or ("--help",))
-        given = _value(rng, flags.get(flag, ""))
+        kind = flags.get(flag, "")
+        given, *more = (_value(rng, kind) for _ in range(rng.choice((1, 2, 3)) if kind.startswith("[") else 1))
         if done == "lost" and len(arguments) > keep:
             del arguments[rng.randrange(keep, len(arguments))]
         elif done == "word" and len(arguments) > keep:
@@ -153,10 +154,10 @@ def spoiled_arguments(rng: Random, name: str) -> list[str]:
             arguments += [flag[:at] + flag[at + 1 :], given]
         elif done == "joined":
             arguments.append(f"{flag}={given}")
-        elif not flags.get(flag):
+        elif not kind:
             arguments.append(flag if rng.random() < 0.7 else flag.replace("--", "--no-", 1))
         else:
-            arguments += [flag, given] * (2 if done == "twice" else 1)
+            arguments += [flag, given, *more] * (2 if done == "twice" else 1)
     return arguments
 
 

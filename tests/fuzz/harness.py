@@ -17,7 +17,6 @@ from pathlib import Path
 from fuzz.outcomes import FAULTS, KINDS, Outcome
 
 TESTS = Path(__file__).parents[1]
-_START = "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from fuzz.worker import main; "
 Input = tuple[str, int, int]
 
 
@@ -27,11 +26,20 @@ class Worker:
     Args:
         place: Folder of the run.
         name: Of the worker.
+
+    Attributes:
+        program: What the process runs, given the folder of the tests, that of the run and the file of its log.
     """
+
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from fuzz.worker import main; "
+        "main(Path(sys.argv[2]), Path(sys.argv[3]))"
+    )
 
     def __init__(self, place: Path, name: str) -> None:
         self._place, self._log = place, place / f"{name}.log"
         self._process: subprocess.Popen[str] | None = None
+        self._last: Input | None = None
 
     def start(self) -> None:
         """Starts the process and waits until it listens.
@@ -40,9 +48,8 @@ class Worker:
             RuntimeError: It did not.
         """
         self._log.write_text("")
-        program = f"{_START}main(Path(sys.argv[2]), Path(sys.argv[3]))"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", program, str(TESTS), str(self._place), str(self._log)],
+            [sys.executable, "-c", self.program, str(TESTS), str(self._place), str(self._log)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -59,7 +66,7 @@ class Worker:
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        line = ""
+        line, last, self._last = "", self._last, one
         try:
             self._process.stdin.write(json.dumps(one) + "\n")
             self._process.stdin.flush()
@@ -72,7 +79,8 @@ class Worker:
         log = self._log.read_text(errors="replace")
         kind = "hang" if "Timeout (" in log else "crash"
         stack = [row.strip() for row in log.splitlines() if row.strip().startswith("File ") and "/tests/" not in row]
-        return Outcome(*one, kind, "", log[-1500:], f"exit code {code}, {stack[0] if stack else 'no stack'}")
+        about = f"after {last}"  # which may have left the damage that this one met
+        return Outcome(*one, kind, about, log[-1500:], f"exit code {code}, {stack[0] if stack else 'no stack'}")
 
     def close(self) -> None:
         """Ends the process."""

@@ -69,9 +69,13 @@ def number(rng: Random, text: str) -> Draft:
     match = _any(rng, _NUMBER, text)
     if match is None:
         return text, ""
-    value = float(match[0])
-    near = (f"{value * 10:g}", f"{value * 1000:g}", f"{value / 10:g}", f"{-value:g}", f"{value + 1:g}", f"{value:g}.5")
-    return _swap(text, match, rng.choice(NUMBERS if rng.random() < 0.7 else near), "number")
+    if rng.random() < 0.5:
+        return _swap(text, match, rng.choice(NUMBERS), "number")
+    whole = match[0].lstrip("-").isdigit()
+    was = int(match[0]) if whole else float(match[0])
+    times = rng.choice((0, 2, 3, 10, 100, 1000, 10**5, 10**8))
+    new = rng.choice((was * times, was * times, was * times, was + 1, -was, was // 2 if whole else was / 2, was + 0.5))
+    return _swap(text, match, repr(new), "number")
 
 
 def value(rng: Random, text: str) -> Draft:

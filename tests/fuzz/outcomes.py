@@ -37,7 +37,7 @@ class Outcome:
         said: The refusal, or what is wrong.
         fault: Under which inputs with the same cause are counted.
         size: Of the input, for the smallest of a kind.
-        seconds: Spent on it.
+        seconds: Of processor time spent on it.
     """
 
     reader: str
@@ -78,7 +78,7 @@ def of_refusal(code: object, err: str, names: Sequence[str], left: str) -> tuple
         return "vague", said, "a line with characters that cannot be printed"
     if left:
         return "unsound", f"{said} | {left}", "refused, but files were changed"
-    if not _PLACE.search(said) and not any(name and name in said for name in names):
+    if not _PLACE.search(said) and not any(ascii(n) in ascii(said) or (len(n) > 2 and n in said) for n in names):
         return "vague", said, f"names no file, flag or key: {re.sub(r'[0-9]+', 'N', said)[:70]}"
     return "clear", said, ""
 

@@ -138,11 +138,11 @@ def _first_words(text: str) -> str:
 
 def answer(reader: str, seed: int, number: int, bench: Bench, sandbox: Path) -> Outcome:
     """Plays one input."""
-    began = time.perf_counter()
+    began = time.process_time()
     _emptied(sandbox)
     case = make(reader, seed, number, bench)
     kind, said, fault = _judged(case)
-    return Outcome(reader, seed, number, kind, case.about, said[:1000], fault, case.size, time.perf_counter() - began)
+    return Outcome(reader, seed, number, kind, case.about, said[:1000], fault, case.size, time.process_time() - began)
 
 
 def main(place: Path, log: Path) -> None:
