@@ -109,14 +109,14 @@ def run(todo: Iterable[Input], workers: int = 2, tell: Callable[[Outcome], objec
     for one in todo:
         waiting.put(one)
     found: list[Outcome] = []
-    lock, failed = threading.Lock(), []
+    lock, over, failed = threading.Lock(), threading.Event(), []
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         place = Path(folder)
         crew = [Worker(place, f"worker{i}") for i in range(workers)]
 
         def work(worker: Worker) -> None:
             try:
-                while True:
+                while not over.is_set():
                     outcome = worker.play(waiting.get_nowait())
                     with lock:
                         found.append(outcome)
@@ -133,7 +133,8 @@ def run(todo: Iterable[Input], workers: int = 2, tell: Callable[[Outcome], objec
                 thread.start()
             for thread in threads:
                 thread.join()
-        finally:
+        finally:  # also when the user stops it: what the processes leave unanswered is nobody's fault
+            over.set()
             for worker in crew:
                 worker.close()
     if failed:
