@@ -23,7 +23,7 @@ from fabmesh.agents.learning.config import setting_names
 from fabmesh.envs.errors import FabmeshError
 
 ROOT = Path(fabmesh.__file__).parent
-INPUTS = 3000
+INPUTS = 2400
 
 
 @pytest.mark.slow
@@ -96,11 +96,12 @@ def test_the_same_seed_and_number_make_the_same_input(tmp_path, reader):
         ("error: net.yaml: wrong\nerror: net.yaml: twice", "vague"),
         ("error: net.yaml: \x1b[31mred", "vague"),
         ("", "vague"),
+        ("error: ~: cannot be read", "clear"),
         ("╭─ Parsing error ─╮\n│ --copies │\n╰─╯", "usage"),
     ],
 )
 def test_what_counts_as_a_clear_refusal(said, kind):
-    assert of_refusal(2, said, ["net.yaml", "x-y"], "")[0] == kind
+    assert of_refusal(2, said, ["net.yaml", "x-y", "~"], "")[0] == kind
 
 
 def test_a_refusal_that_leaves_something_behind_is_a_fault():

@@ -77,9 +77,9 @@ COMMANDS = {
 
 # reader of a file, or command -> its share of the inputs
 SHARES: dict[str, int] = {
-    "scenario": 24, "orders": 24, "tape": 12, "towns": 14, "settings": 20, "rules": 16, "stress": 6, "variants": 8,
-    "record": 2, "manifest": 4, "policy": 5, "zipped": 4, "resume": 2, "progress": 2,
-    "train": 3, "evaluate": 3, "tune": 2, "search": 2, "ablate": 2, "ship": 2, "demo": 2, "gate": 1, "testing": 1,
+    "scenario": 30, "orders": 24, "tape": 14, "towns": 14, "settings": 20, "rules": 16, "stress": 6, "variants": 6,
+    "record": 1, "manifest": 3, "policy": 5, "zipped": 4, "resume": 2, "progress": 1,
+    "train": 3, "evaluate": 3, "tune": 2, "search": 1, "ablate": 2, "ship": 2, "demo": 2, "gate": 1, "testing": 1,
     **{name: 2 for name in COMMANDS if " " in name},
 }  # fmt: skip
 
@@ -119,7 +119,8 @@ _PATHS = (
     "dash -x", "-x", "a\0b", "\udcff.yaml", "[/].yaml", "$$.json", "=cmd().csv", "é.csv", "e\u0301.csv", "/proc/new",
     "", " ", "~", "shipped:pocket", "shipped:nowhere", "*.pt", "file.pt", "file.zip", "folder/",
 )  # fmt: skip
-_WORTH = {"INT": NUMBERS, "SEED": NUMBERS, "FLOAT": NUMBERS, "PATH": _PATHS}
+_WHOLE = [text for text in NUMBERS if re.fullmatch(r"[-+]?\d{1,40}", text)]
+_WORTH = {"INT": _WHOLE, "SEED": _WHOLE, "FLOAT": NUMBERS, "PATH": _PATHS}
 
 
 def _value(rng: Random, kind: str) -> str:

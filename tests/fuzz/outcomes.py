@@ -69,8 +69,10 @@ def of_refusal(code: object, err: str, names: Sequence[str], left: str) -> tuple
     errors = [row for row in rows if row.startswith("error:")]
     if not errors and any(row.startswith(("╭", "usage:")) for row in rows):
         return "usage", rows[-1], ""
-    if len(errors) != 1 or rows[-1] != errors[0]:
-        return "vague", err.strip()[-LONGEST:], f"exit code {code} without one last line that begins with error:"
+    if len(errors) == 1 and rows[-1] != errors[0]:
+        return "vague", err.strip()[-LONGEST:], "a refusal of several lines"
+    if len(errors) != 1:
+        return "vague", err.strip()[-LONGEST:], f"exit code {code} with {len(errors)} lines that begin with error:"
     said = errors[0]
     if len(said) > LONGEST:
         return "vague", said, f"a line of more than {LONGEST} characters"
@@ -78,9 +80,14 @@ def of_refusal(code: object, err: str, names: Sequence[str], left: str) -> tuple
         return "vague", said, "a line with characters that cannot be printed"
     if left:
         return "unsound", f"{said} | {left}", "refused, but files were changed"
-    if not _PLACE.search(said) and not any(ascii(n) in ascii(said) or (len(n) > 2 and n in said) for n in names):
+    if not _PLACE.search(said) and not any(_named(name, said) for name in names):
         return "vague", said, f"names no file, flag or key: {re.sub(r'[0-9]+', 'N', said)[:70]}"
     return "clear", said, ""
+
+
+def _named(given: str, said: str) -> bool:
+    """Whether a refusal names what was given: in quotes, as a path, or as it is where that is no chance."""
+    return repr(given) in said or said.startswith(f"error: {Path(given)}:") or (len(given) > 2 and given in said)
 
 
 def where(error: BaseException) -> str:

@@ -131,7 +131,7 @@ def _put(name: str, data: bytes) -> Path:
 
 def scenario(rng: Random, bench: Bench) -> Case:
     """Scenarios, of one file or of several."""
-    which = rng.choice((0, 0, 0, 0, 1, 2))
+    which = rng.choice((0, 0, 0, 1, 1, 2))
     if which == 2 and rng.random() < 0.5:  # the file that is included is spoiled, in place of the one that includes
         name, text = "mine.yaml", "materials:\n  - {name: petg, bulk_eur: 12, pack: 1}\ndemand: {catalogue_level: 3}\n"
         _put("net.yaml", bench.including.replace("select:", f"  - {name}\nselect:", 1).encode())
@@ -164,11 +164,13 @@ def tape(rng: Random, bench: Bench) -> Case:
     towns, rows = [town.name for town in POCKET.towns], rows_of(POCKET)
     days = [f"2026-03-{day:02}" for day in range(2, 30)] + [f"2026-04-{day:02}" for day in range(1, 30)]
     dues = ("2026-03-03", "2026-03-04", "2026-05-01", "2026-06-01", "2028-01-03", "2029-12-31")
-    units = (0, 1, 2, 255, 256, 10_000, 32_766, 32_767)
     prices = ("1e-9", "0.01", "1", "250", "99999", "1e9")
     one_day = rng.random() < 0.3
     text = [",".join(COLUMNS)]
-    for _ in range(rng.choice((1, 10, 100, 1000, 3000))):
+    lines = rng.choice((1, 10, 100, 1000, 3000))
+    most = rng.choice((32_767, 32_767 // lines, 1))  # of a day, town and product together; more is refused
+    units = (0, 1, most // 2, most)
+    for _ in range(lines):
         row, day = rng.choice(rows), days[0] if one_day else rng.choice(days)
         later = [due for due in dues if due > day]
         ceiling = rng.choice(("", *prices))
@@ -245,7 +247,8 @@ def stress(rng: Random, bench: Bench) -> Case:
 
 def variants(rng: Random, bench: Bench) -> Case:
     """Tables of ablations."""
-    data, done = spoiled_text(rng, bench.variants, YAML)
+    entries = bench.variants.split("\n\n")
+    data, done = spoiled_text(rng, "\n\n".join(entries[: rng.choice((2, 3, len(entries)))]), YAML)
     path = _put("ablations.yaml", data)
 
     def give() -> None:
@@ -283,20 +286,31 @@ _TREE_VALUES = (
 _CELLS = (-1, 0, 1, 2**15 - 1, 2**31 - 1, 10_000_000, -(2**31), 255)
 
 
+_DAMAGED = 0.2  # share of the checkpoints that are spoiled in their bytes
+
+
 def _spoiled_checkpoint(rng: Random, data: bytes, path: Path) -> str:
     """Writes a checkpoint spoiled in its bytes, in its tree, or in the state of its worlds."""
     how = rng.random()
-    if how < 0.3:
-        path.write_bytes((spoiled := spoiled_bytes(rng, data, data[::-1]))[0])
-        return spoiled[1]
+    if how < _DAMAGED:
+        spoiled, done = spoiled_bytes(rng, data, data[::-1])
+        path.write_bytes(spoiled)
+        return f"damaged: {done}"
     path.write_bytes(data)
     content = torch.load(path, weights_only=True)
-    if how < 0.65 or "state" not in content:
+    if how < 0.45 or "state" not in content:
         content, done = spoiled_tree(rng, content, _TREE_VALUES)
     else:
         done = _spoil_worlds(rng, content)
     torch.save(content, path)
     return done
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two trees of tensors are the same."""
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(_same(one[name], other[name]) for name in one)
+    return bool(torch.equal(one, other))
 
 
 def _spoil_worlds(rng: Random, content: dict[str, Any]) -> str:
@@ -319,12 +333,15 @@ def _spoil_worlds(rng: Random, content: dict[str, Any]) -> str:
 
 
 def policy(rng: Random, bench: Bench) -> Case:
-    """Checkpoints as policies, which must play."""
-    path = Path("policy.pt")
-    done = _spoiled_checkpoint(rng, bench.bytes_of(rng.choice(("run/best.pt", "run/last.pt"))), path)
+    """Checkpoints as policies, which must play; damage that changes a weight must be noticed."""
+    path, name = Path("policy.pt"), rng.choice(("run/best.pt", "run/last.pt"))
+    done = _spoiled_checkpoint(rng, bench.bytes_of(name), path)
 
     def give() -> None:
         _finite(path.name, evaluate(make_policy(str(path), POCKET), POCKET, [0]).measures)
+        whole = checkpoint.read(bench.folder / name)["weights"]
+        if done.startswith("damaged") and not _same(checkpoint.read(path)["weights"], whole):
+            raise Unsound("damaged weights are not noticed")
 
     return Case(give, done, [path.name], path.stat().st_size)
 
