@@ -396,7 +396,7 @@ def command(rng: Random, bench: Bench, name: str) -> Case:
     Path("folder").mkdir()
     Path("link.yaml").symlink_to("rules.yaml")
     Path("loop").symlink_to("loop")
-    names = [argument.partition("=")[2] if argument.startswith("--") else argument for argument in arguments]
+    names = [argument.partition("=")[2] or argument if argument[:2] == "--" else argument for argument in arguments]
     return Case(partial(_run, name, arguments), in_words(name, arguments), names, sum(map(len, arguments)))
 
 
