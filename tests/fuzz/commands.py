@@ -79,7 +79,7 @@ COMMANDS = {
 SHARES: dict[str, int] = {
     "scenario": 30, "orders": 24, "tape": 14, "towns": 14, "settings": 20, "rules": 16, "stress": 6, "variants": 6,
     "record": 1, "manifest": 3, "policy": 5, "zipped": 4, "resume": 2, "progress": 1,
-    "train": 3, "evaluate": 3, "tune": 2, "search": 1, "ablate": 2, "ship": 2, "demo": 2, "gate": 1, "testing": 1,
+    "train": 2, "evaluate": 3, "tune": 2, "search": 1, "ablate": 2, "ship": 2, "demo": 2, "gate": 1, "testing": 1,
     **{name: 2 for name in COMMANDS if " " in name},
 }  # fmt: skip
 

@@ -78,9 +78,13 @@ class Worker:
         code = self._process.wait()
         log = self._log.read_text(errors="replace")
         kind = "hang" if "Timeout (" in log else "crash"
-        stack = [row.strip() for row in log.splitlines() if row.strip().startswith("File ") and "/tests/" not in row]
-        about = f"after {last}"  # which may have left the damage that this one met
-        return Outcome(*one, kind, about, log[-1500:], f"exit code {code}, {stack[0] if stack else 'no stack'}")
+        current = log.partition("Current thread" if kind == "crash" else "Timeout (")[2] or log
+        stack = [row.strip() for row in current.splitlines() if row.strip().startswith("File ")]
+        ours = [row for row in stack if "/tests/" not in row]
+        about = self._log.with_suffix("") / "in" / "about"
+        done = about.read_text() if about.is_file() else "not known"
+        words = f"{done} (after {last}, which may have left the damage)"
+        return Outcome(*one, kind, words, current[:500], f"exit code {code}, {ours[0] if ours else 'no stack'}")
 
     def close(self) -> None:
         """Ends the process."""

@@ -317,11 +317,10 @@ def _spoil_worlds(rng: Random, content: dict[str, Any]) -> str:
     """Puts other numbers into the tables of the worlds that a training stands in."""
     packed = content["state"]["inner"]["collector"]
     arrays = copy.deepcopy(checkpoint.unpack(packed))
-    name = rng.choice([name for name, array in arrays.items() if array.size])
-    array, field = arrays[name], ""
-    if array.dtype.names:
-        field = rng.choice(array.dtype.names)
-        array = array[field]
+    places = [(name, field) for name, array in arrays.items() if array.size for field in array.dtype.names or ("",)]
+    counts = [(name, field) for name, field in places if field and arrays[name].dtype[field].kind in "iu"]
+    name, field = rng.choice(counts if rng.random() < 0.7 else places)  # counts and indices lead out of a table
+    array = arrays[name][field] if field else arrays[name]
     value = rng.choice(_CELLS if array.dtype.kind in "iu" else (math.nan, math.inf, -1.0, 1e308))
     cells = array.reshape(-1) if array.flags.c_contiguous else array
     with np.errstate(all="ignore"):

@@ -141,6 +141,7 @@ def answer(reader: str, seed: int, number: int, bench: Bench, sandbox: Path) -> 
     began = time.process_time()
     _emptied(sandbox)
     case = make(reader, seed, number, bench)
+    (sandbox.parent / "about").write_text(case.about)  # for the harness, should this process not come back
     kind, said, fault = _judged(case)
     return Outcome(reader, seed, number, kind, case.about, said[:1000], fault, case.size, time.process_time() - began)
 
@@ -163,7 +164,7 @@ def main(place: Path, log: Path) -> None:
         prepare(bench)
     signal.signal(signal.SIGPROF, _stop)
     torch.set_num_threads(1)
-    sandbox = place / log.stem / "in" / "sandbox"  # what goes up two folders is still in its place
+    sandbox = log.with_suffix("") / "in" / "sandbox"  # two folders up is still its own place
     sandbox.parent.mkdir(parents=True, exist_ok=True)
     files = Bench(bench)
     _bound_memory()
