@@ -8,13 +8,14 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-quick lint format bench clean
+.PHONY: help demo test test-quick fuzz lint format bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo        train on the rotterdam scenario and compare with the baselines (about 8 minutes the first time)"
 	@echo "make test        the whole test suite"
 	@echo "make test-quick  the tests that take seconds"
+	@echo "make fuzz        10,000 spoiled files and command lines, and what became of them"
 	@echo "make lint        ruff and mypy --strict"
 	@echo "make format      ruff's formatter and its safe fixes"
 	@echo "make bench       environment throughput, to runs/benchmarks/env_throughput.json"
@@ -28,6 +29,9 @@ test: $(VENV)/.installed
 
 test-quick: $(VENV)/.installed
 	$(PY) -m pytest -m "not slow"
+
+fuzz: $(VENV)/.installed
+	$(PY) -m tests.fuzz --inputs 10000
 
 bench: $(VENV)/.installed
 	@mkdir -p runs/benchmarks
