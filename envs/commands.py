@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from typing import Any, TextIO, cast
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.names import shown
 
-WRONG_INPUT, STOPPED, NOBODY_READS = 2, 130, 141  # the last two as shells say it: 128 + SIGINT, 128 + SIGPIPE
+WRONG_INPUT, NOBODY_READS = 2, 141  # the last as shells say it: 128 + SIGPIPE
 
 
 def guarded(run: Callable[[], int], stopped: str) -> int:
@@ -29,7 +30,7 @@ def guarded(run: Callable[[], int], stopped: str) -> int:
 
     Returns:
         The command's exit code, 2 for wrong input and for a standard output that cannot be written to, 130 when
-        stopped, 141 when nobody reads standard output any more.
+        stopped by Ctrl-C, 128 + its number by another signal, 141 when nobody reads standard output any more.
 
     Raises:
         SystemExit: As `run` does, to show help or a usage.
@@ -111,10 +112,10 @@ def _outcome(run: Callable[[], int], stopped: str, results: _Stream) -> int:
     except FabmeshError as error:
         tell(f"error: {error}")
     except MemoryError:
-        tell("error: too many episodes at once for this machine's memory; ask for fewer")
+        tell("error: too much at once for this machine's memory; ask for fewer episodes, copies or days")
     except KeyboardInterrupt as stop:
         tell(str(stop) or stopped)
-        return STOPPED
+        return 128 + getattr(stop, "signal", signal.SIGINT)
     except OSError:
         if results.trouble is None:
             raise
