@@ -22,7 +22,7 @@ help:
 	@echo "make clean       remove caches and builds (not .venv, not runs/)"
 
 demo: $(VENV)/.installed
-	$(PY) -m fabmesh.agents.demo
+	$(PY) -m fabmesh.agents.commands.demo
 
 test: $(VENV)/.installed
 	$(PY) -m pytest

@@ -13,21 +13,25 @@ from typing import Annotated
 
 import tyro
 
-from fabmesh.agents.evaluation import explain_export, explain_report, export, report, stress
-from fabmesh.agents.evaluation import manifest as manifests
-from fabmesh.agents.evaluation.comparison import Comparison, compare_entries
-from fabmesh.agents.evaluation.entries import ActionChoice, Entry, parse_entries
-from fabmesh.agents.evaluation.explain import default_reference, explain
-from fabmesh.agents.evaluation.outputs import Outputs, outputs_in, write_outputs, write_then_show
-from fabmesh.agents.evaluation.seeds import MOST_AT_ONCE, SeedSet, seed_set
-from fabmesh.agents.options import MOST_THREADS, require_within
+from fabmesh.agents.commands.options import MOST_THREADS, require_within
+from fabmesh.agents.evaluation.explain.explain import default_reference, explain
+from fabmesh.agents.evaluation.explain.explain import export as explain_export
+from fabmesh.agents.evaluation.explain.explain import tables as explain_report
+from fabmesh.agents.evaluation.judge import manifest as manifests
+from fabmesh.agents.evaluation.judge.comparison import Comparison, compare_entries
+from fabmesh.agents.evaluation.judge.entries import ActionChoice, Entry, parse_entries
+from fabmesh.agents.evaluation.judge.seeds import MOST_AT_ONCE, SeedSet, seed_set
+from fabmesh.agents.evaluation.show import export
+from fabmesh.agents.evaluation.show import tables as report
+from fabmesh.agents.evaluation.show.outputs import Outputs, outputs_in, write_outputs, write_then_show
+from fabmesh.agents.evaluation.studies import stress
 from fabmesh.agents.registry import names, scenario_of
 from fabmesh.envs.commands import guarded, tell
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.files import check_writable, is_stream, write_text
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.recorded import RecordedOrders, days_read, read_orders
-from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.schema.recorded import RecordedOrders, days_read, read_orders
+from fabmesh.envs.network.schema.scenario import Scenario
 from fabmesh.envs.terminal import Terminal
 
 OTHER_NUMBERS = 1  # exit code when a manifest's numbers do not come out again
@@ -273,8 +277,8 @@ def _run_explain(config: EvaluateConfig, arguments: Sequence[str], console: Term
         if outputs.markdown is not None:
             yield partial(_write_markdown, tables, outputs.markdown, arguments)
         if outputs.figures is not None:
-            from fabmesh.agents.evaluation.explain_figures import explanation_figures  # matplotlib takes a second
-            from fabmesh.agents.evaluation.figures import save_figures
+            from fabmesh.agents.evaluation.explain.figures import explanation_figures  # matplotlib takes a second
+            from fabmesh.agents.evaluation.show.figures import save_figures
 
             yield partial(save_figures, explanation_figures(found), outputs.figures)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from fabmesh.agents.learning.cli import main
+from fabmesh.agents.commands.train import main
 
 __all__ = ["main"]
 

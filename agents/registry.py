@@ -8,12 +8,12 @@ from pathlib import Path
 from fabmesh.agents import heuristics
 from fabmesh.agents.heuristics.family import is_member
 from fabmesh.agents.heuristics.tuned import from_file
-from fabmesh.agents.learning import shipped
+from fabmesh.agents.learning.run import shipped
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.loading import shipped_scenarios
-from fabmesh.envs.network.scenario import Scenario
-from fabmesh.envs.network.yaml_tree import shown
+from fabmesh.envs.network.schema.scenario import Scenario
+from fabmesh.envs.network.schema.yaml_tree import shown
 
 SAMPLE_SUFFIX = ":sample"
 RULES_SUFFIXES = (".yaml", ".yml")
@@ -49,7 +49,7 @@ def make_policy(name_or_path: str, scenario: Scenario) -> Policy:
         return shipped.make(plain, scenario, sample=plain != name_or_path)
     if is_there(plain):
         # Torch takes a second to import, and heuristics do without it.
-        from fabmesh.agents.learning.checkpoint import load_policy
+        from fabmesh.agents.learning.run.checkpoint import load_policy
 
         return load_policy(Path(plain), scenario, sample=plain != name_or_path)
     raise FabmeshError(_unknown(plain))
@@ -82,7 +82,7 @@ def scenario_of(name_or_path: str) -> str | None:
     path = Path(name_or_path.removesuffix(SAMPLE_SUFFIX))
     if not is_trained(str(path)) or not is_there(str(path)) or path.suffix == ".zip":
         return None
-    from fabmesh.agents.learning.checkpoint import read  # torch takes a second to import
+    from fabmesh.agents.learning.run.checkpoint import read  # torch takes a second to import
 
     name = read(path).get("scenario")
     return name if name in shipped_scenarios() else None

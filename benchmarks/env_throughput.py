@@ -31,7 +31,7 @@ from benchmarks.machine import machine, print_machine, write_report
 from fabmesh.envs import hub_network_v0
 from fabmesh.envs.commands import guarded
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.scenario import Scenario, Town
+from fabmesh.envs.network.schema.scenario import Scenario, Town
 from fabmesh.envs.scenarios.builder import plan_region, region_yaml, write_region
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector

@@ -23,9 +23,9 @@ from scipy.stats import kurtosis, norm, rankdata
 from tqdm import trange
 
 from benchmarks.machine import machine, print_machine, write_report
-from fabmesh.agents.learning import cli
-from fabmesh.agents.learning.settings import parse
-from fabmesh.agents.learning.training import Training
+from fabmesh.agents.commands import train as cli
+from fabmesh.agents.learning.algorithms.training import Training
+from fabmesh.agents.learning.run.settings import parse
 from fabmesh.envs.commands import guarded
 from fabmesh.envs.network.loading import load_scenario
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import machine, print_machine, write_report
 from fabmesh.envs.commands import guarded
-from fabmesh.envs.network.tables import AGES, HORIZON
+from fabmesh.envs.network.books.tables import AGES, HORIZON
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
 

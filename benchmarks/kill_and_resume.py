@@ -25,8 +25,8 @@ from typing import Any
 
 import torch
 
-from fabmesh.agents.learning import checkpoint
-from fabmesh.agents.learning.reporting import CSV_NAME
+from fabmesh.agents.learning.run import checkpoint
+from fabmesh.agents.learning.run.logs import CSV_NAME
 
 _COMMON = (
     "--scenario pocket --hidden 8 --critic-hidden 8 --imitation-copies 2 --imitation-days 5 --imitation-rounds 1 "

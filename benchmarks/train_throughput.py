@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from benchmarks.machine import machine, print_machine, write_report
+from fabmesh.agents.learning.algorithms.training import Training
 from fabmesh.agents.learning.config import (
     Algorithm,
     ConfigError,
@@ -34,8 +35,7 @@ from fabmesh.agents.learning.config import (
     TrainConfig,
     validate,
 )
-from fabmesh.agents.learning.session import Session, Task, device_of
-from fabmesh.agents.learning.training import Training
+from fabmesh.agents.learning.run.session import Session, Task, device_of
 from fabmesh.envs.commands import guarded
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.vector import HubNetworkVector
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(report["machine"]["gpu"])
     trainers = [_Trainer("fabmesh MAPPO", _config(options, "mappo"), Training)]
     try:
-        from fabmesh.agents.learning.sb3 import Sb3Training
+        from fabmesh.agents.learning.algorithms.sb3 import Sb3Training
     except ModuleNotFoundError:
         print("Stable-Baselines3 is not installed: measured without it (pip install 'fabmesh[sb3]')")
     else:

@@ -2,7 +2,7 @@
 
 One hub, tables of one row, an episode of one day, arrivals beyond what buffers hold, demand and disruptions x 100: each
 is played with random and with the outermost legal actions, and with actions that ask for what the masks forbid. An
-index outside its array, or a number that does not fit where it is stored, is a fault (`envs.network.checks`).
+index outside its array, or a number that does not fit where it is stored, is a fault (`envs.network.compiler.checks`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.errors import FabmeshError, ScenarioError
-from fabmesh.envs.network.checks import CHECKED, FaultError
+from fabmesh.envs.network.books.tables import INBOUND_DAYS
+from fabmesh.envs.network.compiler.checks import CHECKED, FaultError
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.scenario import Capacity, Scenario
-from fabmesh.envs.network.tables import INBOUND_DAYS
+from fabmesh.envs.network.schema.scenario import Capacity, Scenario
 from fabmesh.envs.testing import Actions, random_actions
 from fabmesh.envs.vector import HubNetworkVector
 

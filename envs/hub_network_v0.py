@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.wrappers import AssertOutOfBoundsWrapper, OrderEnforcingWrapper
 
+from fabmesh.envs.network.interface.spec import RoleSpec
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.recorded import RecordedOrders, read_orders
-from fabmesh.envs.network.scenario import Scenario
-from fabmesh.envs.network.spec import RoleSpec
+from fabmesh.envs.network.schema.recorded import RecordedOrders, read_orders
+from fabmesh.envs.network.schema.scenario import Scenario
 from fabmesh.envs.rendering.page import network_page, show_page
 from fabmesh.envs.rendering.reading import read_network
 from fabmesh.envs.spaces import MaskedBox, MaskedMultiDiscrete

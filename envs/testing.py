@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from fabmesh.envs.commands import guarded, say, tell
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.books.state import FLOW_NAMES
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.scenario import Scenario
-from fabmesh.envs.network.state import FLOW_NAMES
+from fabmesh.envs.network.schema.scenario import Scenario
 from fabmesh.envs.rendering.reading import NOT_COST
 from fabmesh.envs.vector import HubNetworkVector
 

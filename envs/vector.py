@@ -21,19 +21,19 @@ from gymnasium.spaces import Box, Dict, MultiDiscrete
 from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
-from fabmesh.envs.network.actions import component_blocks, take_levels
-from fabmesh.envs.network.block import Block, Blocks
-from fabmesh.envs.network.day import Buffers, run_copies
-from fabmesh.envs.network.features import state_blocks
-from fabmesh.envs.network.kernel import announce_compilation, bind
+from fabmesh.envs.network.books.restored import copied, require_layout, require_numbers, require_state
+from fabmesh.envs.network.books.scenario_tables import build_tables
+from fabmesh.envs.network.books.state import LEDGER_LINES, State, event_names, make_scratch, make_state
+from fabmesh.envs.network.compiler.block import Block, Blocks
+from fabmesh.envs.network.compiler.kernel import announce_compilation, bind
+from fabmesh.envs.network.day.day import Buffers, run_copies
+from fabmesh.envs.network.day.stage2_observations import CLIP
+from fabmesh.envs.network.interface.actions import component_blocks, take_levels
+from fabmesh.envs.network.interface.features import state_blocks
+from fabmesh.envs.network.interface.spec import ROLES, role_specs
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.observation import CLIP
-from fabmesh.envs.network.recorded import RecordedOrders, read_orders
-from fabmesh.envs.network.scenario import Scenario
-from fabmesh.envs.network.scenario_tables import build_tables
-from fabmesh.envs.network.spec import ROLES, role_specs
-from fabmesh.envs.network.state import LEDGER_LINES, State, event_names, make_scratch, make_state
-from fabmesh.envs.restored import copied, require_layout, require_numbers, require_state
+from fabmesh.envs.network.schema.recorded import RecordedOrders, read_orders
+from fabmesh.envs.network.schema.scenario import Scenario
 from fabmesh.envs.spaces import MaskedBox, MaskedMultiDiscrete, levels_of_bins
 from fabmesh.envs.worlds import Worlds, whole_seed, whole_seeds
 
@@ -383,7 +383,7 @@ class HubNetworkVector:
 
     @property
     def arrays(self) -> State:
-        """The state itself: named arrays with a leading batch axis (`envs.network.state`). To read, not to write."""
+        """The state itself: named arrays with a leading batch axis (`envs.network.books.state`). To read, not to write."""
         return self._state
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.network.rng import SPACES, name_key, next_seed, seed_of
+from fabmesh.envs.network.compiler.rng import SPACES, name_key, next_seed, seed_of
 
 NAMED = {"validation": 64, "test": 256}  # spaces whose seeds are a fixed list, and how many there are
 _LARGEST_SEED = 2**64 - 1

@@ -7,7 +7,7 @@ says how to write one.
 from dataclasses import replace
 
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.scenario import Hub, Scenario, Town
+from fabmesh.envs.network.schema.scenario import Hub, Scenario, Town
 from fabmesh.envs.testing import check_scenario
 
 

@@ -12,7 +12,7 @@ from fabmesh.agents.heuristics.composed import ComposedPolicy
 from fabmesh.agents.heuristics.family import Choice, Choices, choices_of, compose, is_member
 from fabmesh.agents.heuristics.random_policy import RandomPolicy
 from fabmesh.agents.policy import Policy
-from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.schema.scenario import Scenario
 
 __all__ = ["NAMES", "PRESETS", "ComposedPolicy", "RandomPolicy", "make", "names_for"]
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from fabmesh.agents.heuristics.view import Desk
 from fabmesh.agents.policy import Levels, Masks, Observations, Sees
-from fabmesh.envs.network.scenario import Scenario
-from fabmesh.envs.network.spec import role_specs
+from fabmesh.envs.network.interface.spec import role_specs
+from fabmesh.envs.network.schema.scenario import Scenario
 
 
 class Rule(Protocol):

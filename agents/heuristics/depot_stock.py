@@ -11,7 +11,7 @@ from fabmesh.agents.heuristics.expectations import base_rate, expect, season_ahe
 from fabmesh.agents.heuristics.formulas import all_units_price, lot_cost, nearest_level, safety_factor
 from fabmesh.agents.heuristics.hub_stock import REVIEW_D, HubStockPlan, usable_life_d
 from fabmesh.agents.heuristics.view import Desk
-from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
+from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR, Scenario
 
 TRUST = 0.25  # weight of smoothed requests against the expected need in a depot's forecast
 COVER_SCALE_D = 20.0  # days of base rate a stock_cover of 1 stands for

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.actions import component_blocks
-from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
-from fabmesh.envs.network.scenario_tables import build_tables
+from fabmesh.envs.network.books.scenario_tables import build_tables
+from fabmesh.envs.network.interface.actions import component_blocks
+from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.scenarios.work import Job, jobs
 
 SeasonPath: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float64]]

@@ -15,9 +15,9 @@ from typing import TypeAlias
 from fabmesh.agents.heuristics import depot_stock, hub_stock, quoting, routing, sourcing, upkeep, workshop
 from fabmesh.agents.heuristics.composed import ComposedPolicy, Rule
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.network.scenario import Scenario
-from fabmesh.envs.network.spec import role_specs
-from fabmesh.envs.network.yaml_tree import shown
+from fabmesh.envs.network.interface.spec import role_specs
+from fabmesh.envs.network.schema.scenario import Scenario
+from fabmesh.envs.network.schema.yaml_tree import shown
 
 Value: TypeAlias = float | int
 SEPARATOR = "+"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fabmesh.agents.heuristics.expectations import base_rate, expect
 from fabmesh.agents.heuristics.formulas import covering_level, joint_cycle, nearest_level
 from fabmesh.agents.heuristics.view import Desk
-from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
+from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR, Scenario
 
 REVIEW_D = 1.0
 DELIVERY_D = 1.0  # a consignment from a depot in reach

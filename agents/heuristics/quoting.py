@@ -7,7 +7,7 @@ import numpy as np
 from fabmesh.agents.heuristics.depot_stock import COVER_SCALE_D
 from fabmesh.agents.heuristics.formulas import nearest_level
 from fabmesh.agents.heuristics.view import Desk
-from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.schema.scenario import Scenario
 
 
 class FixedQuote:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.agents.policy import Levels, Masks, Observations, Sees
-from fabmesh.envs.network.scenario import Scenario
-from fabmesh.envs.network.spec import RoleSpec, role_specs
+from fabmesh.envs.network.interface.spec import RoleSpec, role_specs
+from fabmesh.envs.network.schema.scenario import Scenario
 
 
 def _uniforms(seed: int, day: int, shape: tuple[int, int, int]) -> NDArray[np.float64]:

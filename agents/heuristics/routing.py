@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fabmesh.agents.heuristics.expectations import expect
 from fabmesh.agents.heuristics.formulas import nearest_level
 from fabmesh.agents.heuristics.view import Desk
-from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, Scenario
+from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_WEEK, Scenario
 
 DUE_SCALE_D = 15.0  # days a tender_due of 1 stands for
 

@@ -9,7 +9,7 @@ from fabmesh.agents.heuristics.depot_stock import COVER_SCALE_D
 from fabmesh.agents.heuristics.expectations import base_rate, expect, spoiled_per_eur
 from fabmesh.agents.heuristics.formulas import all_units_price
 from fabmesh.agents.heuristics.view import Desk
-from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.schema.scenario import Scenario
 
 _LEAST_UNITS = 1e-6
 

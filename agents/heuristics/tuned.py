@@ -1,6 +1,6 @@
 """`tuned`: the member of the family whose parameters were searched together, read from `configs/tuned/<scenario>.yaml`.
 
-`python -m fabmesh.agents.tune SCENARIO` writes the file; it holds the rules and how they were found.
+`python -m fabmesh.agents.commands.tune SCENARIO` writes the file; it holds the rules and how they were found.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import fabmesh
 from fabmesh.agents.heuristics.composed import ComposedPolicy
 from fabmesh.agents.heuristics.family import FAMILY, Choice, compose, require_known
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.network.scenario import Scenario, fingerprint
-from fabmesh.envs.network.yaml_tree import Keys, Leaf, Node, Place, join, nearest, parse, refusal
+from fabmesh.envs.network.schema.scenario import Scenario, fingerprint
+from fabmesh.envs.network.schema.yaml_tree import Keys, Leaf, Node, Place, join, nearest, parse, refusal
 
 NAME = "tuned"
 KEYS = ("rules", "scenario", "scenario_sha256", "search")
@@ -40,7 +40,7 @@ def make(scenario: Scenario) -> ComposedPolicy:
     if not path.is_file():
         raise FabmeshError(
             f"policy 'tuned': nothing is tuned for scenario {scenario.name!r}; "
-            "python -m fabmesh.agents.tune FILE.yaml writes rules for it, a policy that is named by its path"
+            "python -m fabmesh.agents.commands.tune FILE.yaml writes rules for it, a policy that is named by its path"
         )
     return from_file(path, scenario, NAME)
 

@@ -11,7 +11,7 @@ from scipy.special import erfc
 
 from fabmesh.agents.heuristics.expectations import spoiled_per_hour
 from fabmesh.agents.heuristics.view import Desk
-from fabmesh.envs.network.scenario import WORKING_DAYS_PER_WEEK, Scenario, Technology
+from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_WEEK, Scenario, Technology
 
 _AGES = np.linspace(0.0, 6.0, 601)[1:]  # intervals that are weighed, in mean times between failures
 _NEVER = 1e9  # working hours

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.spec import RoleSpec
+from fabmesh.envs.network.interface.spec import RoleSpec
 
 
 class Desk:

@@ -8,7 +8,7 @@ from fabmesh.agents.heuristics.expectations import expect
 from fabmesh.agents.heuristics.formulas import covering_level, joint_cycle, nearest_level
 from fabmesh.agents.heuristics.hub_stock import REVIEW_D
 from fabmesh.agents.heuristics.view import Desk
-from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
+from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR, Scenario
 
 COVER_SCALE_D = 5.0  # days of own sales a finished_cover of 1 stands for
 

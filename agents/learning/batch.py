@@ -1,6 +1,6 @@
 """What a learner needs of a batch of worlds: the interface of `fabmesh.envs.vector.HubNetworkVector`, no more.
 
-The trainers are written against these protocols, so they also train on the toy of `fabmesh.agents.learning.toy`.
+The trainers are written against these protocols, so they also train on the toy of `toy`.
 Shapes: B copies, A agents of a role, F features, C action components, S numbers of state.
 """
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_type_hints
 
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.network.yaml_tree import shown
+from fabmesh.envs.network.schema.yaml_tree import shown
 
 Algorithm = Literal["mappo", "ippo", "sb3_ppo", "sb3_a2c", "sb3_maskable_ppo"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 SB3_ALGORITHMS = tuple(name for name in ALGORITHMS if name.startswith("sb3_"))
-"""Those of Stable-Baselines3 and sb3-contrib (`fabmesh.agents.learning.sb3`)."""
+"""Those of Stable-Baselines3 and sb3-contrib (`fabmesh.agents.learning.algorithms.sb3`)."""
 
 
 class ConfigError(FabmeshError):

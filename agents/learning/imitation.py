@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fabmesh.agents.learning import fused
 from fabmesh.agents.learning.batch import Batch
 from fabmesh.agents.learning.config import ImitationConfig
-from fabmesh.agents.learning.networks import RolePolicy, choose_levels
+from fabmesh.agents.learning.policy import kernels as fused
+from fabmesh.agents.learning.policy.networks import RolePolicy, choose_levels
 from fabmesh.agents.policy import Policy
 
 MINIBATCH = 512  # agents' days

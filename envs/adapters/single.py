@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.schema.scenario import Scenario
 from fabmesh.envs.spaces import MaskedMultiDiscrete
 from fabmesh.envs.vector import HubNetworkVector
 from fabmesh.envs.worlds import whole_seed

@@ -2,7 +2,7 @@
 
 `load_scenario("rotterdam")`, `load_scenario("my/network.yaml")` and `load_scenario(scenario)` all return a checked
 scenario. Whatever is wrong is refused in one line with file, line, key, value and what is allowed.
-How a file is written is described in `docs/scenarios.md`; the schema is `envs.network.scenario`.
+How a file is written is described in `docs/scenarios.md`; the schema is `envs.network.schema.scenario`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fabmesh.envs.errors import ScenarioError
-from fabmesh.envs.network.scenario import Scenario
-from fabmesh.envs.network.scenario_checks import Refuse, check_scenario, check_values, type_problem
-from fabmesh.envs.network.yaml_tree import (
+from fabmesh.envs.network.schema.checks import Refuse, check_scenario, check_values, type_problem
+from fabmesh.envs.network.schema.scenario import Scenario
+from fabmesh.envs.network.schema.yaml_tree import (
     DIRECTIVES,
     Items,
     Keys,
@@ -64,7 +64,7 @@ def load_as(cls: type[T], path: Path, check: Callable[[T, Refuse], None]) -> T:
     """A dataclass of another kind from a YAML file, as strictly read and checked as a scenario.
 
     Args:
-        cls: The dataclass; ranges and choices of its fields are in `envs.network.scenario_ranges`.
+        cls: The dataclass; ranges and choices of its fields are in `envs.network.schema.ranges`.
         path: The file; it may use `include`.
         check: Looks at what ranges do not say, and raises the error that its second argument makes of a key and a text.
 

@@ -17,7 +17,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from fabmesh.envs.names import in_figure
-from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.schema.scenario import Scenario
 from fabmesh.envs.rendering.reading import HubNode, Node, Reading
 
 WIDTH, HEIGHT = 1000, 640  # px

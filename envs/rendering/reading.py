@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.rng import SPACES
+from fabmesh.envs.network.compiler.rng import SPACES
 
 if TYPE_CHECKING:
     from fabmesh.envs.vector import HubNetworkVector

@@ -14,7 +14,7 @@ import tyro
 from fabmesh.envs.commands import guarded, say
 from fabmesh.envs.files import check_writable
 from fabmesh.envs.network.loading import load_scenario, shipped_scenarios
-from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.schema.scenario import Scenario
 from fabmesh.envs.scenarios.builder import DEMAND_LEVEL, plan_region, region_yaml, write_region
 from fabmesh.envs.scenarios.dump import scenario_to_yaml
 from fabmesh.envs.scenarios.orders import write_orders

@@ -20,9 +20,9 @@ import yaml
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.files import check_writable, write_whole
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.scenario import Depot, Freight, Hub, Scenario, Town
-from fabmesh.envs.network.scenario_ranges import RANGES, bounds, within
-from fabmesh.envs.network.yaml_tree import SHIPPED
+from fabmesh.envs.network.schema.ranges import RANGES, bounds, within
+from fabmesh.envs.network.schema.scenario import Depot, Freight, Hub, Scenario, Town
+from fabmesh.envs.network.schema.yaml_tree import SHIPPED
 from fabmesh.envs.scenarios.places import p_median
 from fabmesh.envs.scenarios.towns import check_name
 from fabmesh.envs.scenarios.work import road_km

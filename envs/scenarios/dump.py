@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from fabmesh.envs.network.scenario import Scenario
+from fabmesh.envs.network.schema.scenario import Scenario
 
 
 def scenario_to_yaml(scenario: Scenario, ascii_only: bool = False) -> str:

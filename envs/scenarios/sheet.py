@@ -2,7 +2,7 @@
 
 Plain functions of a `Scenario`, by expectation and without simulation, so that a scenario can be judged before it
 is run: a network where nothing is scarce, or where lot sizes do not matter, teaches nothing. Left out are season,
-disruptions, expiry, design revisions and queueing; `agents.evaluation.gate` measures with them.
+disruptions, expiry, design revisions and queueing; `agents.evaluation.studies.gate` measures with them.
 Every array says its shape; days are working days.
 """
 
@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
+from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.scenarios.work import (
     Floats,
     Job,

@@ -14,12 +14,12 @@ from importlib import resources
 from pathlib import Path
 
 from fabmesh.envs.errors import ScenarioError
-from fabmesh.envs.network.geography import great_circle_km
-from fabmesh.envs.network.hazards import STRIKES
+from fabmesh.envs.network.books.geography import great_circle_km
+from fabmesh.envs.network.books.hazards import STRIKES
 from fabmesh.envs.network.loading import load_as, validate
-from fabmesh.envs.network.scenario import Hub, Scenario, ScriptedEvent, Town
-from fabmesh.envs.network.scenario_checks import Refuse
-from fabmesh.envs.network.yaml_tree import nearest, read_tree, shown
+from fabmesh.envs.network.schema.checks import Refuse
+from fabmesh.envs.network.schema.scenario import Hub, Scenario, ScriptedEvent, Town
+from fabmesh.envs.network.schema.yaml_tree import nearest, read_tree, shown
 from fabmesh.envs.scenarios.work import depot_of_hub, hub_of_town, jobs
 
 A_THIRD = 1.0 / 3.0  # of the episode is over when a stress begins: the network has settled, and has time to recover

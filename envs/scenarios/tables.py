@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fabmesh.envs.names import shown
-from fabmesh.envs.network.scenario import WORKING_DAYS_PER_YEAR, Scenario
+from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.scenarios.sheet import DAYS_PER_CONSIGNMENT, Sheet
 
 WIDTH = 140  # columns of these tables in a file

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.network.scenario import Town
-from fabmesh.envs.network.scenario_ranges import RANGES, within
-from fabmesh.envs.network.yaml_tree import composed, nearest, shown
+from fabmesh.envs.network.schema.ranges import RANGES, within
+from fabmesh.envs.network.schema.scenario import Town
+from fabmesh.envs.network.schema.yaml_tree import composed, nearest, shown
 
 COLUMNS = ("name", "latitude", "longitude", "population")
 _DEGREES = {"latitude": 90.0, "longitude": 180.0}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.geography import EARTH_KM
-from fabmesh.envs.network.scenario import (
+from fabmesh.envs.network.books.geography import EARTH_KM
+from fabmesh.envs.network.schema.scenario import (
     WORKING_DAYS_PER_YEAR,
     BomLine,
     CustomStream,

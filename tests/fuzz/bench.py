@@ -16,12 +16,13 @@ from fuzz.commands import TRAIN
 from minimal import MINIMAL
 
 import fabmesh
-from fabmesh.agents.evaluation.comparison import compare_entries
-from fabmesh.agents.evaluation.entries import parse_entries
-from fabmesh.agents.evaluation.manifest import hashes_of, make_manifest
-from fabmesh.agents.evaluation.seeds import seed_set
-from fabmesh.agents.learning import checkpoint, cli
-from fabmesh.agents.learning.settings import read_settings, to_yaml
+from fabmesh.agents.commands import train as cli
+from fabmesh.agents.evaluation.judge.comparison import compare_entries
+from fabmesh.agents.evaluation.judge.entries import parse_entries
+from fabmesh.agents.evaluation.judge.manifest import hashes_of, make_manifest
+from fabmesh.agents.evaluation.judge.seeds import seed_set
+from fabmesh.agents.learning.run import checkpoint
+from fabmesh.agents.learning.run.settings import read_settings, to_yaml
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.scenarios.dump import scenario_to_yaml
 from fabmesh.envs.scenarios.orders import write_orders

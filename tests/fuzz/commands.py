@@ -51,16 +51,18 @@ _SEARCH = "pocket --trials 1 --total-steps 7680 --threads 1 --out search --quiet
 _ABLATE = "pocket --variants mappo --total-steps 7680 --episodes 2 --threads 1 --out ablations --quiet"
 _EVALUATE = "--scenario pocket --policies idle --seeds train --episodes 2 --json out.json --quiet"
 _JUDGING = [f"fabmesh.evaluate.{name}" for name in ("compare_entries", "explain", "stress.stress_test")]
-_GATE = ["fabmesh.agents.evaluation.gate.gate"]
+_GATE = ["fabmesh.agents.evaluation.studies.gate.gate"]
 COMMANDS = {
-    "train": Command("fabmesh.agents.learning.cli", TRAIN),
+    "train": Command("fabmesh.agents.commands.train", TRAIN),
     "evaluate": Command("fabmesh.evaluate", _EVALUATE.split(), judging=_JUDGING),
-    "tune": Command("fabmesh.agents.tune", _TUNE.split(), ["fabmesh.agents.tune.search"]),
-    "search": Command("fabmesh.agents.search", _SEARCH.split(), ["fabmesh.agents.search.search"]),
-    "ablate": Command("fabmesh.agents.ablate", _ABLATE.split(), ["fabmesh.agents.ablate.train"]),
-    "ship": Command("fabmesh.agents.ship", ["nothing"], ["fabmesh.agents.ship.play"]),
-    "demo": Command("fabmesh.agents.demo", ["--scenario", "pocket"], ["fabmesh.agents.demo._train"]),
-    "gate": Command("fabmesh.agents.evaluation.gate", ["pocket", "--episodes", "2", "--no-sweep"], judging=_GATE),
+    "tune": Command("fabmesh.agents.commands.tune", _TUNE.split(), ["fabmesh.agents.commands.tune.search"]),
+    "search": Command("fabmesh.agents.commands.search", _SEARCH.split(), ["fabmesh.agents.commands.search.search"]),
+    "ablate": Command("fabmesh.agents.commands.ablate", _ABLATE.split(), ["fabmesh.agents.commands.ablate.train"]),
+    "ship": Command("fabmesh.agents.commands.ship", ["nothing"], ["fabmesh.agents.commands.ship.play"]),
+    "demo": Command("fabmesh.agents.commands.demo", ["--scenario", "pocket"], ["fabmesh.agents.commands.demo._train"]),
+    "gate": Command(
+        "fabmesh.agents.evaluation.studies.gate", ["pocket", "--episodes", "2", "--no-sweep"], judging=_GATE
+    ),
     "testing": Command("fabmesh.envs.testing", ["pocket"]),
     **{
         f"scenarios {name}": Command("fabmesh.envs.scenarios.__main__", [name, *rest])

@@ -35,15 +35,15 @@ from fuzz.mutations import (
 )
 from fuzz.outcomes import Unsound
 
-from fabmesh.agents.evaluation.protocol import evaluate
-from fabmesh.agents.learning import checkpoint, session
+from fabmesh.agents.evaluation.judge.protocol import evaluate
 from fabmesh.agents.learning.config import TrainConfig
-from fabmesh.agents.learning.settings import as_plain, from_plain, parse, read_settings, to_yaml
-from fabmesh.agents.learning.variants import read_variants
+from fabmesh.agents.learning.run import checkpoint, session
+from fabmesh.agents.learning.run.settings import as_plain, from_plain, parse, read_settings, to_yaml
+from fabmesh.agents.learning.run.variants import read_variants
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs import testing
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.recorded import COLUMNS, rows_of
+from fabmesh.envs.network.schema.recorded import COLUMNS, rows_of
 from fabmesh.envs.scenarios.stress import load_stress, under_stress
 from fabmesh.envs.vector import HubNetworkVector
 
