@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.errors import FabmeshError, ScenarioError
-from fabmesh.envs.network.books.tables import INBOUND_DAYS
 from fabmesh.envs.network.compiler.checks import CHECKED, FaultError
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.schema.scenario import Capacity, Scenario
+from fabmesh.envs.network.schema.sizes import INBOUND_DAYS
 from fabmesh.envs.testing import Actions, random_actions
 from fabmesh.envs.vector import HubNetworkVector
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The commands of the program `fabmesh`, a file each."""

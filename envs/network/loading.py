@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fabmesh.envs.errors import ScenarioError
+from fabmesh.envs.network.books.scenario_sizes import check_sizes
 from fabmesh.envs.network.schema.checks import Refuse, check_scenario, check_values, type_problem
 from fabmesh.envs.network.schema.scenario import Scenario
 from fabmesh.envs.network.schema.yaml_tree import (
@@ -101,7 +102,9 @@ def validate(scenario: Scenario, source: str | None = None, places: dict[str, Pl
     Raises:
         ScenarioError: the first thing found wrong.
     """
-    check_scenario(scenario, _refuser(source or f"scenario {scenario.name!r}", places or {}))
+    refuse = _refuser(source or f"scenario {scenario.name!r}", places or {})
+    check_scenario(scenario, refuse)
+    check_sizes(scenario, refuse)
     return scenario
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from fabmesh.envs.errors import OrdersError
 from fabmesh.envs.files import write_rows
-from fabmesh.envs.network.books.tables import MOST_DAYS
 from fabmesh.envs.network.schema.ranges import RANGES, bounds
 from fabmesh.envs.network.schema.recorded import (
     COLUMNS,
@@ -21,6 +20,7 @@ from fabmesh.envs.network.schema.recorded import (
     working_day_of_year,
 )
 from fabmesh.envs.network.schema.scenario import Scenario
+from fabmesh.envs.network.schema.sizes import MOST_DAYS
 from fabmesh.envs.vector import HubNetworkVector
 
 FIRST_YEAR = 2026  # dates are from this year on, the first that has the day of the year the tape begins on

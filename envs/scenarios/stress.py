@@ -15,9 +15,9 @@ from pathlib import Path
 
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.books.geography import great_circle_km
-from fabmesh.envs.network.books.hazards import STRIKES
 from fabmesh.envs.network.loading import load_as, validate
 from fabmesh.envs.network.schema.checks import Refuse
+from fabmesh.envs.network.schema.disruption_kinds import STRIKES
 from fabmesh.envs.network.schema.scenario import Hub, Scenario, ScriptedEvent, Town
 from fabmesh.envs.network.schema.yaml_tree import nearest, read_tree, shown
 from fabmesh.envs.scenarios.work import depot_of_hub, hub_of_town, jobs

@@ -10,7 +10,8 @@ import numpy as np
 from test_disruptions import CALM, OFTEN, POCKET, ROTTERDAM, scripted
 
 import fabmesh
-from fabmesh.envs.network.books.hazards import KINDS, flag_blocks
+from fabmesh.envs.network.books.hazards import flag_blocks
+from fabmesh.envs.network.schema.disruption_kinds import KINDS
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
 

@@ -17,7 +17,6 @@ from test_laws import event
 
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.books.geography import great_circle_km
-from fabmesh.envs.network.books.hazards import KINDS, STRIKES
 from fabmesh.envs.network.books.state import FLOW_NAMES
 from fabmesh.envs.network.compiler.rng import (
     STREAM_DISRUPTION,
@@ -29,6 +28,7 @@ from fabmesh.envs.network.compiler.rng import (
     uniform,
 )
 from fabmesh.envs.network.loading import load_scenario, scenario_path, validate
+from fabmesh.envs.network.schema.disruption_kinds import KINDS, STRIKES
 from fabmesh.envs.network.schema.scenario import Disruptions, ScriptedEvent
 from fabmesh.envs.testing import check_laws, check_scenario, random_actions
 from fabmesh.envs.vector import HubNetworkVector

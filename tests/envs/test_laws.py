@@ -19,9 +19,9 @@ from laws import (
     near,
 )
 
-from fabmesh.envs.network.books.hazards import KINDS
 from fabmesh.envs.network.books.state import FLOW_NAMES
 from fabmesh.envs.network.loading import load_scenario
+from fabmesh.envs.network.schema.disruption_kinds import KINDS
 from fabmesh.envs.network.schema.scenario import ScriptedEvent
 from fabmesh.envs.testing import check_laws, random_actions
 from fabmesh.envs.vector import HubNetworkVector

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.network.books.tables import MOST_UNITS
 from fabmesh.envs.network.compiler import rng
 from fabmesh.envs.network.compiler.rng import (
     SPACES,
@@ -28,6 +27,7 @@ from fabmesh.envs.network.compiler.rng import (
 )
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.schema.scenario import Depot, Hub, Town
+from fabmesh.envs.network.schema.sizes import MOST_UNITS
 from fabmesh.envs.vector import HubNetworkVector
 
 STREAMS = {name: getattr(rng, name) for name in vars(rng) if name.startswith("STREAM_")}

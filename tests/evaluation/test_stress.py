@@ -28,9 +28,9 @@ from fabmesh.agents.evaluation.studies.stress import (
 )
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.errors import ScenarioError
-from fabmesh.envs.network.books.hazards import KINDS
 from fabmesh.envs.network.interface.spec import role_specs
 from fabmesh.envs.network.loading import load_scenario, shipped_scenarios
+from fabmesh.envs.network.schema.disruption_kinds import KINDS
 from fabmesh.envs.network.schema.scenario import Disruptions
 from fabmesh.envs.scenarios.stress import RULES, load_stress, script_of, shipped_stresses, under_stress
 from fabmesh.evaluate import main

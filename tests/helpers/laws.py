@@ -3,7 +3,7 @@
 import numpy as np
 
 from fabmesh.envs.network.books.state import FLOW_NAMES
-from fabmesh.envs.network.books.tables import INBOUND_DAYS
+from fabmesh.envs.network.schema.sizes import INBOUND_DAYS
 
 RELATIVE = 1e-9
 # What a sum of double precision may be off, of all that was ever added to it and taken from it: each addition rounds by

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Why a policy costs what it costs, taken apart against a reference."""

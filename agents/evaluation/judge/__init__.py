@@ -1,1 +1,1 @@
-"""TODO."""
+"""The protocol: which worlds, which policies, who is compared with whom, and the manifest."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What is measured in a result, from books, mechanisms and network."""

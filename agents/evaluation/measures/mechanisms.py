@@ -9,7 +9,8 @@ import numpy as np
 from fabmesh.agents.evaluation.measures.books import Measure, ratio
 from fabmesh.agents.evaluation.measures.network import machine_hours
 from fabmesh.agents.evaluation.statistics import Floats
-from fabmesh.envs.network.books.hazards import KINDS, possible_kinds
+from fabmesh.envs.network.books.hazards import possible_kinds
+from fabmesh.envs.network.schema.disruption_kinds import KINDS
 from fabmesh.envs.network.schema.scenario import Scenario
 
 # Days on which things were disturbed, of the kinds of model §8 that can happen: kind -> event, what is counted, unit.

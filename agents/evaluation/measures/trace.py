@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fabmesh.agents.evaluation.statistics import Floats
 from fabmesh.envs.network.books.state import F_RECEIVED, F_SHIPPED
-from fabmesh.envs.network.books.tables import INBOUND_DAYS
+from fabmesh.envs.network.schema.sizes import INBOUND_DAYS
 from fabmesh.envs.vector import HubNetworkVector
 
 _LONGEST_FROM_DEPOT_D = 2

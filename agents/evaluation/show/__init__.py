@@ -1,1 +1,1 @@
-"""TODO."""
+"""Results as tables, figures, files and TensorBoard."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Studies beyond one comparison: stress tests, ablations, the calibration gate."""

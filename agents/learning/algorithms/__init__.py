@@ -1,1 +1,1 @@
-"""TODO."""
+"""Learning algorithms, one file each."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""A run, whatever learns in it: settings, the loop, checkpoints, validation, logs."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What the day reads and writes: tables of constants, the state, the ledger, stock, and what can go wrong."""

@@ -15,34 +15,24 @@ from numpy.typing import NDArray
 
 from fabmesh.envs.network.books.geography import EARTH_KM, great_circle_km
 from fabmesh.envs.network.compiler.rng import name_key
+from fabmesh.envs.network.schema.disruption_kinds import (
+    DEPOT_OUTAGE,
+    KINDS,
+    LONG_ROUTE,
+    MATERIAL_SHORTAGE,
+    PLATFORM_CYBER,
+    PLATFORM_OUTAGE,
+    PORT_CLOSURE,
+    RANSOMWARE,
+    REGIONAL_SHOCK,
+    STRIKES,
+    SUPPLIER_STOP,
+    TAMPERING,
+)
 from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR, Disruptions, Scenario, ScriptedEvent
 
 _i1, _i4, _f8, _u8 = np.int8, np.int32, np.float64, np.uint64
 
-# Kinds in the order of the table of model §8. A new kind is appended.
-KINDS = (
-    "hub_outage", "regional_shock", "depot_outage", "supplier_stop", "port_closure", "long_route",
-    "material_shortage", "platform_outage", "ransomware", "platform_cyber", "tampering", "demand_surge",
-)  # fmt: skip
-(
-    HUB_OUTAGE, REGIONAL_SHOCK, DEPOT_OUTAGE, SUPPLIER_STOP, PORT_CLOSURE, LONG_ROUTE, MATERIAL_SHORTAGE,
-    PLATFORM_OUTAGE, RANSOMWARE, PLATFORM_CYBER, TAMPERING, DEMAND_SURGE,
-) = range(len(KINDS))  # fmt: skip
-# What a kind strikes; "" is the whole network.
-STRIKES = {
-    "hub_outage": "hub",
-    "regional_shock": "town",
-    "depot_outage": "depot",
-    "supplier_stop": "material",
-    "port_closure": "",
-    "long_route": "",
-    "material_shortage": "material",
-    "platform_outage": "",
-    "ransomware": "hub",
-    "platform_cyber": "",
-    "tampering": "product",
-    "demand_surge": "product",
-}
 CELLS_PER_RADIUS = 2  # epicentres of regional shocks: the side of a cell of their grid is a half of the radius
 _KM_PER_DEGREE = EARTH_KM * math.pi / 180.0
 

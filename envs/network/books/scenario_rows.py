@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.errors import ScenarioError
-from fabmesh.envs.network.books.tables import CATALOGUE, CUSTOM, MAX_BOM, MAX_STAGES, ROW, TENDER, TENDER_STREAM
+from fabmesh.envs.network.books.tables import CATALOGUE, CUSTOM, ROW, TENDER, TENDER_STREAM
 from fabmesh.envs.network.compiler.rng import name_key
 from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR, BomLine, Scenario, Stage
+from fabmesh.envs.network.schema.sizes import MAX_BOM, MAX_STAGES
 
 
 def build_rows(scenario: Scenario) -> tuple[NDArray[np.void], NDArray[np.float64], NDArray[np.void]]:

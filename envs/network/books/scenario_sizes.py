@@ -20,8 +20,9 @@ from fabmesh.envs.network.books.state import (
     POST,
     SUPPLIER_ORDER,
 )
-from fabmesh.envs.network.books.tables import ASKED, MOST_UNITS
+from fabmesh.envs.network.books.tables import ASKED
 from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR, BomLine, Scenario, Stage
+from fabmesh.envs.network.schema.sizes import MOST_UNITS
 
 Refuse = Callable[[str, str], ScenarioError]  # as in `scenario_checks`
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.network.books.geography import great_circle_km
-from fabmesh.envs.network.books.hazards import DEMAND_SURGE, build_hazards, possible_kinds
+from fabmesh.envs.network.books.hazards import build_hazards, possible_kinds
 from fabmesh.envs.network.books.scenario_rows import add_co2e, add_standard_costs, build_rows
 from fabmesh.envs.network.books.tables import (
     AGES,
@@ -21,6 +21,7 @@ from fabmesh.envs.network.books.tables import (
     Tables,
 )
 from fabmesh.envs.network.compiler.rng import mix, name_key
+from fabmesh.envs.network.schema.disruption_kinds import DEMAND_SURGE
 from fabmesh.envs.network.schema.recorded import RECORDED, RecordedOrders
 from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR, Scenario
 

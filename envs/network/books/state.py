@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.books.tables import AGES, HORIZON, INBOUND_DAYS, MAX_STAGES, Tables
+from fabmesh.envs.network.books.tables import AGES, HORIZON, Tables
 from fabmesh.envs.network.schema.recorded import most_waiting
 from fabmesh.envs.network.schema.scenario import Scenario
+from fabmesh.envs.network.schema.sizes import INBOUND_DAYS, MAX_STAGES
 
 _CACHE_LINE = 128  # bytes, of the pair that processors fetch together
 _f8, _i4, _i2, _i1, _u8 = np.float64, np.int32, np.int16, np.int8, np.uint64

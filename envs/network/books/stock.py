@@ -8,7 +8,14 @@ from fabmesh.envs.network.books.ledger import write_off
 from fabmesh.envs.network.books.state import F_EXPIRED, Scratch, State
 from fabmesh.envs.network.books.tables import AGES, Tables
 from fabmesh.envs.network.compiler.kernel import kernel
-from fabmesh.envs.network.mechanisms.quality import thin
+
+
+@kernel
+def thin(material: np.void, share: float) -> None:
+    """A share of a stock leaves it and takes unqualified and bad material along in proportion."""
+    keep = max(1.0 - share, 0.0)
+    material.unqualified *= keep
+    material.bad *= keep
 
 
 @kernel

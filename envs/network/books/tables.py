@@ -14,14 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_STAGES = 3
-MAX_BOM = 4
+from fabmesh.envs.network.schema.sizes import MAX_BOM, MAX_STAGES
+
 AGES = 6  # age classes of a material
-INBOUND_DAYS = 4  # ring of days under way to a hub: at most 3 ahead
 HORIZON = 16  # days ahead that available-to-promise looks
-MOST_DAYS = 5_000  # of an episode
-MOST_DUE_D = 1_000  # working days from announcement to due day; with an episode's days still a number of 16 bits
-MOST_UNITS = 32_767  # of one order: the order books count in 16 bits
 CATALOGUE, CUSTOM, TENDER = 0, 1, 2
 DISPATCHING = ("edd", "fifo", "spt", "atc")
 

@@ -38,7 +38,7 @@ def _build() -> str:
     """Names what compiled code depends on, beside the file of the function itself."""
     versions = f"{numba.__version__} {np.__version__} {sys.version}"
     digest = hashlib.sha256((f"{versions} checked" if CHECKED else versions).encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(source.read_bytes())
     return f"numba-{digest.hexdigest()[:16]}"
 

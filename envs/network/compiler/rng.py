@@ -13,8 +13,8 @@ import math
 import numpy as np
 
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.network.books.tables import MOST_UNITS
 from fabmesh.envs.network.compiler.kernel import entry, kernel
+from fabmesh.envs.network.schema.sizes import MOST_UNITS
 
 _M1 = np.uint64(0xBF58476D1CE4E5B9)
 _M2 = np.uint64(0x94D049BB133111EB)

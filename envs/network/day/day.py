@@ -8,14 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.books.hazards import DEPOT_OUTAGE
-from fabmesh.envs.network.books.ledger import network_cost_of_day
 from fabmesh.envs.network.books.state import Scratch, State
 from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.compiler.kernel import entry, kernel
 from fabmesh.envs.network.compiler.rng import next_seed
 from fabmesh.envs.network.day.episode import clear, draw_start, settle
 from fabmesh.envs.network.day.stage1_news import news
+from fabmesh.envs.network.day.stage2_everyone_acts import everyone_acts
 from fabmesh.envs.network.day.stage2_observations import observe
 from fabmesh.envs.network.day.stage2_tenders_seen import fill_slots
 from fabmesh.envs.network.day.stage3_customers_buy import customer_market
@@ -24,9 +23,9 @@ from fabmesh.envs.network.day.stage4_hubs_buy import book_needs, material_market
 from fabmesh.envs.network.day.stage5_depots_buy import depots_buy
 from fabmesh.envs.network.day.stage6_hubs_work import hubs_work
 from fabmesh.envs.network.day.stage7_goods_move import goods_move
-from fabmesh.envs.network.day.stage8_rewards import write_rewards
-from fabmesh.envs.network.interface.actions import OVERTIME_LEVEL, level, screen, write_depot_mask, write_hub_mask
-from fabmesh.envs.network.mechanisms.carbon import count_co2e
+from fabmesh.envs.network.day.stage8_ledger_posted import post_ledger
+from fabmesh.envs.network.interface.actions import write_depot_mask, write_hub_mask
+from fabmesh.envs.network.schema.disruption_kinds import DEPOT_OUTAGE
 
 
 class Buffers(NamedTuple):
@@ -89,24 +88,13 @@ def reset_copy(w: Tables, s: State, x: Scratch, io: Buffers, seed: np.uint64) ->
 def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> None:
     """One day of one network."""
     clock = s.clock[0]
-    hubs = s.hub.shape[0]
-    screen(s, w.hub_levels, io.hub_action, io.hub_mask, io.masked, 0)
-    if w.possible[DEPOT_OUTAGE] == 1:
-        screen(s, w.depot_levels, io.depot_action, io.depot_mask, io.masked, hubs)
-    for h in range(hubs):
-        chosen = level(io.hub_action, h, w.hub_slot[OVERTIME_LEVEL], w.hub_fixed[OVERTIME_LEVEL], 0)
-        s.hub[h].overtime = w.overtime_level[chosen]
+    everyone_acts(w, s, io.hub_action, io.depot_action, io.hub_mask, io.depot_mask, io.masked)
     customer_market(w, s, x, io.hub_action)
     material_market(w, s, x, io.hub_action, io.depot_action)
     depots_buy(w, s, io.depot_action)
     hubs_work(w, s, x, io.hub_action)
     goods_move(w, s)
-    count_co2e(w, s)
-    io.cost[0] = network_cost_of_day(s)
-    write_rewards(w, s, io.cost[0], io.reward)
-    for n in range(s.day_cost.shape[0]):
-        s.day_cost[n] = 0.0
-        s.day_income[n] = 0.0
+    post_ledger(w, s, io.cost, io.reward)
     clock.day += 1
     ends = clock.day >= w.par[0].episode_d
     io.truncated[0] = ends

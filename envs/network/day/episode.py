@@ -9,7 +9,7 @@ import numpy as np
 from fabmesh.envs.network.books.ledger import post
 from fabmesh.envs.network.books.state import E_OPEN, F_OPENING, SETTLEMENT, Scratch, State
 from fabmesh.envs.network.books.stock import age_class, in_depot, on_hand
-from fabmesh.envs.network.books.tables import AGES, INBOUND_DAYS, Tables
+from fabmesh.envs.network.books.tables import AGES, Tables
 from fabmesh.envs.network.books.work_content import bom_quantity
 from fabmesh.envs.network.compiler.kernel import kernel
 from fabmesh.envs.network.compiler.rng import (
@@ -43,6 +43,7 @@ from fabmesh.envs.network.mechanisms.people import draw_posts
 from fabmesh.envs.network.mechanisms.quality import draw_bias
 from fabmesh.envs.network.mechanisms.upkeep import draw_wear
 from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR
+from fabmesh.envs.network.schema.sizes import INBOUND_DAYS
 
 _LEVEL, _AGE, _WAY = np.uint64(1), np.uint64(2), np.uint64(3)
 _HUB_LEVEL_D = 10.0  # days of expected use in a hub's opening base-stock level

@@ -11,7 +11,24 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.books.hazards import (
+from fabmesh.envs.network.books.state import (
+    E_DEPOT_OUTAGE_DAYS,
+    E_FILES_LOCKED_DAYS,
+    E_LONG_ROUTE_DAYS,
+    E_OUTAGE_DAYS,
+    E_PLATFORM_OUTAGE_DAYS,
+    E_PORT_CLOSED_DAYS,
+    E_REGIONAL_SHOCKS,
+    E_SCARCE_DAYS,
+    E_SUPPLIER_STOP_DAYS,
+    E_TAMPERED_DAYS,
+    State,
+)
+from fabmesh.envs.network.books.tables import Tables
+from fabmesh.envs.network.compiler.kernel import kernel
+from fabmesh.envs.network.compiler.rng import STREAM_DISRUPTION, STREAM_OUTAGE, combine, day_key, normal, uniform
+from fabmesh.envs.network.day.stage3_awards import announce_again
+from fabmesh.envs.network.schema.disruption_kinds import (
     DEPOT_OUTAGE,
     HUB_OUTAGE,
     LONG_ROUTE,
@@ -24,25 +41,11 @@ from fabmesh.envs.network.books.hazards import (
     SUPPLIER_STOP,
     TAMPERING,
 )
-from fabmesh.envs.network.books.state import (
-    E_DEPOT_OUTAGE_DAYS,
-    E_FILES_LOCKED_DAYS,
-    E_LONG_ROUTE_DAYS,
-    E_PLATFORM_OUTAGE_DAYS,
-    E_PORT_CLOSED_DAYS,
-    E_REGIONAL_SHOCKS,
-    E_SCARCE_DAYS,
-    E_SUPPLIER_STOP_DAYS,
-    E_TAMPERED_DAYS,
-    State,
-)
-from fabmesh.envs.network.books.tables import MOST_DAYS, Tables
-from fabmesh.envs.network.compiler.kernel import kernel
-from fabmesh.envs.network.compiler.rng import STREAM_DISRUPTION, combine, day_key, normal, uniform
-from fabmesh.envs.network.day.stage3_awards import announce_again
+from fabmesh.envs.network.schema.sizes import MOST_DAYS
 
 _LONGEST_D = float(MOST_DAYS)
 _LENGTH, _PART, _OUTPUT = np.uint64(1), np.uint64(2), np.uint64(3)
+_LENGTH_OF_OUTAGE = np.uint64(4)
 
 
 @kernel
@@ -125,6 +128,20 @@ def close_hub(w: Tables, s: State, h: int, day: int, duration: int) -> None:
     s.hub[h].down_until = max(s.hub[h].down_until, day + duration)
     if was_up:
         announce_again(w, s, h, day)
+
+
+@kernel
+def outages(w: Tables, s: State, day: int) -> None:
+    """Hub outages begin (F§6.2): a closed hub's open orders are announced again, its work in progress is deadstock."""
+    key = day_key(s.clock[0].seed, STREAM_OUTAGE, day)
+    for h in range(len(w.hub_town)):
+        if uniform(key, w.hub_key[h]) < w.par[0].outage_rate_d:
+            z = normal(key, combine(w.hub_key[h], _LENGTH_OF_OUTAGE))
+            duration = math.ceil(math.exp(w.par[0].outage_mu + w.par[0].outage_sigma * z))
+            duration = min(max(duration, 1), w.par[0].outage_max_d)
+            close_hub(w, s, h, day, duration)
+        if s.hub[h].down_until > day:
+            s.events[E_OUTAGE_DAYS] += 1.0
 
 
 @kernel

@@ -12,7 +12,6 @@ from fabmesh.envs.network.books.state import (
     E_LIFE_SHIFT,
     E_LOST,
     E_ORDERED,
-    E_OUTAGE_DAYS,
     E_REVISIONS,
     E_SURGE_DAYS,
     E_SURGE_UNITS,
@@ -26,7 +25,6 @@ from fabmesh.envs.network.books.state import (
 from fabmesh.envs.network.books.tables import CATALOGUE, CUSTOM, TENDER, Tables
 from fabmesh.envs.network.compiler.kernel import kernel
 from fabmesh.envs.network.compiler.rng import (
-    STREAM_OUTAGE,
     STREAM_PRICE,
     STREAM_REVISION,
     STREAM_START,
@@ -39,7 +37,7 @@ from fabmesh.envs.network.compiler.rng import (
     poisson_quantile,
     uniform,
 )
-from fabmesh.envs.network.day.stage1_disruptions import close_hub, disrupt
+from fabmesh.envs.network.day.stage1_disruptions import disrupt, outages
 from fabmesh.envs.network.mechanisms.demand import adoption, demand_shape, life_factor, write_surges_of_day
 from fabmesh.envs.network.mechanisms.experience import learn
 from fabmesh.envs.network.mechanisms.people import people_today
@@ -159,20 +157,6 @@ def announce_revisions(w: Tables, s: State, day: int, counted: bool) -> None:
             s.revision[p] = day + w.par[0].revision_notice_d
             if counted:
                 s.events[E_REVISIONS] += 1.0
-
-
-@kernel
-def outages(w: Tables, s: State, day: int) -> None:
-    """Hub outages begin (F§6.2): a closed hub's open orders are announced again, its work in progress is deadstock."""
-    key = day_key(s.clock[0].seed, STREAM_OUTAGE, day)
-    for h in range(len(w.hub_town)):
-        if uniform(key, w.hub_key[h]) < w.par[0].outage_rate_d:
-            z = normal(key, combine(w.hub_key[h], _FOURTH))
-            duration = math.ceil(math.exp(w.par[0].outage_mu + w.par[0].outage_sigma * z))
-            duration = min(max(duration, 1), w.par[0].outage_max_d)
-            close_hub(w, s, h, day, duration)
-        if s.hub[h].down_until > day:
-            s.events[E_OUTAGE_DAYS] += 1.0
 
 
 @kernel

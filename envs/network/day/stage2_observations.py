@@ -11,7 +11,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.books.hazards import DEMAND_SURGE
 from fabmesh.envs.network.books.last_mile import delivery_cost, delivery_days
 from fabmesh.envs.network.books.state import Scratch, State
 from fabmesh.envs.network.books.stock import in_depot, note_oldest, on_hand
@@ -28,6 +27,7 @@ from fabmesh.envs.network.day.stage3_offers import ceiling_of, lot_terms
 from fabmesh.envs.network.day.stage4_hubs_buy import base_rate, inbound
 from fabmesh.envs.network.day.stage5_depots_buy import depot_base_rate, discounted_price
 from fabmesh.envs.network.mechanisms.upkeep import hours_lost
+from fabmesh.envs.network.schema.disruption_kinds import DEMAND_SURGE
 from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR
 
 CLIP = 10.0

@@ -15,8 +15,8 @@ from fabmesh.envs.network.books.state import (
     Scratch,
     State,
 )
-from fabmesh.envs.network.books.stock import age_class, in_depot, oldest_class, on_hand
-from fabmesh.envs.network.books.tables import AGES, INBOUND_DAYS, Tables
+from fabmesh.envs.network.books.stock import age_class, in_depot, oldest_class, on_hand, thin
+from fabmesh.envs.network.books.tables import AGES, Tables
 from fabmesh.envs.network.books.work_content import bom_quantity
 from fabmesh.envs.network.compiler.kernel import kernel
 from fabmesh.envs.network.compiler.rng import STREAM_LIFE, combine, day_key, uniform
@@ -28,7 +28,8 @@ from fabmesh.envs.network.interface.actions import (
     level,
 )
 from fabmesh.envs.network.mechanisms.carbon import parcel_co2e, truck_co2e
-from fabmesh.envs.network.mechanisms.quality import UNQUALIFIED, is_bad_lot, thin
+from fabmesh.envs.network.mechanisms.quality import UNQUALIFIED, is_bad_lot
+from fabmesh.envs.network.schema.sizes import INBOUND_DAYS
 
 
 @kernel

@@ -16,13 +16,14 @@ from fabmesh.envs.network.books.state import (
     State,
 )
 from fabmesh.envs.network.books.stock import in_depot
-from fabmesh.envs.network.books.tables import MOST_DAYS, Tables
+from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.compiler.kernel import kernel
 from fabmesh.envs.network.compiler.rng import STREAM_LEAD, combine, day_key, normal
 from fabmesh.envs.network.day.stage1_disruptions import due_at_port, freight_factor, price_factor, through_port
 from fabmesh.envs.network.day.stage4_hubs_buy import road_freight
 from fabmesh.envs.network.interface.actions import DEPOT_INSPECTION, DEPOT_LOT, DEPOT_SOURCE, DEPOT_TRIGGER, level
 from fabmesh.envs.network.mechanisms.carbon import truck_co2e
+from fabmesh.envs.network.schema.sizes import MOST_DAYS
 
 _LONGEST_D = 2.0 * MOST_DAYS  # beyond every episode, also for what was ordered before it
 

@@ -34,7 +34,7 @@ from fabmesh.envs.network.books.state import (
     State,
 )
 from fabmesh.envs.network.books.stock import draw, note_oldest, on_hand
-from fabmesh.envs.network.books.tables import MAX_STAGES, Tables
+from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.books.work_content import bom_quantity, labour_h, machine_h
 from fabmesh.envs.network.compiler.kernel import inlined, kernel
 from fabmesh.envs.network.compiler.rng import STREAM_SCRAP, binomial_quantile, combine, day_key, uniform
@@ -43,6 +43,7 @@ from fabmesh.envs.network.interface.actions import MAKE_TO_STOCK, level
 from fabmesh.envs.network.mechanisms.experience import practise, qualify
 from fabmesh.envs.network.mechanisms.quality import MOST_SCRAP, out_of_tolerance
 from fabmesh.envs.network.mechanisms.upkeep import service, take_repairs, wear
+from fabmesh.envs.network.schema.sizes import MAX_STAGES
 
 _EDD, _FIFO, _SPT, _ATC = 0, 1, 2, 3
 _ATC_LOOKAHEAD = 2.0  # k of the apparent tardiness cost rule (Vepsalainen and Morton 1987)

@@ -32,13 +32,14 @@ from fabmesh.envs.network.books.state import (
     State,
 )
 from fabmesh.envs.network.books.stock import age_class, expire, in_depot, on_hand
-from fabmesh.envs.network.books.tables import AGES, INBOUND_DAYS, TENDER, Tables
+from fabmesh.envs.network.books.tables import AGES, TENDER, Tables
 from fabmesh.envs.network.compiler.kernel import kernel
 from fabmesh.envs.network.compiler.rng import STREAM_LIFE, combine, day_key, uniform
 from fabmesh.envs.network.day.stage3_promises import lateness_rate
 from fabmesh.envs.network.mechanisms.carbon import emit_stops
 from fabmesh.envs.network.mechanisms.payment import pay_platform
 from fabmesh.envs.network.mechanisms.quality import sent_back, unpack
+from fabmesh.envs.network.schema.sizes import INBOUND_DAYS
 
 
 @kernel

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fabmesh.envs.network.books.hazards import DEMAND_SURGE, flag_blocks, possible_kinds
+from fabmesh.envs.network.books.hazards import flag_blocks, possible_kinds
+from fabmesh.envs.network.schema.disruption_kinds import DEMAND_SURGE
 from fabmesh.envs.network.schema.scenario import Scenario
 
 SURGE_DOC = "1 = a surge of demand for it is under way"

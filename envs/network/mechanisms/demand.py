@@ -11,11 +11,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.books.hazards import DEMAND_SURGE
 from fabmesh.envs.network.books.state import State
 from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.compiler.kernel import kernel
 from fabmesh.envs.network.compiler.rng import STREAM_LIFE_CYCLE, STREAM_SURGE, combine, day_key, normal, uniform
+from fabmesh.envs.network.schema.disruption_kinds import DEMAND_SURGE
 
 _FIRST, _SECOND, _THIRD = np.uint64(1), np.uint64(2), np.uint64(3)
 # Bass (1969) with the mean coefficients of Sultan, Farley and Lehmann (1990) [K]: only their ratio matters here,

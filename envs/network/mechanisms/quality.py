@@ -162,14 +162,6 @@ def sent_back(w: Tables, s: State, d: int, m: int, order: np.void) -> bool:
 
 
 @kernel
-def thin(material: np.void, share: float) -> None:
-    """A share of a stock leaves it and takes unqualified and bad material along in proportion."""
-    keep = max(1.0 - share, 0.0)
-    material.unqualified *= keep
-    material.bad *= keep
-
-
-@kernel
 def unpack(material: np.void, ring: int) -> None:
     """What arrives at a hub joins its stock."""
     material.unqualified += material.inbound_unqualified[ring]

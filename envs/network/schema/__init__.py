@@ -1,1 +1,1 @@
-"""TODO."""
+"""What a scenario says: its parameters, their ranges, how its files are read and checked."""

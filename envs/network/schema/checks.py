@@ -12,12 +12,11 @@ from functools import cache
 from typing import Any
 
 from fabmesh.envs.errors import ScenarioError
-from fabmesh.envs.network.books.hazards import STRIKES
-from fabmesh.envs.network.books.scenario_sizes import check_sizes
-from fabmesh.envs.network.books.tables import MAX_BOM, MAX_STAGES
 from fabmesh.envs.network.schema import scenario as schema
+from fabmesh.envs.network.schema.disruption_kinds import STRIKES
 from fabmesh.envs.network.schema.ranges import CHOICES, MOST_ENTRIES, RANGES, within
 from fabmesh.envs.network.schema.scenario import Actions, BomLine, Scenario, Stage, Variant
+from fabmesh.envs.network.schema.sizes import MAX_BOM, MAX_STAGES
 from fabmesh.envs.network.schema.yaml_tree import join, nearest
 
 Refuse = Callable[[str, str], ScenarioError]  # (key path, what is wrong) -> the error to raise
@@ -61,7 +60,6 @@ def check_scenario(scenario: Scenario, refuse: Refuse) -> None:
     _check_rules(scenario, refuse)
     _check_actions(scenario, refuse)
     _check_script(scenario, refuse)
-    check_sizes(scenario, refuse)
 
 
 def check_values(cls: type, value: object, refuse: Refuse) -> None:

@@ -7,8 +7,8 @@ their intervals come to together is checked in `scenario_sizes`.
 
 from __future__ import annotations
 
-from fabmesh.envs.network.books.hazards import KINDS
-from fabmesh.envs.network.books.tables import INBOUND_DAYS, MAX_STAGES, MOST_DAYS, MOST_DUE_D, MOST_UNITS
+from fabmesh.envs.network.schema.disruption_kinds import KINDS
+from fabmesh.envs.network.schema.sizes import INBOUND_DAYS, MAX_STAGES, MOST_DAYS, MOST_DUE_D, MOST_UNITS
 
 PRICE = "[0.0001, 1e9]"  # EUR; what costs nothing would have no book value to be told by
 _EUR = "[0, 1e9]"

@@ -278,7 +278,7 @@ class Inventory:
 class ScriptedEvent:
     """A disruption that comes on a given day in every world, beside those that are drawn."""
 
-    kind: str  # hub_outage, regional_shock, ...: the kinds of `hazards.KINDS`
+    kind: str  # hub_outage, regional_shock, ...: the kinds of `disruption_kinds.KINDS`
     day: int  # of the episode; day 0 is the first
     duration_d: int
     target: str | None = None  # the hub's town, town, depot, material or product it strikes; none: the network

@@ -1,13 +1,18 @@
-"""The reward of every agent: the team's, its own, or a mix of both (model §9)."""
+"""Stage 8, the ledger is posted: the day's cost, every agent's reward, and a fresh page for tomorrow (model §9).
+
+Costs are posted by the stages as they arise (`books.ledger`); here the day is summed up.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fabmesh.envs.network.books.ledger import network_cost_of_day
 from fabmesh.envs.network.books.state import State
 from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.compiler.kernel import kernel
+from fabmesh.envs.network.mechanisms.carbon import count_co2e
 
 
 @kernel
@@ -33,3 +38,14 @@ def write_rewards(w: Tables, s: State, cost: float, reward: NDArray[np.float32])
     for i in range(len(reward)):
         own = -(s.day_cost[i] - s.day_income[i]) / w.par[0].reward_scale
         reward[i] = np.float32((1.0 - weight) * own + weight * team)
+
+
+@kernel
+def post_ledger(w: Tables, s: State, cost: NDArray[np.float64], reward: NDArray[np.float32]) -> None:
+    """Sums up the day: CO2e, the network's cost, EUR, float64[1], and rewards, float32[agents]; both are written."""
+    count_co2e(w, s)
+    cost[0] = network_cost_of_day(s)
+    write_rewards(w, s, cost[0], reward)
+    for n in range(s.day_cost.shape[0]):
+        s.day_cost[n] = 0.0
+        s.day_income[n] = 0.0
