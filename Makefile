@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-quick fuzz lint format bench clean
+.PHONY: help demo test test-quick fuzz lint imports format bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test-quick  the tests that take seconds"
 	@echo "make fuzz        10,000 spoiled files and command lines, and what became of them"
 	@echo "make lint        ruff and mypy --strict"
+	@echo "make imports     which room may import which, and whether it does"
 	@echo "make format      ruff's formatter and its safe fixes"
 	@echo "make bench       environment throughput, to runs/benchmarks/env_throughput.json"
 	@echo "make clean       remove caches and builds (not .venv, not runs/)"
@@ -43,6 +44,9 @@ lint: $(VENV)/.installed-dev
 	$(PY) -m ruff format --check .
 	@mkdir -p $(VENV)/src && ln -sfn "$(CURDIR)" $(VENV)/src/fabmesh
 	MYPYPATH=$(VENV)/src $(PY) -m mypy -p fabmesh
+
+imports: $(VENV)/.installed
+	$(VENV)/bin/lint-imports --no-cache
 
 format: $(VENV)/.installed-dev
 	$(PY) -m ruff check --fix .

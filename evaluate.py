@@ -14,9 +14,9 @@ from typing import Annotated
 import tyro
 
 from fabmesh.agents.commands.options import MOST_THREADS, require_within
+from fabmesh.agents.evaluation.explain import export as explain_export
+from fabmesh.agents.evaluation.explain import tables as explain_report
 from fabmesh.agents.evaluation.explain.explain import default_reference, explain
-from fabmesh.agents.evaluation.explain.explain import export as explain_export
-from fabmesh.agents.evaluation.explain.explain import tables as explain_report
 from fabmesh.agents.evaluation.judge import manifest as manifests
 from fabmesh.agents.evaluation.judge.comparison import Comparison, compare_entries
 from fabmesh.agents.evaluation.judge.entries import ActionChoice, Entry, parse_entries

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -231,3 +232,15 @@ def _lock(place: Path) -> int:
         os.close(lock)
         raise
     return lock
+
+
+def hash_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes.
+
+    Raises:
+        FabmeshError: If it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise FabmeshError(f"{path}: cannot be read ({error.strerror or error})") from error

@@ -383,7 +383,7 @@ class HubNetworkVector:
 
     @property
     def arrays(self) -> State:
-        """The state itself: named arrays with a leading batch axis (`envs.network.books.state`). To read, not to write."""
+        """The state itself (`envs.network.books.state`): arrays with a leading batch axis. To read, not to write."""
         return self._state
 
     @property

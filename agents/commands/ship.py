@@ -15,7 +15,6 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from fabmesh.agents.evaluation.files import hash_of_file
 from fabmesh.agents.evaluation.judge.comparison import one_torch_thread
 from fabmesh.agents.evaluation.judge.protocol import evaluate
 from fabmesh.agents.evaluation.judge.seeds import seed_set
@@ -27,6 +26,7 @@ from fabmesh.agents.learning.run.settings import from_plain
 from fabmesh.agents.learning.run.validation import MEASURE
 from fabmesh.envs.commands import guarded
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import hash_of_file
 from fabmesh.envs.network.compiler.kernel import announce_compilation
 from fabmesh.envs.network.interface.spec import role_specs
 from fabmesh.envs.network.loading import load_scenario, shipped_scenarios

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fabmesh
-from fabmesh.agents.evaluation.files import check_writable
 from fabmesh.agents.evaluation.show.tables import words_of_saving
 from fabmesh.agents.learning.config import SB3_ALGORITHMS, ConfigError, TrainConfig, validate
 from fabmesh.agents.learning.run.settings import command_of, from_plain, parse
 from fabmesh.envs.commands import guarded, say
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import check_writable
 
 if TYPE_CHECKING:
     from fabmesh.agents.learning.run.session import Session, Task

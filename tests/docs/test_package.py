@@ -10,6 +10,7 @@ from importlib.metadata import metadata, version
 from pathlib import Path
 
 import pytest
+from importlinter.cli import lint_imports
 
 import fabmesh
 
@@ -110,6 +111,12 @@ def test_constraints_name_every_requirement():
         wanted += extra
     names = {requirement.split(">=")[0].split("[")[0].strip().lower() for requirement in wanted} - {"fabmesh"}
     assert names <= pinned
+
+
+def test_rooms_import_downwards_and_in_no_circle(monkeypatch):
+    """The layers of pyproject.toml, as `make imports` checks them."""
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(config_filename="pyproject.toml", no_cache=True) == 0
 
 
 @pytest.mark.parametrize("path", package_sources(), ids=str)

@@ -12,7 +12,7 @@ from fabmesh.envs.network.schema.ranges import CHOICES, RANGES
 from fabmesh.envs.network.schema.scenario import Actions
 from fabmesh.envs.scenarios.dump import scenario_to_yaml
 
-GUIDE = Path(__file__).parents[1] / "docs" / "scenarios.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "scenarios.md"
 
 
 def documented() -> dict[str, list[tuple[str, str, str]]]:

@@ -18,7 +18,6 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import fabmesh
-from fabmesh.agents.evaluation.files import check_writable, write_whole
 from fabmesh.agents.evaluation.judge.comparison import ALL_PAIRS_IN_FILES, Comparison, Row, compare_entries
 from fabmesh.agents.evaluation.judge.entries import Entry, parse_entries
 from fabmesh.agents.evaluation.judge.seeds import NAMED, seed_set
@@ -26,6 +25,7 @@ from fabmesh.agents.evaluation.show import curves, export, figures, plots, plots
 from fabmesh.agents.evaluation.show import tables as report
 from fabmesh.agents.evaluation.show.tensorboard import log_tensorboard
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import check_writable, write_whole
 from fabmesh.envs.network.loading import load_scenario
 
 POCKET = load_scenario("pocket")

@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "helpers")]
 
-from fuzz.cli import main
+from fuzz.cli import main  # noqa: E402 the folders of the tests have to be on the path first
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -32,8 +32,8 @@ class Worker:
     """
 
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from fuzz.worker import main; "
-        "main(Path(sys.argv[2]), Path(sys.argv[3]))"
+        "import sys; sys.path[:0] = [sys.argv[1], sys.argv[1] + '/helpers']; from pathlib import Path; "
+        "from fuzz.worker import main; main(Path(sys.argv[2]), Path(sys.argv[3]))"
     )
 
     def __init__(self, place: Path, name: str) -> None:

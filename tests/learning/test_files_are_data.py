@@ -16,10 +16,10 @@ import torch
 from toy import IdentityBatch
 
 import fabmesh
-from fabmesh.agents.evaluation.files import hash_of_file
 from fabmesh.agents.learning.run import checkpoint
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import hash_of_file
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.evaluate import main
 

@@ -10,7 +10,14 @@ import torch
 from toy import IdentityBatch
 
 from fabmesh.agents.learning.algorithms.training import Training
-from fabmesh.agents.learning.config import ConfigError, NetworkConfig, PpoConfig, RolloutConfig, TrainConfig, validate
+from fabmesh.agents.learning.config import (
+    ConfigError,
+    NetworkConfig,
+    PpoConfig,
+    RolloutConfig,
+    TrainConfig,
+    validate,
+)
 from fabmesh.agents.learning.run.session import Task
 from fabmesh.envs.vector import HubNetworkVector
 

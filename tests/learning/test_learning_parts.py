@@ -10,12 +10,13 @@ import pytest
 import torch
 from toy import ToyBlock as Block
 
-from fabmesh.agents.learning.algorithms.returns import PopArt, gae, group_ranks, subtract_group_mean
+from fabmesh.agents.learning.algorithms.returns import gae, group_ranks, subtract_group_mean
 from fabmesh.agents.learning.config import NetworkConfig
 from fabmesh.agents.learning.imitation import move_to_neighbours, smoothed_targets
 from fabmesh.agents.learning.policy import kernels as fused
 from fabmesh.agents.learning.policy.distribution import ActionLayout, entropy, log_prob, masked_log_probs, sample
 from fabmesh.agents.learning.policy.networks import RolePolicy, choose_levels, item_columns
+from fabmesh.agents.learning.policy.popart import PopArt
 
 
 def test_gae_by_hand():

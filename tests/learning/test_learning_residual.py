@@ -11,7 +11,14 @@ from toy import IdentityBatch
 from toy import ToyBlock as Block
 
 from fabmesh.agents.learning.algorithms.training import Training
-from fabmesh.agents.learning.config import ConfigError, NetworkConfig, PpoConfig, RolloutConfig, TrainConfig, validate
+from fabmesh.agents.learning.config import (
+    ConfigError,
+    NetworkConfig,
+    PpoConfig,
+    RolloutConfig,
+    TrainConfig,
+    validate,
+)
 from fabmesh.agents.learning.policy.networks import OrdinalLevels, RolePolicy
 from fabmesh.agents.learning.run.session import Task
 

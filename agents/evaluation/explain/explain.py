@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from fabmesh.agents.evaluation.explain import drivers as explain_drivers
+from fabmesh.agents.evaluation.explain import orders as explain_orders
 from fabmesh.agents.evaluation.explain.bids import Response, responses
 from fabmesh.agents.evaluation.explain.costs import Costs, costs
 from fabmesh.agents.evaluation.explain.events import Around, disruptions
-from fabmesh.agents.evaluation.explain.explain import drivers as explain_drivers
-from fabmesh.agents.evaluation.explain.explain import orders as explain_orders
 from fabmesh.agents.evaluation.explain.orders import MaterialLevels, material_levels
 from fabmesh.agents.evaluation.explain.record import Play, play
 from fabmesh.agents.evaluation.explain.use import Use, uses

@@ -23,7 +23,6 @@ import numpy as np
 import fabmesh
 from fabmesh.agents import heuristics
 from fabmesh.agents.evaluation import statistics
-from fabmesh.agents.evaluation.files import hash_of_file
 from fabmesh.agents.evaluation.judge.comparison import Comparison
 from fabmesh.agents.evaluation.judge.entries import Entry
 from fabmesh.agents.evaluation.judge.seeds import SeedSet, seed_set
@@ -31,6 +30,7 @@ from fabmesh.agents.heuristics import tuned
 from fabmesh.agents.learning.run import shipped
 from fabmesh.agents.registry import SAMPLE_SUFFIX, is_there
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import hash_of_file
 from fabmesh.envs.network.schema.scenario import Scenario, fingerprint
 from fabmesh.envs.network.schema.yaml_tree import shown
 

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fabmesh.agents.learning.algorithms.returns import PopArt
 from fabmesh.agents.learning.batch import ComponentBlock, RoleSpec
 from fabmesh.agents.learning.config import NetworkConfig
 from fabmesh.agents.learning.policy import kernels as fused
 from fabmesh.agents.learning.policy.compiled_heads import PaddedLogits, Places
 from fabmesh.agents.learning.policy.distribution import ActionLayout
+from fabmesh.agents.learning.policy.popart import PopArt
 from fabmesh.agents.learning.policy.residual import Residual
 
 LEAST_DEVIATION = 0.01

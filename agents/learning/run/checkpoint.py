@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.learning.batch import RoleSpec
 from fabmesh.agents.learning.config import (
     ALGORITHMS,
@@ -38,6 +37,7 @@ from fabmesh.agents.learning.policy.transfer import Names
 from fabmesh.agents.learning.run.settings import as_flags, as_plain, from_plain
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import write_whole
 from fabmesh.envs.network.books.restored import copied
 from fabmesh.envs.network.schema.scenario import Scenario
 

@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.learning.config import ConfigError, TrainConfig
 from fabmesh.agents.learning.run import checkpoint
 from fabmesh.agents.learning.run.logs import CSV_NAME
 from fabmesh.agents.learning.run.settings import first_change, from_plain, to_yaml
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import write_whole
 
 LOCK, SETTINGS = ".lock", "config.yaml"
 _DRAFTS = ".writing-*"  # of `write_whole`

@@ -13,10 +13,10 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from fabmesh.agents.evaluation.files import write_whole
 from fabmesh.agents.evaluation.measures.books import TRANSFER_LINES, measure
 from fabmesh.agents.learning.config import TrainConfig, as_flat
 from fabmesh.agents.learning.run.validation import MEASURE
+from fabmesh.envs.files import write_whole
 
 PER_UNIT = (
     "network_cost_per_unit",

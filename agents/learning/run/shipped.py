@@ -1,6 +1,7 @@
 """Trained policies that come with the package: `shipped:NAME` is one of `configs/checkpoints/checkpoints.yaml`.
 
-`python -m fabmesh.agents.commands.ship RUN` makes an entry of a run. Reading one needs no PyTorch until its policy is made.
+`python -m fabmesh.agents.commands.ship RUN` makes an entry of a run. Reading one needs no PyTorch until its policy is
+made.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Any
 import yaml
 
 import fabmesh
-from fabmesh.agents.evaluation.files import hash_of_file, write_whole
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import hash_of_file, write_whole
 from fabmesh.envs.network.schema.scenario import Scenario, fingerprint
 from fabmesh.envs.network.schema.yaml_tree import Keys, parse, plain
 
@@ -28,7 +29,7 @@ _SHOWN = 12  # hexadecimal digits of a hash in a message
 
 HEAD = """\
 # Trained policies that come with the package: `fabmesh-evaluate --policies shipped:NAME`.
-# python -m fabmesh.agents.commands.ship RUN writes this file; the keys are explained in fabmesh.agents.learning.run.shipped.
+# `fabmesh ship RUN` writes this file; the keys are explained in fabmesh.agents.learning.run.shipped.
 """
 
 

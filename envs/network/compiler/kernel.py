@@ -1,7 +1,7 @@
 """The compiler's one setting for every stage of the day: Numba, cached on disk, strict floating point.
 
-What is kept on disk of a function (`envs.network.compiler.cache`) depends on the functions it calls, in *other* files, too. The
-folder therefore carries a hash of all sources of this package: any edit gives a fresh folder, and nobody runs
+What is kept on disk of a function (`envs.network.compiler.cache`) depends on the functions it calls, in *other* files,
+too. The folder therefore carries a hash of all sources of `envs.network`: any edit gives a fresh one, and nobody runs
 yesterday's kernel. `fastmath` stays off, so that a trajectory is bit-equal alone, in a batch of any
 size and on any number of threads (model §2).
 """
