@@ -41,6 +41,7 @@ def test_every_reader_refuses_in_one_line_or_accepts_what_is_sane():
 def test_every_command_line_of_the_package_is_among_them():
     sources = [*ROOT.glob("*.py"), *(path for folder in ("agents", "envs") for path in (ROOT / folder).rglob("*.py"))]
     started = [path for path in sources if 'if __name__ == "__main__":' in path.read_text()]
+    started = [path for path in started if path.name != "extremes.py"]  # needs the checked build; test_checked runs it
     modules = {".".join(("fabmesh", *path.relative_to(ROOT).with_suffix("").parts)) for path in started}
     assert {importlib.import_module(module).main.__module__ for module in modules} == {
         command.module for command in COMMANDS.values()

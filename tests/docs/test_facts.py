@@ -13,7 +13,7 @@ SHEET = ROOT / "docs" / "facts.md"
 TAG = re.compile(r"(?<![\w#])F§?(1[01]|[1-9])(\.\d)?(?![\w.]?\d)(?!\w)")
 TAGGED = sorted(
     path
-    for pattern in ("README.md", "docs/*.md", "configs/**/*.yaml", "envs/**/*.py", "agents/**/*.py", "tests/*.py")
+    for pattern in ("README.md", "docs/*.md", "configs/**/*.yaml", "envs/**/*.py", "agents/**/*.py", "tests/**/*.py")
     for path in ROOT.glob(pattern)
     if path != SHEET
 )

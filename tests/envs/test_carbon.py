@@ -39,7 +39,7 @@ def changed(scenario, **sections):
 # Freight without a fixed part is EUR proportional to the tonne-km it stands for; what retail sends costs nothing.
 FREIGHT_BY_WEIGHT = {"freight": {"fixed_eur": 0.0, "rate_eur_tkm": 0.4}}
 BY_PARCEL = changed(
-    dataclasses.replace(POCKET, carbon=dataclasses.replace(FACTORS, parcel_up_to_kg=1e9)),
+    dataclasses.replace(POCKET, carbon=dataclasses.replace(FACTORS, parcel_up_to_kg=1e6)),
     **FREIGHT_BY_WEIGHT,
     last_mile={"parcel_eur": 0.0, "parcel_eur_kg": 0.0},
 )

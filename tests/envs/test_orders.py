@@ -296,7 +296,7 @@ def test_the_exporter_as_a_user_types_it(tmp_path, capsys):
     assert scenarios_main(["orders", "pocket", "--seed", "-1", "--out", str(path)]) == 2
     assert "seed -1: must be from 0" in capsys.readouterr().err
     assert scenarios_main(["orders", "pocket", "--out", str(path / "below.csv")]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    assert "cannot write in" in capsys.readouterr().err
 
 
 def test_evaluation_on_recorded_orders_and_its_manifest(tmp_path, capsys, monkeypatch):

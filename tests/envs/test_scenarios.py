@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from minimal import MINIMAL, line_of, refused, write
 
+from fabmesh.envs.network.schema.yaml_tree import composed
 from fabmesh.envs.network.loading import load_scenario, shipped_scenarios, validate
 from fabmesh.envs.network.schema import scenario as schema
 from fabmesh.envs.network.schema.checks import component_levels
@@ -137,7 +138,7 @@ def test_round_trip(name: str, tmp_path: Path) -> None:
 
 @settings(max_examples=25, deadline=None)  # each example writes and reads a file
 @given(
-    name=st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=12),
+    name=st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=12).map(composed),
     price=st.floats(min_value=1e-4, max_value=1e9),
     markups=st.lists(st.floats(-0.99, 1000), min_size=1, max_size=6, unique=True),
 )

@@ -42,7 +42,7 @@ from fabmesh.envs.vector import HubNetworkVector
 
 PEOPLE = 100_000
 NEVER_CHANGES = 1e-12  # smoothing a day
-NEARLY_POISSON = 1.0 + 1e-9  # variance / mean of daily units, which must be above 1
+NEARLY_POISSON = 1.001  # variance / mean, the least that a scenario may say
 SEVERAL = 1.5  # many intervals are looked at: each may miss by 1.5 half-widths, about 3 standard errors
 MATERIAL_GAP = 0.002  # share of the best cost that the judge must be able to tell apart
 
@@ -84,7 +84,7 @@ FREE = Scenario(
         Product(
             name="widget",
             label="Widget",
-            stages=(Stage("mill", machine_h=1e-6),),  # as many as one likes
+            stages=(Stage("mill", machine_h=2e-5),),  # as many as one likes
             bom=(BomLine("blank", 1.0),),
             kg=1.0,
             litres=1.0,

@@ -146,7 +146,7 @@ def test_newsvendor_of_a_product_whose_design_ends():
     cost, price, goodwill, salvage = 4.0, 10.0, 0.05, 0.25
     batches = range(2, 12)
     product = replace(
-        FREE.products[0], price_eur=price, stages=(Stage("mill", 1e-6),) * 2, bom=(BomLine("blank", 1.0, stage=1),)
+        FREE.products[0], price_eur=price, stages=(Stage("mill", 2e-5),) * 2, bom=(BomLine("blank", 1.0, stage=1),)
     )
     off = {**HUB_OFF, **DEPOT_IDLE, "hub.cover": 1, "hub.trigger": 0}
     del off["hub.make_to_stock"]

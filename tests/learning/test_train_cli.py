@@ -85,7 +85,7 @@ def test_a_run_its_refusal_to_be_overwritten_and_its_resumption(tmp_path):
     for arguments, message in (
         (["--clip", "0.5"], "--clip: the run was started with 0.2, not 0.5"),
         (["--config", "c.yaml"], "--config c.yaml: --resume goes on with the settings of the run, and reads no file"),
-        (["--config", "none.yaml"], "none.yaml: cannot be read (No such file or directory)"),
+        (["--config", "none.yaml"], "none.yaml: no such file"),
         (["--total-steps", "80"], "--total-steps 80: the run has made 240 steps already; give more"),
         (["--max-minutes", "1e-3"], "--max-minutes 0.001: the run has taken"),
     ):

@@ -50,8 +50,8 @@ RANGES: dict[str, dict[str, str]] = {
         "capex_eur": _EUR,
     },
     "Material": {
-        "bulk_eur": PRICE,
-        "retail_eur": PRICE,
+        "bulk_eur": "[1e-06, 1e9]",
+        "retail_eur": "[1e-06, 1e9]",
         "pallet": "[0.0001, 1e9]",
         "pack": "[0.0001, 1e9]",
         "kg": _AMOUNT,
@@ -173,9 +173,9 @@ RANGES: dict[str, dict[str, str]] = {
         "holding_material_year": "[0, 250]",
         "holding_finished_year": "[0, 250]",
         "salvage": _SHARE,
-        "smoothing": "[0.0001, 1]",
+        "smoothing": "[1e-12, 1]",
         "catchment_floor": "[0.0001, 1]",
-        "opening_level": "[0, 100]",
+        "opening_level": "[0, 1000]",
         "closing_cover_d": "[0, 1000]",
     },
     "Disruptions": {
