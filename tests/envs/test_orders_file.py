@@ -103,7 +103,10 @@ def test_what_is_wrong_is_one_line_with_file_line_column_and_remedy(tmp_path, ch
         (HEADER, "holds no orders; write one a line below the header"),
         ("date,town,product\n", ":1: units: the column is missing; needed are date, town, product, units"),
         ("date,town,product,units,town\n", ":1: town: the column is there 2 times; keep one"),
-        ("root:x:0:0:secret\n", ":1: names none of the columns date, town, product, units, due, ceiling, price; the first line"),
+        (
+            "root:x:0:0:secret\n",
+            ":1: names none of the columns date, town, product, units, due, ceiling, price; the first line",
+        ),
         ("date,town,product,unit\n", ":1: unknown column 'unit'; did you mean 'units'?"),
         ("date;town;product;units\n", ":1: columns are separated by commas"),
         (

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from minimal import MINIMAL, line_of, refused, write
 
-from fabmesh.envs.network.schema.yaml_tree import composed
 from fabmesh.envs.network.loading import load_scenario, shipped_scenarios, validate
 from fabmesh.envs.network.schema import scenario as schema
 from fabmesh.envs.network.schema.checks import component_levels
 from fabmesh.envs.network.schema.scenario import Actions
+from fabmesh.envs.network.schema.yaml_tree import composed
 from fabmesh.envs.scenarios.__main__ import main
 from fabmesh.envs.scenarios.dump import scenario_to_yaml
 

@@ -1,11 +1,10 @@
-"""The directory of a run: one training at a time, nothing of anybody else's overwritten, nothing half-written left."""
+"""The directory of a run: one training at a time, nothing of anybody else's overwritten."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,9 +19,7 @@ from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.files import write_whole
 
 LOCK, SETTINGS = ".lock", "config.yaml"
-_DRAFTS = ".writing-*"  # of `write_whole`
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of file systems
-_OURS = {checkpoint.BEST, checkpoint.LAST, CSV_NAME, SETTINGS}
 
 
 @contextmanager
@@ -41,7 +38,6 @@ def locked(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise FabmeshError(f"{directory}: cannot be written ({error.strerror or error})") from None
     try:
-        _sweep(directory)
         yield
     finally:
         (directory / LOCK).unlink(missing_ok=True)
@@ -75,13 +71,6 @@ def _lock(directory: Path) -> int:
                 f"--run-dir {directory}: another training is at work there (process {holder or 'unknown'}); wait for "
                 "it, stop it, or choose another directory"
             ) from None
-
-
-def _sweep(directory: Path) -> None:
-    """Take away the drafts that a killed run was writing."""
-    for draft in directory.glob(_DRAFTS):
-        if draft.is_dir() and {path.name for path in draft.iterdir()} <= _OURS:
-            shutil.rmtree(draft)
 
 
 def require_free(directory: Path, config: TrainConfig) -> None:

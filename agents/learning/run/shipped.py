@@ -29,7 +29,7 @@ _SHOWN = 12  # hexadecimal digits of a hash in a message
 
 HEAD = """\
 # Trained policies that come with the package: `fabmesh-evaluate --policies shipped:NAME`.
-# `fabmesh ship RUN` writes this file; the keys are explained in fabmesh.agents.learning.run.shipped.
+# `python -m fabmesh.agents.commands.ship RUN` writes this file; its keys: fabmesh.agents.learning.run.shipped.
 """
 
 
