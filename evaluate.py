@@ -13,7 +13,6 @@ from typing import Annotated
 
 import tyro
 
-from fabmesh.agents.commands.options import MOST_THREADS, require_within
 from fabmesh.agents.evaluation.explain import export as explain_export
 from fabmesh.agents.evaluation.explain import tables as explain_report
 from fabmesh.agents.evaluation.explain.explain import default_reference, explain
@@ -26,7 +25,7 @@ from fabmesh.agents.evaluation.show import tables as report
 from fabmesh.agents.evaluation.show.outputs import Outputs, outputs_in, write_outputs, write_then_show
 from fabmesh.agents.evaluation.studies import stress
 from fabmesh.agents.registry import names, scenario_of
-from fabmesh.envs.commands import guarded, tell
+from fabmesh.envs.commands import MOST_THREADS, guarded, require_within, tell
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.files import check_writable, is_stream, write_text
 from fabmesh.envs.network.loading import load_scenario

@@ -18,6 +18,7 @@ from typing import Any, TextIO, cast
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.names import shown
 
+MOST_THREADS = 1_024
 WRONG_INPUT, NOBODY_READS = 2, 141  # the last as shells say it: 128 + SIGPIPE
 
 
@@ -46,6 +47,23 @@ def guarded(run: Callable[[], int], stopped: str) -> int:
         raise
     finally:
         sys.stdout, sys.stderr = before
+
+
+def require_within(options: object, **bounds: tuple[int, int]) -> None:
+    """Refuse numbers that are too small or too large.
+
+    Args:
+        options: The options, by name.
+        bounds: The least and the most that each can be.
+
+    Raises:
+        FabmeshError: With the option and the value.
+    """
+    for name, (low, high) in bounds.items():
+        value = getattr(options, name)
+        if not low <= value <= high:
+            allowed = f"at least {low} is needed" if value < low else f"at most {high:,} can be"
+            raise FabmeshError(f"--{name.replace('_', '-')} {value}: {allowed}")
 
 
 def tell(line: str) -> None:

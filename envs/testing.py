@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.commands import guarded, say, tell
+from fabmesh.envs.commands import guarded, require_within, say, tell
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.books.state import FLOW_NAMES
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.schema.scenario import Scenario
 from fabmesh.envs.rendering.reading import NOT_COST
 from fabmesh.envs.vector import HubNetworkVector
+from fabmesh.envs.worlds import LARGEST_SEED
 
 _COPIES = 3
 _TOLERANCE = 1e-9  # relative to what flowed: rounding of double precision over an episode
@@ -241,6 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def check() -> int:
         options = parser.parse_args(arguments)
+        require_within(options, seed=(0, LARGEST_SEED + 1 - _COPIES))
         try:
             for scenario in options.scenario:
                 for line in check_scenario(scenario, seed=options.seed):

@@ -14,7 +14,7 @@ from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.network.compiler.rng import SPACES, name_key, next_seed, seed_of
 
 NAMED = {"validation": 64, "test": 256}  # spaces whose seeds are a fixed list, and how many there are
-_LARGEST_SEED = 2**64 - 1
+LARGEST_SEED = 2**64 - 1
 _INDEX_BITS = 56  # of a seed; those above name its space
 _INDICES = 1 << _INDEX_BITS
 
@@ -31,7 +31,7 @@ def whole_seed(seed: object) -> int:
         number = operator.index(seed)  # type: ignore[arg-type]  # what is no integer is refused here
     except TypeError:
         raise FabmeshError(f"seed {seed!r} is no integer: give a whole number from 0 to 2**64 - 1") from None
-    if not 0 <= number <= _LARGEST_SEED:
+    if not 0 <= number <= LARGEST_SEED:
         raise FabmeshError(f"seed {number}: must be from 0 to 2**64 - 1")
     return number
 

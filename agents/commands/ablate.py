@@ -19,7 +19,7 @@ import tyro
 from tqdm import tqdm
 
 from fabmesh.agents.commands import train as cli
-from fabmesh.agents.commands.options import MOST_EPISODES, MOST_THREADS, require_training_seeds, require_within
+from fabmesh.agents.commands.options import MOST_EPISODES, require_training_seeds
 from fabmesh.agents.evaluation.judge.comparison import one_torch_thread
 from fabmesh.agents.evaluation.judge.protocol import EpisodeTable, evaluate
 from fabmesh.agents.evaluation.judge.seeds import seed_set
@@ -34,7 +34,7 @@ from fabmesh.agents.learning.run.session import run as run_session
 from fabmesh.agents.learning.run.settings import parse, settings_hash
 from fabmesh.agents.learning.run.variants import SHIPPED, Variant, chosen, read_variants
 from fabmesh.agents.registry import SAMPLE_SUFFIX, make_policy
-from fabmesh.envs.commands import guarded, tell
+from fabmesh.envs.commands import MOST_THREADS, guarded, require_within, tell
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.files import check_writable, write_text
 from fabmesh.envs.network.compiler.kernel import announce_compilation

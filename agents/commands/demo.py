@@ -26,11 +26,12 @@ from fabmesh.agents.learning.config import TrainConfig
 from fabmesh.agents.learning.run import checkpoint, shipped
 from fabmesh.agents.learning.run.session import is_over
 from fabmesh.agents.learning.run.settings import parse, settings_hash
-from fabmesh.envs.commands import guarded
+from fabmesh.envs.commands import MOST_THREADS, guarded, require_within
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.files import check_writable
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.terminal import Terminal
+from fabmesh.envs.worlds import NAMED
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def run(config: DemoConfig, console: Terminal) -> None:
         FabmeshError: If something the user gave is wrong.
     """
     began = time.perf_counter()
+    require_within(config, episodes=(1, NAMED["validation"]), threads=(1, MOST_THREADS))
     seeds = seed_set("validation", config.episodes)
     scenario = load_scenario(config.scenario)
     check_writable(config.directory, "--directory", directory=True)

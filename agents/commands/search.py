@@ -22,10 +22,8 @@ from tqdm import tqdm
 from fabmesh.agents.commands import train as cli
 from fabmesh.agents.commands.options import (
     MOST_SEARCH_SEED,
-    MOST_THREADS,
     MOST_TRIALS,
     require_training_seeds,
-    require_within,
 )
 from fabmesh.agents.commands.searching import optuna_for, versions, write_yaml
 from fabmesh.agents.commands.trials import (
@@ -43,7 +41,7 @@ from fabmesh.agents.evaluation.show.tables import WIDTH, words_of_saving
 from fabmesh.agents.learning.config import TrainConfig, as_flat, validate
 from fabmesh.agents.learning.run.session import Task
 from fabmesh.agents.learning.run.settings import parse, settings_hash, to_yaml
-from fabmesh.envs.commands import guarded
+from fabmesh.envs.commands import MOST_THREADS, guarded, require_within
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.files import check_writable, write_text
 from fabmesh.envs.names import shown

@@ -6,6 +6,7 @@ Before anything is written it plays its validation worlds again: what is shipped
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from fabmesh.agents.learning.config import TrainConfig, setting_names
 from fabmesh.agents.learning.run import checkpoint, shipped
 from fabmesh.agents.learning.run.settings import from_plain
 from fabmesh.agents.learning.run.validation import MEASURE
-from fabmesh.envs.commands import guarded
+from fabmesh.envs.commands import MOST_THREADS, guarded, require_within
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.files import hash_of_file
 from fabmesh.envs.network.compiler.kernel import announce_compilation
@@ -71,7 +72,7 @@ class Run:
         Raises:
             FabmeshError: If it is no checkpoint that was chosen on validation worlds.
         """
-        file = path / checkpoint.BEST if path.is_dir() else path
+        file = path / checkpoint.BEST if os.path.isdir(path) else path  # noqa: PTH112 Path's raises
         content = checkpoint.read_whole(file)
         if content["scenario"] not in shipped_scenarios():  # whose name is that of the file to be written
             there = ", ".join(shipped_scenarios())
@@ -104,9 +105,11 @@ def best_of(runs: Sequence[Run]) -> Run:
     """The run that costs least.
 
     Raises:
-        FabmeshError: If they are not about the same worlds.
+        FabmeshError: If there is none, or they are not about the same worlds.
     """
     worlds = {run.worlds: run.file for run in reversed(runs)}
+    if not runs:
+        raise FabmeshError("runs: give at least one run directory")
     if len(worlds) > 1:
         told = "; ".join(f"{file}: {name}" for name, file in worlds.items())
         raise FabmeshError(f"runs can be compared on the same worlds, these were chosen on others ({told}); give one")
@@ -158,6 +161,7 @@ def ship(config: ShipConfig, console: Terminal) -> None:
     Raises:
         FabmeshError: If something the user gave is wrong, or the cost does not come out again; nothing is written then.
     """
+    require_within(config, threads=(1, MOST_THREADS))
     index = shipped.index()
     run = best_of([Run.read(path) for path in config.runs])
     scenario = load_scenario(run.content["scenario"])

@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from fabmesh.agents.commands.options import MOST_EPISODES, MOST_SEARCH_SEED, MOST_THREADS, MOST_TRIALS, require_within
+from fabmesh.agents.commands.options import MOST_EPISODES, MOST_SEARCH_SEED, MOST_TRIALS
 from fabmesh.agents.commands.searching import estimator, optuna_for, rounded, versions, write_yaml
 from fabmesh.agents.evaluation.judge.protocol import evaluate
 from fabmesh.agents.evaluation.judge.seeds import seed_set
@@ -30,7 +30,7 @@ from fabmesh.agents.evaluation.statistics import compare
 from fabmesh.agents.heuristics import PRESETS
 from fabmesh.agents.heuristics.family import FAMILY, Choice, Choices, Parameter, Value, compose, decisions_of
 from fabmesh.agents.heuristics.tuned import path_for, plain, read_rules
-from fabmesh.envs.commands import guarded
+from fabmesh.envs.commands import MOST_THREADS, guarded, require_within
 from fabmesh.envs.files import check_writable
 from fabmesh.envs.network.compiler.kernel import announce_compilation
 from fabmesh.envs.network.loading import load_scenario

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import tyro
 
-from fabmesh.envs.commands import guarded, say
+from fabmesh.envs.commands import guarded, require_within, say
 from fabmesh.envs.files import check_writable
 from fabmesh.envs.network.loading import load_scenario, shipped_scenarios
 from fabmesh.envs.network.schema.scenario import Scenario
@@ -22,6 +22,7 @@ from fabmesh.envs.scenarios.sheet import make_sheet
 from fabmesh.envs.scenarios.tables import WIDTH, overview, sheet_tables
 from fabmesh.envs.scenarios.towns import read_towns
 from fabmesh.envs.terminal import Terminal
+from fabmesh.envs.worlds import LARGEST_SEED
 
 ScenarioArgument = Annotated[str, tyro.conf.Positional]
 
@@ -115,6 +116,7 @@ def _run(command: ListShipped | Show | Check | SheetOf | OrdersOf | New) -> None
         say(f"{command.scenario}: ok ({_counts(load_scenario(command.scenario))})")
     elif isinstance(command, OrdersOf):
         check_writable(command.out, "--out")
+        require_within(command, seed=(0, LARGEST_SEED))
         count = write_orders(load_scenario(command.scenario), command.seed, command.out)
         say(f"{command.out}: {count:,} orders of {command.scenario}, seed {command.seed}")
     elif isinstance(command, New):

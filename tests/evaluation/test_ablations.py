@@ -137,7 +137,7 @@ def test_a_wrong_table_is_refused_with_file_line_and_remedy(tmp_path, text, mess
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("train: {ppo: {gama: 1}}", ':1: unknown key "gama"; did you mean "gamma"? (variant a)'),
+        ("train: {ppo: {gama: 1}}", ":1: unknown key 'gama'; did you mean 'gamma'? allowed: "),
         ("train: {ppo: {gamma: 2.0}}", ":1: gamma: 2.0 is not possible; allowed: a share from 0 to 1 (variant a)"),
         (
             "train: {}, scenario: {markt: {}}",

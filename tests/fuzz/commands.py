@@ -53,7 +53,7 @@ _EVALUATE = "--scenario pocket --policies idle --seeds train --episodes 2 --json
 _JUDGING = [f"fabmesh.evaluate.{name}" for name in ("compare_entries", "explain", "stress.stress_test")]
 _GATE = ["fabmesh.agents.evaluation.studies.gate.gate"]
 COMMANDS = {
-    "train": Command("fabmesh.agents.commands.train", TRAIN),
+    "train": Command("fabmesh.agents.commands.train", [*TRAIN, "--max-minutes", "0.1"]),
     "evaluate": Command("fabmesh.evaluate", _EVALUATE.split(), judging=_JUDGING),
     "tune": Command("fabmesh.agents.commands.tune", _TUNE.split(), ["fabmesh.agents.commands.tune.search"]),
     "search": Command("fabmesh.agents.commands.search", _SEARCH.split(), ["fabmesh.agents.commands.search.search"]),

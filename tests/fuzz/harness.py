@@ -84,7 +84,8 @@ class Worker:
         about = self._log.with_suffix("") / "in" / "about"
         done = about.read_text() if about.is_file() else "not known"
         words = f"{done} (after {last}, which may have left the damage)"
-        return Outcome(*one, kind, words, current[:500], f"exit code {code}, {ours[0] if ours else 'no stack'}")
+        end = current.strip()[-500:] if kind == "crash" else current[:500]
+        return Outcome(*one, kind, words, end, f"exit code {code}, {ours[0] if ours else 'no stack'}")
 
     def close(self) -> None:
         """Ends the process."""

@@ -254,7 +254,7 @@ def variants(rng: Random, bench: Bench) -> Case:
     def give() -> None:
         base = parse(["--scenario", "pocket"])
         for variant in read_variants(path).values():
-            variant.settings(base, path)
+            variant.settings(base)
             variant.network(POCKET)
 
     return Case(give, done, [path.name], len(data))

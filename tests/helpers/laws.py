@@ -49,8 +49,14 @@ def growing(batch):
 
 
 def booked(batch):
-    """EUR that a node has booked in all, either way: float64[copies, nodes]."""
-    return np.abs(batch.ledger).sum(axis=2)
+    """EUR that went through a node's books, in its ledger either way and as material: float64[copies, nodes].
+
+    Holding is charged on the value of stock, which is rounded as all the material that came and went.
+    """
+    total = np.abs(batch.ledger).sum(axis=2)
+    material = np.abs(batch.arrays.flow[..., 1]).sum(axis=(2, 3))
+    total[:, : material.shape[1]] += material  # hubs and depots; the market holds none
+    return total
 
 
 def has_not_fallen(batch, before):

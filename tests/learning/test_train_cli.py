@@ -174,8 +174,8 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ppo:\n  lerning_rate: 1\n", '2: unknown key "lerning_rate"; did you mean "learning_rate"?'),
-        ("rollouts: {}\n", '1: unknown key "rollouts"; did you mean "rollout"?'),
+        ("ppo:\n  lerning_rate: 1\n", "2: unknown key 'lerning_rate'; did you mean 'learning_rate'?"),
+        ("rollouts: {}\n", "1: unknown key 'rollouts'; did you mean 'rollout'?"),
         ("ppo:\n  copies: 8\n", '2: "copies" belongs under "rollout:"'),
         ("copies: 8\n", '1: "copies" belongs under "rollout:"'),
         ("seed: 8\n", '1: "seed" belongs to one run: give it as a flag, --seed'),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -290,7 +291,7 @@ def source_file(member: str, scenario: str) -> Path | None:
     if not is_there(plain):
         return None
     path = Path(plain)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 Path's raises where a name is too long
         from fabmesh.agents.learning.run.checkpoint import locate  # torch takes a second to load
 
         return locate(path)

@@ -28,7 +28,7 @@ from fabmesh.agents.evaluation.measures.books import measure
 from fabmesh.agents.evaluation.statistics import Floats
 from fabmesh.agents.policy import Levels, Masks, Observations, Policy, Sees
 from fabmesh.agents.registry import make_policy
-from fabmesh.envs.commands import guarded
+from fabmesh.envs.commands import MOST_THREADS, guarded, require_within
 from fabmesh.envs.network.interface.spec import RoleSpec, role_specs
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.schema.scenario import Scenario
@@ -277,35 +277,37 @@ def _verdict(passed: bool) -> Text:
     return Text("met", style="green") if passed else Text("missed", style="red")
 
 
+@dataclass(frozen=True)
+class GateConfig:
+    """Is there anything to decide in a scenario? Runs a policy and compares what comes out with its ranges."""
+
+    scenario: Annotated[str, tyro.conf.Positional]
+    """Shipped name, or path of a .yaml file."""
+    episodes: int = 64
+    """Number of worlds."""
+    seeds: str = "validation"
+    """Seed space they are taken from: train, validation, test or holdout."""
+    threads: int = 1
+    """Threads that step the worlds."""
+    policy: str = "base_stock"
+    """Policy that is run."""
+    sweep: bool = True
+    """Also hold each action component at each of its levels in turn."""
+
+
 def main(args: list[str] | None = None) -> int:
     """Command line: prints the report; exit code 0 where everything is met, 1 where not, 2 for bad input."""
-    return guarded(
-        lambda: tyro.cli(_command, prog="python -m fabmesh.agents.evaluation.studies.gate", args=args), "stopped"
-    )
 
+    def play() -> int:
+        config = tyro.cli(GateConfig, prog="python -m fabmesh.agents.evaluation.studies.gate", args=args)
+        require_within(config, threads=(1, MOST_THREADS))
+        seeds = seed_set(config.seeds, config.episodes).seeds
+        scenario = load_scenario(config.scenario)
+        report = gate(scenario, seeds, config.threads, config.policy, config.sweep, progress=True)
+        Terminal(WIDTH).print(report_tables(report))
+        return 0 if report.passed else 1
 
-def _command(
-    scenario: Annotated[str, tyro.conf.Positional],
-    episodes: int = 64,
-    seeds: str = "validation",
-    threads: int = 1,
-    policy: str = "base_stock",
-    sweep: bool = True,
-) -> int:
-    """Is there anything to decide in a scenario? Runs a policy and compares what comes out with its ranges.
-
-    Args:
-        scenario: Shipped name, or path of a .yaml file.
-        episodes: Number of worlds.
-        seeds: Seed space they are taken from: train, validation, test or holdout.
-        threads: Threads that step the worlds.
-        policy: Policy that is run.
-        sweep: Also hold each action component at each of its levels in turn.
-    """
-    network = load_scenario(scenario)
-    report = gate(network, seed_set(seeds, episodes).seeds, threads, policy, sweep, progress=True)
-    Terminal(WIDTH).print(report_tables(report))
-    return 0 if report.passed else 1
+    return guarded(play, "stopped")
 
 
 if __name__ == "__main__":

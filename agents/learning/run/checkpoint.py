@@ -132,7 +132,7 @@ def first_line(error: Exception) -> str:
 
 def locate(path: Path) -> Path:
     """The file that is meant: of a run directory the best checkpoint, else the last."""
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 Path's raises where a name is too long
         return path
     found = next((path / name for name in (BEST, LAST) if (path / name).is_file()), None)
     if found is None:
@@ -154,6 +154,8 @@ def read(path: Path) -> dict[str, Any]:
         raise damaged(path, str(error)) from None
     if not isinstance(content, dict) or "format" not in content:
         raise damaged(path, "it names no format")
+    if type(content["format"]) is not int:
+        raise damaged(path, "its format is no number")
     if content["format"] not in (1, FORMAT):
         raise CheckpointError(f"{path}: a checkpoint of format {content['format']}, not {FORMAT}: {REMEDY}")
     checksum = content.pop(CHECKSUM, None)

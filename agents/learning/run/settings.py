@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import shlex
@@ -27,7 +26,7 @@ from fabmesh.agents.learning.config import (
     validate,
 )
 from fabmesh.envs.network.schema.scenario import Scenario
-from fabmesh.envs.network.schema.yaml_tree import Keys, Node, Place, plain, refusal, shown
+from fabmesh.envs.network.schema.yaml_tree import Keys, Node, Place, nearest, plain, refusal, shown
 from fabmesh.envs.network.schema.yaml_tree import parse as parse_yaml
 
 OF_A_SITTING = ("resume", "run_dir", "config")
@@ -99,13 +98,7 @@ def _unknown(key: str, section: str, allowed: Sequence[str]) -> str:
         return f'"{key}" belongs under "{home}:"'
     if home == "" and key not in FILE_KEYS:
         return f'"{key}" belongs to one run: give it as a flag, --{key.replace("_", "-")}'
-    close = difflib.get_close_matches(key, allowed, n=1)
-    hint = (
-        f'did you mean "{close[0]}"?'
-        if close
-        else f"allowed{f' under {section}:' if section else ':'} {', '.join(allowed)}"
-    )
-    return f'unknown key "{key}"; {hint}'
+    return f"unknown key {shown(key)}; {nearest(key, allowed)}"
 
 
 def _convert(value: Any, hint: Any) -> Any:

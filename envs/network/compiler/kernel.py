@@ -219,7 +219,7 @@ def entry(function: F, fastmath: bool | set[str] = False) -> F:
     nothing in a kernel can allocate. `fastmath` is for learning alone: worlds keep the order of their sums.
     """
     compiled: F = _Entry(function, targetoptions=_OPTIONS | {"fastmath": fastmath}, pipeline_class=_EntryCompiler)
-    compiled.enable_caching()  # type: ignore[attr-defined]
+    compiled.enable_caching()
     return compiled
 
 
@@ -229,5 +229,5 @@ def bind(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
     Numba asks Python for the type of every block at every call, 15 us in all; whoever calls with the same types day
     after day need not.
     """
-    entry_types = tuple(function.typeof_pyval(a) for a in arguments)  # type: ignore[attr-defined]
-    return cast(Callable[..., Any], function.compile(entry_types))  # type: ignore[attr-defined]
+    entry_types = tuple(function.typeof_pyval(a) for a in arguments)
+    return cast(Callable[..., Any], function.compile(entry_types))

@@ -14,6 +14,7 @@ change one figure of one product; every other value, deeper lists included, is r
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -21,12 +22,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib import resources
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fabmesh.envs.errors import FabmeshError, ScenarioError
+from fabmesh.envs.names import shown as printable
 
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
@@ -36,6 +39,7 @@ _MAX_FILES = 100  # that one file includes, directly and through others
 _MAX_BYTES = 16_000_000  # far beyond so many values; stops what has no end
 _MAX_DIGITS = 18  # of a whole number: 64 bits hold them all
 _MAX_KEY = 200  # characters of a key
+_MAX_NAMES = 300  # characters of a list of what is allowed
 _MAX_SHOWN = 60  # characters of a value in a message
 DIRECTIVES = ("include", "select")
 SHIPPED = "fabmesh:"  # an included file of the package, wherever that is installed
@@ -83,7 +87,7 @@ Node = Leaf | Items | Keys
 
 def refusal(place: Place | str, key: str, text: str, error: type[FabmeshError] = ScenarioError) -> FabmeshError:
     """The one line in which every YAML file is refused: file, line, key, what is wrong."""
-    return error(": ".join(part for part in (str(place), key, " ".join(text.split())) if part))
+    return error(": ".join(part for part in (str(place), printable(key), " ".join(text.split())) if part))
 
 
 def shown(value: object) -> str:
@@ -101,12 +105,14 @@ def composed(name: str) -> str:
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """What is allowed instead of `word`, the most similar name first."""
+    """What is allowed instead of `word`, the most similar name first; of very many names the first ones."""
     names = [str(name) for name in allowed]
     by_folded = {name.casefold(): name for name in names}
     close = get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.5)
     hint = f"did you mean {by_folded[close[0]]!r}? " if close else ""
-    return f"{hint}allowed: {', '.join(names) or 'none'}"
+    shown_names = names[: max(1, sum(length <= _MAX_NAMES for length in accumulate(len(name) + 2 for name in names)))]
+    more = f" and {len(names) - len(shown_names)} more" if len(shown_names) < len(names) else ""
+    return f"{hint}allowed: {', '.join(map(_cut, shown_names)) or 'none'}{more}"
 
 
 @cache
@@ -140,7 +146,7 @@ def _read(path: Path, including: tuple[Path, ...], read: dict[Path, Keys]) -> Ke
         if target.resolve() in chain:
             names = " -> ".join(step.name for step in (*chain, target))
             raise refusal(place, "include", f"{target.name!r} includes itself: {names}")
-        if not target.is_file():
+        if not os.path.isfile(target):  # noqa: PTH113 Path's raises where a name is too long
             raise refusal(place, "include", f"no such file: {target}")
         if len(read) + len(chain) > _MAX_FILES:
             raise refusal(place, "include", f"more than {_MAX_FILES} files include one another; join some of them")
@@ -230,7 +236,7 @@ def shown_path(path: Path) -> str:
     """The path as a user would type it: relative to the working directory where it lies below it."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RuntimeError):  # the last of a loop of links, up to Python 3.12
         return str(path)
 
 
