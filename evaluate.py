@@ -158,9 +158,14 @@ def run(config: EvaluateConfig, arguments: Sequence[str], console: Terminal) -> 
 
     if job.orders is not None:
         _tell_of_orders(job.orders, job.scenario)
-    comparison = compare_entries(
-        job.entries, job.scenario, job.seeds, config.threads, config.quiet, job.against, job.orders
-    )
+    try:
+        comparison = compare_entries(
+            job.entries, job.scenario, job.seeds, config.threads, config.quiet, job.against, job.orders
+        )
+    except FabmeshError as error:
+        if config.manifest is None:
+            raise
+        raise FabmeshError(f"--from {config.manifest}: {error}") from None
 
     def write() -> None:
         command = shlex.join(["fabmesh-evaluate", *arguments])

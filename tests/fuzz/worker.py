@@ -123,7 +123,8 @@ def _judged(case: Case) -> tuple[str, str, str]:
         return "unsound", "code out of the file was run", "code out of the file was run"
     if code == WRONG_INPUT:
         said = err.buffer.getvalue().decode("utf-8", "replace")
-        return of_refusal(code, said, case.names, _changes(before) if case.guarded else "")
+        diverged = "stopped being finite" in said  # what it had learned until then is kept
+        return of_refusal(code, said, case.names, _changes(before) if case.guarded and not diverged else "")
     broken = [str(warning.message) for warning in told if issubclass(warning.category, RuntimeWarning)]
     if broken:
         return "unsound", broken[0], f"RuntimeWarning: {broken[0]}"

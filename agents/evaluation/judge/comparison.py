@@ -25,6 +25,7 @@ from fabmesh.envs.names import distinct, shown
 from fabmesh.envs.network.compiler.kernel import announce_compilation
 from fabmesh.envs.network.schema.recorded import RecordedOrders
 from fabmesh.envs.network.schema.scenario import Scenario, fingerprint
+from fabmesh.envs.network.schema.yaml_tree import shortened
 
 ALL_PAIRS = 4  # of more policies tables and figures compare each with one
 ALL_PAIRS_IN_FILES = 16  # the same of files: pairs are worked out by the bootstrap, and grow with the square
@@ -202,7 +203,7 @@ def require_row(names: Sequence[str], against: str | None) -> str:
     if against is None:
         return names[0]
     if shown(against) not in names:
-        raise FabmeshError(f"--against {against}: no such row; there are {', '.join(names)}")
+        raise FabmeshError(f"--against {shortened(shown(against))}: no such row; there are {', '.join(names)}")
     return shown(against)
 
 

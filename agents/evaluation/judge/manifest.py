@@ -152,10 +152,10 @@ def read_manifest(path: Path) -> Plan:
     try:
         if content["format"] != FORMAT:
             there = shown(content["format"])
-            raise FabmeshError(f"--from {path}: a manifest of format {there}, not {FORMAT}; {REMEDY}")
+            raise FabmeshError(f"a manifest of format {there}, not {FORMAT}; {REMEDY}")
         return _plan(content, path.parent)
-    except FabmeshError:
-        raise
+    except FabmeshError as error:
+        raise FabmeshError(f"--from {path}: {error}") from None
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise FabmeshError(f"--from {path}: is no manifest, or is damaged ({what}); {REMEDY}") from None

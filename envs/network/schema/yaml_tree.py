@@ -87,15 +87,16 @@ Node = Leaf | Items | Keys
 
 def refusal(place: Place | str, key: str, text: str, error: type[FabmeshError] = ScenarioError) -> FabmeshError:
     """The one line in which every YAML file is refused: file, line, key, what is wrong."""
-    return error(": ".join(part for part in (str(place), printable(key), " ".join(text.split())) if part))
+    return error(printable(": ".join(part for part in (str(place), key, " ".join(text.split())) if part)))
 
 
 def shown(value: object) -> str:
     """A value of a file in a message, as Python writes it; a long one is cut."""
-    return _cut(repr(value))
+    return shortened(repr(value))
 
 
-def _cut(text: str) -> str:
+def shortened(text: str) -> str:
+    """Text in a message; a long one is cut."""
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 
@@ -112,7 +113,7 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     hint = f"did you mean {by_folded[close[0]]!r}? " if close else ""
     shown_names = names[: max(1, sum(length <= _MAX_NAMES for length in accumulate(len(name) + 2 for name in names)))]
     more = f" and {len(names) - len(shown_names)} more" if len(shown_names) < len(names) else ""
-    return f"{hint}allowed: {', '.join(map(_cut, shown_names)) or 'none'}{more}"
+    return f"{hint}allowed: {', '.join(map(shortened, shown_names)) or 'none'}{more}"
 
 
 @cache
@@ -297,7 +298,7 @@ class _Converter:
             raise self.refusal(place, key, "the merge key '<<' is not supported; use include, or write the keys out")
         value = self._scalar(node, place, key)
         if not isinstance(value, str):
-            written = _cut(node.value)
+            written = shortened(node.value)
             raise self.refusal(place, key, f"YAML reads the key {written} as {_kind(value)}; quote it: '{written}'")
         if len(value) > _MAX_KEY:
             raise self.refusal(place, key, f"a key must be a word, not {len(value)} characters")
@@ -314,13 +315,13 @@ class _Converter:
             return text.lower() in ("yes", "true", "on")
         if kind in ("int", "float"):
             return self._number(text, kind, place, key)
-        written = _cut(text)
+        written = shortened(text)
         if kind == "timestamp":
             raise self.refusal(place, key, f"YAML reads {written} as a date; quote it: '{written}'")
         raise self.refusal(place, key, f"the YAML tag {shown(node.tag)} is not allowed; leave it out")
 
     def _number(self, text: str, kind: str, place: Place, key: str) -> int | float:
-        digits, written = text.replace("_", "").lower(), _cut(text)
+        digits, written = text.replace("_", "").lower(), shortened(text)
         if kind == "int" and not _PLAIN_INT.fullmatch(text):
             wrong = f"{written} is octal, hexadecimal or base 60 in YAML 1.1; write a decimal number"
             raise self.refusal(place, key, wrong)
