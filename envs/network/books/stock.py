@@ -82,7 +82,7 @@ def draw(w: Tables, s: State, x: Scratch, h: int, m: int, quantity: float, flow:
             if material.sealed[a] == 0.0:
                 continue
             packs = np.ceil(short / w.mat[m].pack - 1e-9) * w.mat[m].pack
-            if packs == 0.0 and short > 1e-9 * quantity:  # a crumb of a huge pack, not what rounding has left over
+            if packs == 0.0 and short > 1e-6:  # a crumb of a huge pack, not what rounding has left over
                 packs = w.mat[m].pack
             taken = min(packs, material.sealed[a])
             material.sealed[a] -= taken
