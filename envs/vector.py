@@ -28,9 +28,9 @@ from fabmesh.envs.network.compiler.block import Block, Blocks
 from fabmesh.envs.network.compiler.kernel import announce_compilation, bind
 from fabmesh.envs.network.day.day import Buffers, run_copies
 from fabmesh.envs.network.day.stage2_observations import CLIP
-from fabmesh.envs.network.interface.actions import component_blocks, take_levels
+from fabmesh.envs.network.interface.actions import take_levels
 from fabmesh.envs.network.interface.features import state_blocks
-from fabmesh.envs.network.interface.spec import ROLES, role_specs
+from fabmesh.envs.network.interface.spec import ROLES, layout, role_specs
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.schema.recorded import RecordedOrders, read_orders
 from fabmesh.envs.network.schema.scenario import Scenario
@@ -145,9 +145,8 @@ class HubNetworkVector:
         self.num_agents = sum(len(names) for names in self.agents.values())
         self.state_features = state_blocks(self.scenario)
         self.event_names = event_names(self.scenario)
-        slots = {role: component_blocks(self.scenario, role)[1] for role in ROLES}
         announce_compilation()
-        self._tables = build_tables(self.scenario, slots["hub"], slots["depot"], self.audit, self.orders)
+        self._tables = build_tables(self.scenario, layout(self.scenario), self.audit, self.orders)
         self._state = make_state(self.scenario, self._tables, self.num_envs)
         self._scratch = make_scratch(self.scenario, self._tables, self.threads)
         self._buffers = self._make_buffers()

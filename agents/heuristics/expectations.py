@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.network.books.scenario_tables import build_tables
-from fabmesh.envs.network.interface.actions import component_blocks
+from fabmesh.envs.network.interface.spec import layout
 from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.scenarios.work import Job, jobs
 
@@ -37,7 +37,7 @@ class Expectation:
 
 def expect(scenario: Scenario) -> Expectation:
     """Mean daily needs of a scenario, from its constants alone."""
-    tables = build_tables(scenario, component_blocks(scenario, "hub")[1], component_blocks(scenario, "depot")[1])
+    tables = build_tables(scenario, layout(scenario))
     products = len(scenario.products)
     row = tables.row[:products]
     return Expectation(

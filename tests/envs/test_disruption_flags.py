@@ -10,7 +10,7 @@ import numpy as np
 from test_disruptions import CALM, OFTEN, POCKET, ROTTERDAM, scripted
 
 import fabmesh
-from fabmesh.envs.network.books.hazards import flag_blocks
+from fabmesh.envs.network.interface.features import flags
 from fabmesh.envs.network.schema.disruption_kinds import KINDS
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
@@ -18,7 +18,7 @@ from fabmesh.envs.vector import HubNetworkVector
 
 def test_flags_exist_only_where_they_can_be_raised():
     plain = HubNetworkVector(POCKET, num_envs=1).spec
-    assert flag_blocks(POCKET, "hub") == flag_blocks(POCKET, "depot") == flag_blocks(POCKET, "state") == ()
+    assert not any(items for role in ("hub", "depot", "state") for _, items, _, _ in flags(POCKET, role))
     for kind in KINDS[2:]:
         for seen in (True, False):
             event_ = replace(scripted((kind, 3, 4)).disruptions.scripted[0], seen=seen)
@@ -71,7 +71,7 @@ def test_documented_flags_are_those_of_the_code():
     all_on = replace(POCKET, disruptions=OFTEN)
     for role in ("hub", "depot"):
         documented = [(name.strip("`"), doc) for name, _, who, _, doc in rows if who in ("all", role)]
-        assert documented == [(name, doc) for name, _, _, doc in flag_blocks(all_on, role)]
+        assert documented == [(name, doc) for name, _, _, doc in flags(all_on, role)]
     kinds = page[page.index("| kind | strikes |") :].splitlines()[2:]
     named = [line.split("|")[1].strip(" `") for line in itertools.takewhile(lambda text: text.startswith("|"), kinds)]
     assert tuple(named) == KINDS

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fabmesh.agents.evaluation.statistics import Floats
 from fabmesh.envs.network.books.scenario_tables import build_tables
-from fabmesh.envs.network.interface.actions import component_blocks
+from fabmesh.envs.network.interface.spec import layout
 from fabmesh.envs.network.schema.scenario import Scenario
 
 Seen: TypeAlias = Mapping[str, NDArray[np.float32]]
@@ -138,7 +138,7 @@ FEATURES = {
 
 def lane_materials(scenario: Scenario) -> Floats:
     """Materials that the work of a lane takes, as equal shares that add up to 1, [lanes, materials]; nan if none."""
-    tables = build_tables(scenario, component_blocks(scenario, "hub")[1], component_blocks(scenario, "depot")[1])
+    tables = build_tables(scenario, layout(scenario))
     uses = np.zeros((len(scenario.technologies), len(scenario.materials)))
     for row in tables.row:
         uses[row["lane"], row["bom_material"][: row["bom"]]] = 1.0

@@ -2,7 +2,7 @@
 
 A *hazard* is one thing that one kind of disruption can strike: this depot, that material, the platform. Rates and
 durations are those of F§6.2. Which kinds can happen in a scenario also decides which public flags its agents see
-(`flag_blocks`): where nothing can happen there is nothing to be told.
+(`interface.features`): where nothing can happen there is nothing to be told.
 """
 
 from __future__ import annotations
@@ -67,7 +67,6 @@ class HazardTables(NamedTuple):
     region_hub: NDArray[np.int8]  # [regions, h] a shock in the region closes the hub
     overseas: NDArray[np.int8]  # [m] comes through the port
     possible: NDArray[np.int8]  # [kinds] can happen, drawn or scripted
-    shown: NDArray[np.int8]  # [kinds] agents are told of it
 
 
 def possible_kinds(scenario: Scenario, told: bool = False) -> tuple[bool, ...]:
@@ -85,38 +84,6 @@ def possible_kinds(scenario: Scenario, told: bool = False) -> tuple[bool, ...]:
     )  # fmt: skip
     scripted = {event.kind for event in d.scripted if event.seen or not told}
     return tuple(rate * d.scale > 0 or kind in scripted for kind, rate in zip(KINDS, rates, strict=True))
-
-
-def flag_blocks(scenario: Scenario, role: str) -> tuple[tuple[str, tuple[str, ...], str, str], ...]:
-    """Feature blocks (name, items, unit, doc) of the public flags, in the order in which the kernels write them.
-
-    Args:
-        scenario: The network.
-        role: "hub" or "depot", or "state": the whole network.
-    """
-    told = possible_kinds(scenario, told=True)
-    materials = tuple(m.name for m in scenario.materials)
-    blocks: list[tuple[str, tuple[str, ...], str, str]] = []
-
-    def add(there: bool, name: str, items: tuple[str, ...], doc: str, unit: str = "0/1") -> None:
-        if there:
-            blocks.append((name, items, unit, doc))
-
-    add(told[PLATFORM_OUTAGE], "platform_up", ("up",), "1 = the platform awards orders today")
-    add(told[DEPOT_OUTAGE], "depots_open", ("open",), "share of the depots that are open", "share")
-    add(told[SUPPLIER_STOP], "supplier_stopped", materials, "1 = its supplier stands still")
-    add(told[MATERIAL_SHORTAGE], "scarce", materials, "1 = scarce: dearer, and longer under way from the supplier")
-    add(told[PORT_CLOSURE], "port_open", ("open",), "1 = the port is open and has no queue")
-    add(told[LONG_ROUTE], "long_route", ("long",), "1 = goods from overseas take the long way")
-    files = told[RANSOMWARE] or told[PLATFORM_CYBER]
-    if role == "hub":
-        add(files, "files", ("usable",), "1 = the hub can read its design files")
-    elif role == "depot":
-        add(told[DEPOT_OUTAGE], "up", ("up",), "1 = the depot is open")
-    else:
-        add(files, "files", tuple(h.town for h in scenario.hubs), "1 = the hub can read its design files")
-        add(told[DEPOT_OUTAGE], "depot_up", tuple(d.name for d in scenario.depots), "1 = open")
-    return tuple(blocks)
 
 
 def build_hazards(
@@ -172,7 +139,6 @@ def build_hazards(
         region_hub=region_hub,
         overseas=np.array([m.overseas for m in scenario.materials], _i1),
         possible=np.array(possible_kinds(scenario), _i1),
-        shown=np.array(possible_kinds(scenario, told=True), _i1),
     )
 
 

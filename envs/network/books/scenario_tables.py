@@ -18,6 +18,7 @@ from fabmesh.envs.network.books.tables import (
     MATERIAL,
     PARAMETERS,
     TECHNOLOGY,
+    Layout,
     Tables,
 )
 from fabmesh.envs.network.compiler.rng import mix, name_key
@@ -59,13 +60,9 @@ def is_shaped(scenario: Scenario) -> bool:
 
 
 def build_tables(
-    scenario: Scenario,
-    hub_slots: tuple[list[int], ...],
-    depot_slots: tuple[list[int], ...],
-    audit: bool = False,
-    orders: RecordedOrders | None = None,
+    scenario: Scenario, layout: Layout, audit: bool = False, orders: RecordedOrders | None = None
 ) -> Tables:
-    """Compiles a validated scenario. The slots come from `actions.component_blocks`; for `audit` see the batch.
+    """Compiles a validated scenario. The layout is that of `interface.spec.layout`; for `audit` see the batch.
 
     Recorded orders must fit the scenario.
     """
@@ -166,12 +163,7 @@ def build_tables(
         depot_trigger_level=levels(0.0, actions.depot_trigger),
         depot_lot_level=levels(None, actions.depot_lot_d),
         quote_level=levels(0.0, actions.depot_quote),
-        hub_slot=np.array(hub_slots[0], np.int32),
-        hub_fixed=np.array(hub_slots[1], np.int32),
-        hub_levels=np.array(hub_slots[2], np.int32),
-        depot_slot=np.array(depot_slots[0], np.int32),
-        depot_fixed=np.array(depot_slots[1], np.int32),
-        depot_levels=np.array(depot_slots[2], np.int32),
+        **layout._asdict(),
         lot_key=lot_key,
         town_key=keys([t.name for t in scenario.towns]),
         hub_key=keys([h.town for h in scenario.hubs]),

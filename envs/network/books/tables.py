@@ -245,6 +245,26 @@ ASKED = np.dtype(
 )
 
 
+class Layout(NamedTuple):
+    """The part of `Tables` that is about actions, observations and the state: where each block of them begins.
+
+    The records `..._at` have a member for each block of features, named after it: the index of its first, -1 = the
+    scenario has none.
+    """
+
+    hub_slot: NDArray[np.int32]  # [components of a hub] first column of the action, -1 = switched off
+    hub_fixed: NDArray[np.int32]  # level taken when switched off
+    hub_levels: NDArray[np.int32]  # [columns] levels of every column of a hub's action
+    depot_slot: NDArray[np.int32]
+    depot_fixed: NDArray[np.int32]
+    depot_levels: NDArray[np.int32]  # [columns] levels of every column of a depot's action
+    hub_at: NDArray[np.void]  # [1] in the observation of a hub
+    depot_at: NDArray[np.void]  # [1] in that of a depot
+    state_at: NDArray[np.void]  # [1] in the state, of the network
+    hub_state_at: NDArray[np.void]  # [h] in the state, of each hub
+    depot_state_at: NDArray[np.void]  # [d] in the state, of each depot
+
+
 class Tables(NamedTuple):
     """All constants of a scenario. Shapes in the index letters of the module's docstring."""
 
@@ -282,12 +302,17 @@ class Tables(NamedTuple):
     depot_trigger_level: NDArray[np.float64]  # level 0 = none
     depot_lot_level: NDArray[np.float64]  # the level after the last = next price break
     quote_level: NDArray[np.float64]  # level 0 = decline
-    hub_slot: NDArray[np.int32]  # [components of a hub] first column of the action, -1 = switched off
-    hub_fixed: NDArray[np.int32]  # level taken when switched off
-    hub_levels: NDArray[np.int32]  # [columns] levels of every column of a hub's action
+    hub_slot: NDArray[np.int32]  # from here to `depot_state_at`: see `Layout`
+    hub_fixed: NDArray[np.int32]
+    hub_levels: NDArray[np.int32]
     depot_slot: NDArray[np.int32]
     depot_fixed: NDArray[np.int32]
-    depot_levels: NDArray[np.int32]  # [columns] levels of every column of a depot's action
+    depot_levels: NDArray[np.int32]
+    hub_at: NDArray[np.void]
+    depot_at: NDArray[np.void]
+    state_at: NDArray[np.void]
+    hub_state_at: NDArray[np.void]
+    depot_state_at: NDArray[np.void]
     lot_key: NDArray[np.uint64]  # [c, r]
     town_key: NDArray[np.uint64]  # [c]
     hub_key: NDArray[np.uint64]  # [h]
@@ -300,4 +325,3 @@ class Tables(NamedTuple):
     region_hub: NDArray[np.int8]  # [regions, h] a shock in the region closes the hub
     overseas: NDArray[np.int8]  # [m] comes through the port
     possible: NDArray[np.int8]  # [kinds of disruption] can happen
-    shown: NDArray[np.int8]  # [kinds of disruption] agents have flags for it

@@ -255,7 +255,7 @@ def forget_disruptions(s: State) -> None:
     outside.platform_until, outside.port_from, outside.port_until, outside.long_route_until = 0, 0, 0, 0
 
 
-# --- what the agents are told, in the order of `hazards.flag_blocks` ----------------------------------------------
+# --- what the agents are told -------------------------------------------------------------------------------------
 
 
 @kernel
@@ -265,76 +265,53 @@ def flag(true: bool) -> float:
 
 
 @kernel
-def write_public_flags(w: Tables, s: State, out: NDArray[np.float32]) -> int:
-    """Writes what everybody is told; returns how many features that was."""
+def write_public_flags(w: Tables, s: State, at: np.void, out: NDArray[np.float32]) -> None:
+    """Writes what everybody is told, to the places of one who is told it, or of the state."""
     day = s.clock[0].day
     outside = s.outside[0]
-    materials = len(w.mat)
-    i = 0
-    if w.shown[PLATFORM_OUTAGE] == 1:
-        out[i] = flag(outside.platform_until <= day)
-        i += 1
-    if w.shown[DEPOT_OUTAGE] == 1:
+    if at.platform_up >= 0:
+        out[at.platform_up] = flag(outside.platform_until <= day)
+    if at.depots_open >= 0:
         closed = 0
         for d in range(len(w.depot_key)):
             if s.depot[d].down_until > day:
                 closed += 1
-        out[i] = 1.0 - closed / len(w.depot_key)
-        i += 1
-    if w.shown[SUPPLIER_STOP] == 1:
-        for m in range(materials):
-            out[i + m] = flag(s.source[m].stopped_until > day)
-        i += materials
-    if w.shown[MATERIAL_SHORTAGE] == 1:
-        for m in range(materials):
-            out[i + m] = flag(s.source[m].scarce_until > day)
-        i += materials
-    if w.shown[PORT_CLOSURE] == 1:
-        out[i] = flag(port_clear(w, s) <= day)
-        i += 1
-    if w.shown[LONG_ROUTE] == 1:
-        out[i] = flag(outside.long_route_until > day)
-        i += 1
-    return i
+        out[at.depots_open] = 1.0 - closed / len(w.depot_key)
+    if at.supplier_stopped >= 0:
+        for m in range(len(w.mat)):
+            out[at.supplier_stopped + m] = flag(s.source[m].stopped_until > day)
+    if at.scarce >= 0:
+        for m in range(len(w.mat)):
+            out[at.scarce + m] = flag(s.source[m].scarce_until > day)
+    if at.port_open >= 0:
+        out[at.port_open] = flag(port_clear(w, s) <= day)
+    if at.long_route >= 0:
+        out[at.long_route] = flag(outside.long_route_until > day)
 
 
 @kernel
-def files_shown(w: Tables) -> bool:
-    """Whether agents are told of locked design files."""
-    return w.shown[RANSOMWARE] == 1 or w.shown[PLATFORM_CYBER] == 1
-
-
-@kernel
-def write_hub_flags(w: Tables, s: State, h: int, out: NDArray[np.float32]) -> None:
+def write_hub_flags(w: Tables, s: State, h: int, at: np.void, out: NDArray[np.float32]) -> None:
     """What a hub is told."""
-    if len(out) == 0:
-        return
-    i = write_public_flags(w, s, out)
-    if files_shown(w):
-        out[i] = flag(s.hub[h].locked_until <= s.clock[0].day)
+    write_public_flags(w, s, at, out)
+    if at.files >= 0:
+        out[at.files] = flag(s.hub[h].locked_until <= s.clock[0].day)
 
 
 @kernel
-def write_depot_flags(w: Tables, s: State, d: int, out: NDArray[np.float32]) -> None:
+def write_depot_flags(w: Tables, s: State, d: int, at: np.void, out: NDArray[np.float32]) -> None:
     """What a depot is told."""
-    if len(out) == 0:
-        return
-    i = write_public_flags(w, s, out)
-    if w.shown[DEPOT_OUTAGE] == 1:
-        out[i] = flag(s.depot[d].down_until <= s.clock[0].day)
+    write_public_flags(w, s, at, out)
+    if at.up >= 0:
+        out[at.up] = flag(s.depot[d].down_until <= s.clock[0].day)
 
 
 @kernel
-def write_state_flags(w: Tables, s: State, out: NDArray[np.float32]) -> None:
+def write_state_flags(w: Tables, s: State, at: np.void, out: NDArray[np.float32]) -> None:
     """The flags of the whole network."""
-    if len(out) == 0:
-        return
-    day = s.clock[0].day
-    i = write_public_flags(w, s, out)
-    if files_shown(w):
+    write_public_flags(w, s, at, out)
+    if at.files >= 0:
         for h in range(len(w.hub_key)):
-            out[i + h] = flag(s.hub[h].locked_until <= day)
-        i += len(w.hub_key)
-    if w.shown[DEPOT_OUTAGE] == 1:
+            out[at.files + h] = flag(s.hub[h].locked_until <= s.clock[0].day)
+    if at.depot_up >= 0:
         for d in range(len(w.depot_key)):
-            out[i + d] = flag(s.depot[d].down_until <= day)
+            out[at.depot_up + d] = flag(s.depot[d].down_until <= s.clock[0].day)

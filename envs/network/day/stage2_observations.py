@@ -1,7 +1,7 @@
 """What each agent sees, and the compact state of the whole network for a central critic.
 
-The kernels write the blocks of `features` in exactly their order, straight into preallocated float32 arrays, clipped to
-[-10, 10].
+The kernels write the blocks of `interface.features`, each to its place by name (`Layout`), straight into preallocated
+float32 arrays, clipped to [-10, 10].
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from fabmesh.envs.network.day.stage3_offers import ceiling_of, lot_terms
 from fabmesh.envs.network.day.stage4_hubs_buy import base_rate, inbound
 from fabmesh.envs.network.day.stage5_depots_buy import depot_base_rate, discounted_price
 from fabmesh.envs.network.mechanisms.upkeep import hours_lost
-from fabmesh.envs.network.schema.disruption_kinds import DEMAND_SURGE
 from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR
 
 CLIP = 10.0
@@ -114,39 +113,35 @@ def write_offers(w: Tables, s: State, x: Scratch) -> None:
 
 @kernel
 def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32]) -> None:
-    """Writes a hub's features in the order of `features.feature_blocks(scenario, "hub")`."""
+    """Writes a hub's features."""
+    at = w.hub_at[0]
     clock = s.clock[0]
-    day = clock.day
-    lanes, materials, products, slots = len(w.tech), len(w.mat), w.par[0].products, s.slot.shape[1]
+    lanes, materials, products = len(w.tech), len(w.mat), w.par[0].products
     hub = s.hub[h]
-    i = write_calendar(w, s, out)
-    out[i] = 1.0 if hub.down_until <= day else 0.0
-    out[i + 1] = clip(w.hub_people[h] / 10.0)
-    out[i + 2] = w.population[w.hub_town[h]] / w.par[0].population
+    write_calendar(s, at.calendar, out)
+    out[at.up] = 1.0 if hub.down_until <= clock.day else 0.0
+    out[at.size] = clip(w.hub_people[h] / 10.0)
+    out[at.size + 1] = w.population[w.hub_town[h]] / w.par[0].population
     nearest = w.depot_km[0, h] if w.depot_km.shape[0] > 0 else 0.0
     for d in range(w.depot_km.shape[0]):
         nearest = min(nearest, w.depot_km[d, h])
-    out[i + 3] = clip(nearest / 100.0)
-    i += 4
+    out[at.depot_distance] = clip(nearest / 100.0)
     for k in range(lanes):
         capacity = w.hub_hours[h, k]
         lane, load = s.hub_tech[h, k], x.load[h, k]
-        out[i + k] = 1.0 if capacity > 0.0 else 0.0
-        out[i + lanes + k] = ratio(load.all_h, 5.0 * capacity)
-        out[i + 2 * lanes + k] = ratio(load.near_h, 2.0 * capacity)
-        out[i + 3 * lanes + 2 + k] = ratio(load.offered_h, capacity)
-        out[i + 4 * lanes + 2 + k] = ratio(load.own_town_h, load.offered_h)
-        out[i + 5 * lanes + 2 + k] = ratio(load.margin_h, load.offered_h)
-        out[i + 6 * lanes + 2 + k] = ratio(lane.won_h, lane.offered_h)
+        out[at.has_lane + k] = 1.0 if capacity > 0.0 else 0.0
+        out[at.lane_load + k] = ratio(load.all_h, 5.0 * capacity)
+        out[at.lane_load_near + k] = ratio(load.near_h, 2.0 * capacity)
+        out[at.lane_offer + k] = ratio(load.offered_h, capacity)
+        out[at.lane_local + k] = ratio(load.own_town_h, load.offered_h)
+        out[at.lane_margin + k] = ratio(load.margin_h, load.offered_h)
+        out[at.lane_won + k] = ratio(lane.won_h, lane.offered_h)
     labour = w.hub_people[h] * w.par[0].hours_per_day
-    out[i + 3 * lanes] = ratio(x.load[h, lanes].all_h, 5.0 * labour)
-    out[i + 3 * lanes + 1] = ratio(x.load[h, lanes].near_h, 2.0 * labour)
-    i += 7 * lanes + 2
-    out[i] = ratio(np.float64(hub.late_units), np.float64(hub.open_units))
-    out[i + 1] = ratio(10.0 * hub.late_eur, hub.price_eur) if hub.price_eur > 1.0 else 0.0
-    i += 2
-    observe_tenders(w, s, h, out[i : i + slots * (6 + lanes)])
-    i += slots * (6 + lanes)
+    out[at.labour_load] = ratio(x.load[h, lanes].all_h, 5.0 * labour)
+    out[at.labour_load + 1] = ratio(x.load[h, lanes].near_h, 2.0 * labour)
+    out[at.late_share] = ratio(np.float64(hub.late_units), np.float64(hub.open_units))
+    out[at.reputation] = ratio(10.0 * hub.late_eur, hub.price_eur) if hub.price_eur > 1.0 else 0.0
+    observe_tenders(w, s, h, out)
     for m in range(materials):
         material = s.hub_mat[h, m]
         rate = base_rate(w, s, h, m)
@@ -155,47 +150,38 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
         old = material.opened if w.mat[m].floor_d > 0 else 0.0
         if w.mat[m].class_d > 0:
             old += material.sealed[x.oldest[m]]
-        out[i + m] = ratio(stock, 10.0 * rate)
-        out[i + materials + m] = ratio(x.coming[h, m], 10.0 * rate)
-        out[i + 2 * materials + m] = ratio(material.need, 10.0 * rate)
-        out[i + 3 * materials + m] = ratio(old, stock)
-        out[i + 4 * materials + m] = clip(ratio(material.use_rate, w.hub_use[h, m]) - 1.0)
-        out[i + 5 * materials + m] = clip(ratio(material.quote, w.mat[m].bulk) - 1.0)
-        out[i + 6 * materials + m] = material.in_stock
-        out[i + 7 * materials + m] = notice_share(w, s, w.mat[m].design)
-    i += 8 * materials
+        out[at.stock_cover + m] = ratio(stock, 10.0 * rate)
+        out[at.inbound_cover + m] = ratio(x.coming[h, m], 10.0 * rate)
+        out[at.book_need + m] = ratio(material.need, 10.0 * rate)
+        out[at.ageing + m] = ratio(old, stock)
+        out[at.use_rate + m] = clip(ratio(material.use_rate, w.hub_use[h, m]) - 1.0)
+        out[at.quote + m] = clip(ratio(material.quote, w.mat[m].bulk) - 1.0)
+        out[at.in_stock + m] = material.in_stock
+        out[at.kit_notice + m] = notice_share(w, s, w.mat[m].design)
     for p in range(products):
         goods = s.hub_prod[h, p]
-        out[i + p] = ratio(
+        out[at.finished_cover + p] = ratio(
             np.float64(goods.finished), 5.0 * max(goods.rate, w.par[0].catchment_floor * w.hub_rate[h, p])
         )
-        out[i + products + p] = notice_share(w, s, p)
-        out[i + 2 * products + p] = clip(ratio(goods.rate, w.hub_rate[h, p]) - 1.0)
-    i += 3 * products
-    if w.par[0].people == 1:
-        out[i], out[i + 1] = hub.present / w.hub_people[h], hub.staff / w.hub_people[h]
-        i += 2
-    if w.par[0].upkeep == 1:
-        i += write_machines(w, s, x, h, out[i:])
-    if w.par[0].quality == 1:
+        out[at.revision_notice + p] = notice_share(w, s, p)
+        out[at.product_rate + p] = clip(ratio(goods.rate, w.hub_rate[h, p]) - 1.0)
+    if at.people >= 0:
+        out[at.people], out[at.people + 1] = hub.present / w.hub_people[h], hub.staff / w.hub_people[h]
+    if at.wear >= 0:
+        write_machines(w, s, x, h, at.wear, at.machines_up, out)
+    if at.calibration >= 0:
         for k in range(lanes):
-            out[i + k] = clip(math.sqrt(s.hub_tech[h, k].bias_var))
-            out[i + lanes + k] = s.hub_tech[h, k].scrap_share
-        i += 2 * lanes
+            out[at.calibration + k] = clip(math.sqrt(s.hub_tech[h, k].bias_var))
+            out[at.scrap_share + k] = s.hub_tech[h, k].scrap_share
         for m in range(materials):
-            out[i + m] = share_of(s.hub_mat[h, m].unqualified, x.stock[h, m])
-        i += materials
-    if w.par[0].experience == 1:
+            out[at.unqualified + m] = share_of(s.hub_mat[h, m].unqualified, x.stock[h, m])
+    if at.learned >= 0:
         for k in range(lanes):
-            out[i + k] = s.hub_tech[h, k].learned
-        i += lanes
+            out[at.learned + k] = s.hub_tech[h, k].learned
         for p in range(products):
-            out[i + p] = 1.0 if s.hub_prod[h, p].qualifies > 0 else 0.0
-        i += products
-    if w.shown[DEMAND_SURGE] == 1:
-        write_surges(s, out[i : i + products])
-        i += products
-    write_hub_flags(w, s, h, out[i:])
+            out[at.qualifies + p] = 1.0 if s.hub_prod[h, p].qualifies > 0 else 0.0
+    write_surges(w, s, at.surge, out)
+    write_hub_flags(w, s, h, at, out)
 
 
 @kernel
@@ -205,161 +191,163 @@ def share_of(part: float, whole: float) -> float:
 
 
 @kernel
-def write_machines(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32]) -> int:
-    """Wear and machines up of a hub per technology; returns how many features it wrote."""
-    lanes = len(w.tech)
-    for k in range(lanes):
-        out[k] = ratio(s.hub_tech[h, k].wear_h, w.tech[k].mtbf_h)
-        out[lanes + k] = ratio(w.hub_hours[h, k] - x.lost_h[h, k], w.hub_hours[h, k])
-    return 2 * lanes
+def write_machines(
+    w: Tables, s: State, x: Scratch, h: int, wear: int, machines_up: int, out: NDArray[np.float32]
+) -> None:
+    """Wear and machines up of a hub per technology, from these places on."""
+    for k in range(len(w.tech)):
+        out[wear + k] = ratio(s.hub_tech[h, k].wear_h, w.tech[k].mtbf_h)
+        out[machines_up + k] = ratio(w.hub_hours[h, k] - x.lost_h[h, k], w.hub_hours[h, k])
 
 
 @kernel
-def write_calendar(w: Tables, s: State, out: NDArray[np.float32]) -> int:
-    """Phase of the week and of the year; returns how many features it wrote."""
+def write_calendar(s: State, first: int, out: NDArray[np.float32]) -> None:
+    """Phase of the week and of the year."""
     day_of_year = s.clock[0].season_start + s.clock[0].day
     week = 2.0 * math.pi * (day_of_year % WORKING_DAYS_PER_WEEK) / WORKING_DAYS_PER_WEEK
     year = 2.0 * math.pi * (day_of_year % WORKING_DAYS_PER_YEAR) / WORKING_DAYS_PER_YEAR
-    out[0], out[1], out[2], out[3] = math.sin(week), math.cos(week), math.sin(year), math.cos(year)
-    return 4
+    out[first], out[first + 1] = math.sin(week), math.cos(week)
+    out[first + 2], out[first + 3] = math.sin(year), math.cos(year)
 
 
 @kernel
-def write_surges(s: State, out: NDArray[np.float32]) -> None:
-    """The public notices of surges, one a product."""
-    for p in range(len(out)):
-        out[p] = 1.0 if s.surge[p] > 1.0 else 0.0
+def write_surges(w: Tables, s: State, first: int, out: NDArray[np.float32]) -> None:
+    """The public notices of surges, one a product; none from -1."""
+    if first >= 0:
+        for p in range(w.par[0].products):
+            out[first + p] = 1.0 if s.surge[p] > 1.0 else 0.0
 
 
 @kernel
 def observe_tenders(w: Tables, s: State, h: int, out: NDArray[np.float32]) -> None:
-    """The tender slots: present, work, due, margin, distance, material, then the one-hot lanes."""
+    """The tender slots of a hub; an empty one is all zeros."""
+    at = w.hub_at[0]
     day = s.clock[0].day
-    slots = s.slot.shape[1]
     lanes = len(w.tech)
-    for i in range(len(out)):
-        out[i] = 0.0
-    for i in range(slots):
+    for i in range(s.slot.shape[1]):
+        one_hot = at.tender_lane + i * lanes
+        for k in range(lanes):
+            out[one_hot + k] = 0.0
         if s.slot[h, i] < 0:
+            out[at.tender_present + i], out[at.tender_work + i], out[at.tender_due + i] = 0.0, 0.0, 0.0
+            out[at.tender_margin + i], out[at.tender_distance + i], out[at.tender_material + i] = 0.0, 0.0, 0.0
             continue
         tender = s.tender[s.slot[h, i]]
         row = w.row[tender.row]
         days = max(tender.due - day - delivery_days(w, h, tender.town), 0) + 1
         hours = tender.units * machine_h_longest(w, tender.row, tender.price)
-        out[i] = 1.0
-        out[slots + i] = ratio(hours, days * w.hub_hours[h, row.lane])
-        out[2 * slots + i] = clip((tender.due - day) / 15.0)
+        out[at.tender_present + i] = 1.0
+        out[at.tender_work + i] = ratio(hours, days * w.hub_hours[h, row.lane])
+        out[at.tender_due + i] = clip((tender.due - day) / 15.0)
         terms, van = lot_terms(w, tender), w.van_stop[h, tender.town]
-        out[3 * slots + i] = clip(own_margin(s, h, tender.row, tender.price, ceiling_of(w, tender), terms, van))
-        out[4 * slots + i] = clip(w.town_km[h, tender.town] / 100.0)
+        margin = own_margin(s, h, tender.row, tender.price, ceiling_of(w, tender), terms, van)
+        out[at.tender_margin + i] = clip(margin)
+        out[at.tender_distance + i] = clip(w.town_km[h, tender.town] / 100.0)
         there = 1.0
         for line in range(row.bom):
             need = tender.units * bom_quantity(w, tender.row, line, tender.price)
             material = s.hub_mat[h, row.bom_material[line]]
             there = min(there, max(ratio(on_hand(material) - material.need, need), 0.0))
-        out[5 * slots + i] = there
-        out[6 * slots + i * lanes + row.lane] = 1.0
+        out[at.tender_material + i] = there
+        out[one_hot + row.lane] = 1.0
 
 
 @kernel
 def observe_depot(w: Tables, s: State, x: Scratch, d: int, out: NDArray[np.float32]) -> None:
-    """Writes a depot's features in the order of `features.feature_blocks(scenario, "depot")`."""
-    materials = len(w.mat)
-    i = write_calendar(w, s, out)
-    for m in range(materials):
+    """Writes a depot's features."""
+    at = w.depot_at[0]
+    write_calendar(s, at.calendar, out)
+    for m in range(len(w.mat)):
         depot = s.depot_mat[d, m]
         rate = depot_base_rate(w, s, d, m)
         stock = in_depot(depot)
         old = depot.stock[x.oldest[m]] if w.mat[m].class_d > 0 else 0.0
         lot_price = discounted_price(w, m, 20.0 * rate) * price_factor(w, s, m)
-        out[i + m] = ratio(stock, 20.0 * rate)
-        out[i + materials + m] = ratio(depot.on_order, 20.0 * rate)
-        out[i + 2 * materials + m] = depot.orders / 4.0
-        out[i + 3 * materials + m] = ratio(old, stock)
-        out[i + 4 * materials + m] = clip(ratio(depot.request_rate, w.depot_use[d, m]) - 1.0)
-        out[i + 5 * materials + m] = depot.fill
-        out[i + 6 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
-        out[i + 7 * materials + m] = clip(lot_price / w.mat[m].bulk - 1.0)
-        out[i + 8 * materials + m] = notice_share(w, s, w.mat[m].design)
-        if w.par[0].quality == 1:
-            out[i + 9 * materials + m] = share_of(depot.unqualified, stock)
-    i += 10 * materials if w.par[0].quality == 1 else 9 * materials
-    if w.shown[DEMAND_SURGE] == 1:
-        write_surges(s, out[i : i + w.par[0].products])
-        i += w.par[0].products
-    write_depot_flags(w, s, d, out[i:])
+        out[at.stock_cover + m] = ratio(stock, 20.0 * rate)
+        out[at.inbound_cover + m] = ratio(depot.on_order, 20.0 * rate)
+        out[at.orders_under_way + m] = depot.orders / 4.0
+        out[at.ageing + m] = ratio(old, stock)
+        out[at.request_rate + m] = clip(ratio(depot.request_rate, w.depot_use[d, m]) - 1.0)
+        out[at.fill + m] = depot.fill
+        out[at.landed_cost + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
+        out[at.price_class + m] = clip(lot_price / w.mat[m].bulk - 1.0)
+        out[at.kit_notice + m] = notice_share(w, s, w.mat[m].design)
+        if at.unqualified >= 0:
+            out[at.unqualified + m] = share_of(depot.unqualified, stock)
+    write_surges(w, s, at.surge, out)
+    write_depot_flags(w, s, d, at, out)
 
 
 @kernel
 def write_state(w: Tables, s: State, x: Scratch, out: NDArray[np.float32]) -> None:
-    """The whole network compactly, in the order of `features.state_blocks`; uses the loads and stocks left in `x`."""
-    lanes, materials, products = len(w.tech), len(w.mat), w.par[0].products
-    hubs, depots = len(w.hub_town), len(w.depot_key)
-    day = s.clock[0].day
-    year = 2.0 * math.pi * ((s.clock[0].season_start + day) % WORKING_DAYS_PER_YEAR) / WORKING_DAYS_PER_YEAR
-    out[0], out[1] = math.sin(year), math.cos(year)
-    i = 2
-    for k in range(2 * lanes):
-        out[i + k] = 0.0
-    for k in range(lanes):
+    """The whole network compactly; uses the loads and stocks left in `x`."""
+    at = w.state_at[0]
+    hubs = len(w.hub_town)
+    year = 2.0 * math.pi * ((s.clock[0].season_start + s.clock[0].day) % WORKING_DAYS_PER_YEAR) / WORKING_DAYS_PER_YEAR
+    out[at.season], out[at.season + 1] = math.sin(year), math.cos(year)
+    for k in range(len(w.tech)):
         capacity = 0.0
         for h in range(hubs):
             capacity += w.hub_hours[h, k]
-        out[i + k] = ratio(x.lane_h[k], capacity)
+        out[at.open_lots + k] = ratio(x.lane_h[k], capacity)
         hours = 0.0
         for n in range(s.clock[0].tenders):
             tender = s.tender[n]
             if w.row[tender.row].lane == k:
                 hours += tender.units * machine_h_longest(w, tender.row, tender.price)
-        out[i + lanes + k] = ratio(hours, capacity)
-    i += 2 * lanes
-    for p in range(products):
-        out[i + p] = notice_share(w, s, p)
-    i += products
+        out[at.open_tenders + k] = ratio(hours, capacity)
+    for p in range(w.par[0].products):
+        out[at.revision_notice + p] = notice_share(w, s, p)
     for h in range(hubs):
-        hub = s.hub[h]
-        out[i] = 1.0 if hub.down_until <= day else 0.0
+        write_hub_state(w, s, x, h, out)
+    for d in range(len(w.depot_key)):
+        write_depot_state(w, s, d, out)
+    write_surges(w, s, at.surge, out)
+    write_state_flags(w, s, at, out)
+
+
+@kernel
+def write_hub_state(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32]) -> None:
+    """What the state says of a hub."""
+    at = w.hub_state_at[h]
+    lanes, materials = len(w.tech), len(w.mat)
+    hub = s.hub[h]
+    out[at.up] = 1.0 if hub.down_until <= s.clock[0].day else 0.0
+    for k in range(lanes):
+        out[at.lane_load + k] = ratio(x.load[h, k].all_h, 5.0 * w.hub_hours[h, k])
+    out[at.labour_load] = ratio(x.load[h, lanes].all_h, 5.0 * w.hub_people[h] * w.par[0].hours_per_day)
+    out[at.late_share] = ratio(np.float64(hub.late_units), np.float64(hub.open_units))
+    for m in range(materials):
+        material = s.hub_mat[h, m]
+        stock = x.stock[h, m]
+        old = material.sealed[x.oldest[m]] if w.mat[m].class_d > 0 else 0.0
+        out[at.position + m] = ratio(stock + x.coming[h, m] - material.need, 10.0 * w.hub_use[h, m])
+        out[at.ageing + m] = ratio(old, stock)
+    if at.present >= 0:
+        out[at.present] = hub.present / w.hub_people[h]
+    if at.wear >= 0:
+        write_machines(w, s, x, h, at.wear, at.machines_up, out)
+    if at.bias >= 0:
         for k in range(lanes):
-            out[i + 1 + k] = ratio(x.load[h, k].all_h, 5.0 * w.hub_hours[h, k])
-        out[i + 1 + lanes] = ratio(x.load[h, lanes].all_h, 5.0 * w.hub_people[h] * w.par[0].hours_per_day)
-        out[i + 2 + lanes] = ratio(np.float64(hub.late_units), np.float64(hub.open_units))
-        i += 3 + lanes
+            out[at.bias + k] = clip(abs(s.hub_tech[h, k].bias))
         for m in range(materials):
-            material = s.hub_mat[h, m]
-            stock = x.stock[h, m]
-            old = material.sealed[x.oldest[m]] if w.mat[m].class_d > 0 else 0.0
-            out[i + m] = ratio(stock + x.coming[h, m] - material.need, 10.0 * w.hub_use[h, m])
-            out[i + materials + m] = ratio(old, stock)
-        i += 2 * materials
-        if w.par[0].people == 1:
-            out[i] = hub.present / w.hub_people[h]
-            i += 1
-        if w.par[0].upkeep == 1:
-            i += write_machines(w, s, x, h, out[i:])
-        if w.par[0].quality == 1:
-            for k in range(lanes):
-                out[i + k] = clip(abs(s.hub_tech[h, k].bias))
-            i += lanes
-            for m in range(materials):
-                out[i + m] = share_of(s.hub_mat[h, m].bad, x.stock[h, m])
-            i += materials
-        if w.par[0].experience == 1:
-            for k in range(lanes):
-                out[i + k] = s.hub_tech[h, k].learned
-            i += lanes
-    for d in range(depots):
-        for m in range(materials):
-            depot = s.depot_mat[d, m]
-            out[i + m] = ratio(in_depot(depot), 20.0 * w.depot_use[d, m])
-            out[i + materials + m] = ratio(depot.on_order, 20.0 * w.depot_use[d, m])
-            out[i + 2 * materials + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
-            if w.par[0].quality == 1:
-                out[i + 3 * materials + m] = share_of(depot.bad, in_depot(depot))
-        i += 4 * materials if w.par[0].quality == 1 else 3 * materials
-    if w.shown[DEMAND_SURGE] == 1:
-        write_surges(s, out[i : i + products])
-        i += products
-    write_state_flags(w, s, out[i:])
+            out[at.bad + m] = share_of(s.hub_mat[h, m].bad, x.stock[h, m])
+    if at.learned >= 0:
+        for k in range(lanes):
+            out[at.learned + k] = s.hub_tech[h, k].learned
+
+
+@kernel
+def write_depot_state(w: Tables, s: State, d: int, out: NDArray[np.float32]) -> None:
+    """What the state says of a depot."""
+    at = w.depot_state_at[d]
+    for m in range(len(w.mat)):
+        depot = s.depot_mat[d, m]
+        out[at.stock + m] = ratio(in_depot(depot), 20.0 * w.depot_use[d, m])
+        out[at.on_order + m] = ratio(depot.on_order, 20.0 * w.depot_use[d, m])
+        out[at.landed_cost + m] = clip(depot.landed / w.mat[m].bulk - 1.0)
+        if at.bad >= 0:
+            out[at.bad + m] = share_of(depot.bad, in_depot(depot))
 
 
 @kernel

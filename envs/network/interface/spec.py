@@ -1,4 +1,4 @@
-"""A role's interface in one place: its features, its components, its spaces' sizes."""
+"""A role's interface in one place: its features, its components, its spaces' sizes, and where the kernels put them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fabmesh.envs.network.books.tables import Layout
 from fabmesh.envs.network.interface.actions import ComponentBlock, component_blocks, levels_of
-from fabmesh.envs.network.interface.features import FeatureBlock, feature_blocks
+from fabmesh.envs.network.interface.features import (
+    FeatureBlock,
+    feature_blocks,
+    laid_out,
+    laid_out_state,
+    observed,
+    places,
+)
 from fabmesh.envs.network.schema.scenario import Scenario
 
 ROLES = ("hub", "depot")
@@ -78,3 +86,22 @@ def role_specs(scenario: Scenario) -> dict[str, RoleSpec]:
         )
         for role in ROLES
     }
+
+
+def layout(scenario: Scenario) -> Layout:
+    """Where each block of actions, observations and the state begins, for the kernels."""
+    hub, depot = (component_blocks(scenario, role)[1] for role in ROLES)
+    network, hubs, depots = laid_out_state(scenario)
+    return Layout(
+        hub_slot=np.array(hub.first, np.int32),
+        hub_fixed=np.array(hub.fixed, np.int32),
+        hub_levels=np.array(hub.levels, np.int32),
+        depot_slot=np.array(depot.first, np.int32),
+        depot_fixed=np.array(depot.fixed, np.int32),
+        depot_levels=np.array(depot.levels, np.int32),
+        hub_at=places(laid_out(observed(scenario, "hub"))),
+        depot_at=places(laid_out(observed(scenario, "depot"))),
+        state_at=places(network),
+        hub_state_at=places(*hubs),
+        depot_state_at=places(*depots),
+    )
