@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from fabmesh.envs.commands import guarded, require_within, say, tell
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.network.books.accounts import NOT_COST
 from fabmesh.envs.network.books.state import FLOW_NAMES
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.schema.scenario import Scenario
-from fabmesh.envs.rendering.reading import NOT_COST
 from fabmesh.envs.vector import HubNetworkVector
 from fabmesh.envs.worlds import LARGEST_SEED
 

@@ -21,9 +21,10 @@ from gymnasium.spaces import Box, Dict, MultiDiscrete
 from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 
+from fabmesh.envs.network.books.accounts import LEDGER_LINES, event_names
 from fabmesh.envs.network.books.restored import copied, require_layout, require_numbers, require_state
 from fabmesh.envs.network.books.scenario_tables import build_tables
-from fabmesh.envs.network.books.state import LEDGER_LINES, State, event_names, make_scratch, make_state
+from fabmesh.envs.network.books.state import State, make_scratch, make_state
 from fabmesh.envs.network.compiler.block import Block, Blocks
 from fabmesh.envs.network.compiler.kernel import announce_compilation, bind
 from fabmesh.envs.network.day.day import Buffers, run_copies

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fabmesh.envs.network.books.accounts import NOT_COST
 from fabmesh.envs.network.compiler.rng import SPACES
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 HUB_COVER_D = 10.0
 DEPOT_COVER_D = 20.0
 SETTLEMENT = "settlement"  # the line that is charged once, after the last day
-NOT_COST = ("revenue", "transfers")  # lines of the ledger that are no cost to the network
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ from fabmesh.agents.learning.config import (
     TrainConfig,
 )
 from fabmesh.agents.learning.run.session import Task
+from fabmesh.envs.network.books.accounts import NOT_COST
 from fabmesh.envs.network.day.stage8_ledger_posted import write_rewards
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.testing import random_actions
 from fabmesh.envs.vector import HubNetworkVector
 
 POCKET = load_scenario("pocket")
-NOT_COST = ("revenue", "transfers")
 
 
 def weighted(weight, scenario=POCKET, **reward):

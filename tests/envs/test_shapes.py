@@ -13,7 +13,7 @@ from textbook import AT_COST, DEPOT_IDLE, FREE, HUB_OFF, PEOPLE, play, with_dema
 
 from fabmesh.agents.evaluation.measures.economics import capital_charge
 from fabmesh.agents.evaluation.statistics import estimate
-from fabmesh.envs.network.books.state import COST_LINES
+from fabmesh.envs.network.books.accounts import COST_LINES
 from fabmesh.envs.network.day.stage6_hubs_work import hubs_work
 from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.schema.scenario import (

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fabmesh.agents.evaluation.statistics import Better, Floats
-from fabmesh.envs.network.books.state import EVENT_NAMES
+from fabmesh.envs.network.books.accounts import EVENT_NAMES, NOT_COST
 from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR
 
 FREIGHT_LINES = ("order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight")
-TRANSFER_LINES = ("revenue", "transfers")  # paid between agents and customers: no cost of the network
+TRANSFER_LINES = NOT_COST  # paid between agents and customers: no cost of the network
 CARBON_EVENTS = tuple(name for name in EVENT_NAMES if name.startswith("co2e_kg_"))
 PRODUCTION_LINES = ("material", "machine", "energy", "labour", "overtime", "setup", "scrap")
 

@@ -11,8 +11,9 @@ from fabmesh.agents.evaluation.measures.books import TRANSFER_LINES, Measure, ra
 from fabmesh.agents.evaluation.measures.economics import economics
 from fabmesh.agents.evaluation.measures.trace import Trace
 from fabmesh.agents.evaluation.statistics import Floats
+from fabmesh.envs.network.books.accounts import BATCHES
 from fabmesh.envs.network.books.scenario_tables import lot_mean_units
-from fabmesh.envs.network.books.state import BATCHES, F_RECEIVED
+from fabmesh.envs.network.books.state import F_RECEIVED
 from fabmesh.envs.network.day.stage6_hubs_work import MONTH_D
 from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
 

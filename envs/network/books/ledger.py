@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from fabmesh.envs.network.books.state import (
-    COST_LINES,
-    DEADSTOCK,
-    E_DEADSTOCK,
-    E_MACHINE_H,
-    E_SALVAGE,
-    REVENUE,
-    TENDER_EVENTS,
-    TRANSFERS,
-    State,
-)
+from fabmesh.envs.network.books.accounts import COST_LINES, MACHINE_H, TENDER_EVENTS, Event, Line
+from fabmesh.envs.network.books.state import State
 from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.compiler.kernel import kernel
 
@@ -28,8 +19,8 @@ def post(s: State, node: int, line: int, eur: float) -> None:
 @kernel
 def transfer(s: State, payer: int, payee: int, eur: float) -> None:
     """Money from one agent to another, or to the platform: sums to zero over the network (model §10)."""
-    s.ledger[payer, TRANSFERS] -= eur
-    s.ledger[payee, TRANSFERS] += eur
+    s.ledger[payer, Line.transfers] -= eur
+    s.ledger[payee, Line.transfers] += eur
     s.day_income[payer] -= eur
     s.day_income[payee] += eur
 
@@ -37,7 +28,7 @@ def transfer(s: State, payer: int, payee: int, eur: float) -> None:
 @kernel
 def earn(s: State, node: int, eur: float) -> None:
     """Revenue from customers."""
-    s.ledger[node, REVENUE] += eur
+    s.ledger[node, Line.revenue] += eur
     s.day_income[node] += eur
 
 
@@ -45,9 +36,9 @@ def earn(s: State, node: int, eur: float) -> None:
 def write_off(w: Tables, s: State, node: int, book_value: float) -> None:
     """Deadstock: book value less salvage."""
     salvage = w.par[0].salvage * book_value
-    s.events[E_DEADSTOCK] += book_value
-    s.events[E_SALVAGE] += salvage
-    post(s, node, DEADSTOCK, book_value - salvage)
+    s.events[Event.deadstock_gross_eur] += book_value
+    s.events[Event.salvage_eur] += salvage
+    post(s, node, Line.deadstock, book_value - salvage)
 
 
 @kernel
@@ -62,4 +53,4 @@ def network_cost_of_day(s: State) -> float:
 @kernel
 def tender_event(w: Tables, stream: int, event: int) -> int:
     """Index of a count of a tender stream."""
-    return E_MACHINE_H + len(w.tech) + len(TENDER_EVENTS) * stream + event
+    return MACHINE_H + len(w.tech) + TENDER_EVENTS * stream + event

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fabmesh.envs.network.books.accounts import LEDGER_LINES, event_names
 from fabmesh.envs.network.books.tables import AGES, HORIZON, Tables
 from fabmesh.envs.network.schema.recorded import most_waiting
 from fabmesh.envs.network.schema.scenario import Scenario
@@ -23,68 +24,6 @@ from fabmesh.envs.network.schema.sizes import INBOUND_DAYS, MAX_STAGES
 
 _CACHE_LINE = 128  # bytes, of the pair that processors fetch together
 _f8, _i4, _i2, _i1, _u8 = np.float64, np.int32, np.int16, np.int8, np.uint64
-
-# Ledger lines. Costs first; `revenue` and `transfers` are not costs of the network (model §9).
-LEDGER_LINES = (
-    "material", "order_cost", "supplier_freight", "first_mile_freight", "last_mile_freight", "machine", "energy",
-    "labour", "overtime", "setup", "scrap", "holding", "deadstock", "lateness", "stock_change", "lost", "settlement",
-    "upkeep", "inspection", "quality_returns", "revenue", "transfers",
-)  # fmt: skip
-(
-    MATERIAL, ORDER_COST, SUPPLIER_FREIGHT, FIRST_MILE, LAST_MILE, MACHINE, ENERGY, LABOUR, OVERTIME, SETUP, SCRAP,
-    HOLDING, DEADSTOCK, LATENESS, STOCK_CHANGE, LOST, SETTLEMENT, UPKEEP, INSPECTION,
-    QUALITY_RETURNS, REVENUE, TRANSFERS,
-) = range(len(LEDGER_LINES))  # fmt: skip
-COST_LINES = REVENUE
-
-EVENT_NAMES = (
-    "units_ordered", "units_delivered", "units_lost", "units_cancelled", "units_open", "units_on_time",
-    "lead_time_unit_days", "tenders_posted", "tenders_won", "tenders_lost", "tenders_refused", "masked_actions",
-    "purchases_eur", "retail_eur", "deadstock_gross_eur", "salvage_eur", "supplier_orders", "supplier_orders_refused",
-    "hub_consignments", "outage_days", "revisions", "labour_h", "overtime_h", "units_scrapped",
-    "units_reannounced", "late_units", "inventory_eur_days", "shortage_hub_material_days", "stops_delivered",
-    "award_cost_eur", "award_least_cost_eur", "award_left_eur", "hub_month_rows",
-    "paid_above_bid_eur", "platform_fees_eur", "royalties_eur",
-    "surge_product_days", "surge_units", "life_shift_product_days",
-    "depot_outage_days", "regional_shocks", "supplier_stop_days", "port_closed_days", "long_route_days",
-    "material_shortage_days", "platform_outage_days", "files_locked_days", "tampered_days",
-    "absence_h", "vacancy_h", "breakdowns", "repair_h", "services", "cpk_hub_technology_days",
-    "hub_spread_technology_days", "lots_received", "lots_bad", "lots_rejected", "units_returned",
-    "learning_doublings", "learning_gain_doublings", "labour_saved_h", "qualification_runs",
-    "co2e_kg_van", "co2e_kg_parcel", "co2e_kg_retail_parcel", "co2e_kg_truck_to_hub", "co2e_kg_truck_to_depot",
-    "co2e_kg_energy", "co2e_kg_material", "co2e_kg_scrap", "co2e_kg_write_off",
-    "batch_1_eur", "batch_2_5_eur", "batch_6_20_eur", "batch_21_eur",
-    "batch_1_standard_eur", "batch_2_5_standard_eur", "batch_6_20_standard_eur", "batch_21_standard_eur",
-)  # fmt: skip
-(
-    E_ORDERED, E_DELIVERED, E_LOST, E_CANCELLED, E_OPEN, E_ON_TIME, E_LEAD_DAYS, E_TENDERS, E_TENDERS_WON,
-    E_TENDERS_LOST, E_TENDERS_REFUSED, E_MASKED, E_PURCHASES, E_RETAIL, E_DEADSTOCK, E_SALVAGE, E_SUPPLIER_ORDERS,
-    E_ORDERS_REFUSED, E_CONSIGNMENTS, E_OUTAGE_DAYS, E_REVISIONS, E_LABOUR_H, E_OVERTIME_H, E_SCRAPPED,
-    E_REANNOUNCED, E_LATE, E_INVENTORY, E_SHORTAGE, E_STOPS,
-    E_AWARD_COST, E_AWARD_LEAST, E_AWARD_LEFT, E_HUB_MONTH_ROWS,
-    E_ABOVE_BID, E_PLATFORM_FEES, E_ROYALTIES,
-    E_SURGE_DAYS, E_SURGE_UNITS, E_LIFE_SHIFT,
-    E_DEPOT_OUTAGE_DAYS, E_REGIONAL_SHOCKS, E_SUPPLIER_STOP_DAYS, E_PORT_CLOSED_DAYS, E_LONG_ROUTE_DAYS,
-    E_SCARCE_DAYS, E_PLATFORM_OUTAGE_DAYS, E_FILES_LOCKED_DAYS, E_TAMPERED_DAYS,
-    E_ABSENCE_H, E_VACANCY_H, E_BREAKDOWNS, E_REPAIR_H, E_SERVICES, E_CPK, E_SPREAD, E_LOTS_RECEIVED,
-    E_LOTS_BAD, E_LOTS_REJECTED, E_RETURNED, E_DOUBLINGS, E_GAIN, E_LABOUR_SAVED, E_QUALIFICATIONS,
-    E_CO2E_VAN, E_CO2E_PARCEL, E_CO2E_RETAIL, E_CO2E_TO_HUB, E_CO2E_TO_DEPOT,
-    E_CO2E_ENERGY, E_CO2E_MATERIAL, E_CO2E_SCRAP, E_CO2E_WRITE_OFF,
-    E_BATCH, _, _, _, E_BATCH_STANDARD, _, _, _,
-) = range(len(EVENT_NAMES))  # fmt: skip
-E_MACHINE_H = len(EVENT_NAMES)  # the first of the technologies
-BATCHES = ("1", "2_5", "6_20", "21")  # classes of batch size, by name; where the next begins:
-BATCH_BEGINS = (2, 6, 21)
-TENDER_EVENTS = ("tenders_posted", "tenders_served", "tender_days")  # after these, of each tender stream
-TE_POSTED, TE_SERVED, TE_DAYS = range(len(TENDER_EVENTS))
-
-
-def event_names(scenario: Scenario) -> tuple[str, ...]:
-    """Names of the counts of an episode: fixed ones, machine hours per technology, tenders per stream."""
-    machines = tuple(f"machine_h_{t.name}" for t in scenario.technologies)
-    tenders = tuple(f"{name}_{stream.name}" for stream in scenario.tender_streams for name in TENDER_EVENTS)
-    return EVENT_NAMES + machines + tenders
-
 
 # Flows of material per node, in quantity [0] and book value [1]: what the laws of model §10 balance.
 FLOW_NAMES = ("opening", "received", "used", "scrapped", "expired", "shipped")

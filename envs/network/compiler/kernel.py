@@ -182,9 +182,10 @@ class _Entry(CPUDispatcher):  # type: ignore[misc]
 
 
 def _wide(kind: Any) -> Any:
-    """The type that a part takes an argument as: one for all integers with a sign, one for all truth values."""
+    """The type that a part takes an argument as: one for all integers with a sign and members of an `IntEnum`."""
     kind = numba.types.unliteral(kind)
-    return numba.types.int64 if isinstance(kind, numba.types.Integer) and kind.signed else kind
+    signed = isinstance(kind, numba.types.Integer) and kind.signed
+    return numba.types.int64 if signed or isinstance(kind, numba.types.IntEnumMember) else kind
 
 
 _OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "_nrt": False}

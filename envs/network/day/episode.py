@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from fabmesh.envs.network.books.accounts import Event, Line
 from fabmesh.envs.network.books.ledger import post
-from fabmesh.envs.network.books.state import E_OPEN, F_OPENING, SETTLEMENT, Scratch, State
+from fabmesh.envs.network.books.state import F_OPENING, Scratch, State
 from fabmesh.envs.network.books.stock import age_class, in_depot, on_hand
 from fabmesh.envs.network.books.tables import AGES, Tables
 from fabmesh.envs.network.books.work_content import bom_quantity
@@ -260,22 +261,22 @@ def settle(w: Tables, s: State, x: Scratch) -> None:
     clock = s.clock[0]
     platform = s.ledger.shape[0] - 1
     hubs = s.hub.shape[0]
-    before = s.ledger[platform, SETTLEMENT]
+    before = s.ledger[platform, Line.settlement]
     open_units = 0.0
     for h in range(hubs):
         for i in range(s.hub[h].orders):
             o = s.order[h, i]
             open_units += o.open
-            post(s, platform, SETTLEMENT, o.open * unit_standard_cost(w, o.row, o.price))
+            post(s, platform, Line.settlement, o.open * unit_standard_cost(w, o.row, o.price))
     for i in range(clock.lots):
         lot = s.lot[i]
         open_units += lot.units
-        post(s, platform, SETTLEMENT, lot.units * unit_standard_cost(w, lot.row, lot.price))
+        post(s, platform, Line.settlement, lot.units * unit_standard_cost(w, lot.row, lot.price))
     for i in range(clock.tenders):
         tender = s.tender[i]
         open_units += tender.units
-        post(s, platform, SETTLEMENT, tender.units * unit_standard_cost(w, tender.row, tender.price))
-    s.events[E_OPEN] = open_units
+        post(s, platform, Line.settlement, tender.units * unit_standard_cost(w, tender.row, tender.price))
+    s.events[Event.units_open] = open_units
     need_on_tape(w, s, x)
     for m in range(len(w.mat)):
         quantity = 0.0
@@ -298,7 +299,7 @@ def settle(w: Tables, s: State, x: Scratch) -> None:
                 value += order.quantity * order.price
         if quantity > x.need[m] and quantity > 0.0:
             beyond = value * (quantity - x.need[m]) / quantity
-            post(s, platform, SETTLEMENT, beyond * (1.0 - w.par[0].salvage))
+            post(s, platform, Line.settlement, beyond * (1.0 - w.par[0].salvage))
     for p in range(w.par[0].products):
         units = 0.0
         value = 0.0
@@ -311,5 +312,5 @@ def settle(w: Tables, s: State, x: Scratch) -> None:
             value += goods.wip_value
         if units > x.row_units[p]:
             beyond = value * (units - x.row_units[p]) / units
-            post(s, platform, SETTLEMENT, beyond * (1.0 - w.par[0].salvage))
-    clock.settlement = s.ledger[platform, SETTLEMENT] - before
+            post(s, platform, Line.settlement, beyond * (1.0 - w.par[0].salvage))
+    clock.settlement = s.ledger[platform, Line.settlement] - before

@@ -11,19 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.network.books.state import (
-    E_DEPOT_OUTAGE_DAYS,
-    E_FILES_LOCKED_DAYS,
-    E_LONG_ROUTE_DAYS,
-    E_OUTAGE_DAYS,
-    E_PLATFORM_OUTAGE_DAYS,
-    E_PORT_CLOSED_DAYS,
-    E_REGIONAL_SHOCKS,
-    E_SCARCE_DAYS,
-    E_SUPPLIER_STOP_DAYS,
-    E_TAMPERED_DAYS,
-    State,
-)
+from fabmesh.envs.network.books.accounts import Event
+from fabmesh.envs.network.books.state import State
 from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.compiler.kernel import kernel
 from fabmesh.envs.network.compiler.rng import STREAM_DISRUPTION, STREAM_OUTAGE, combine, day_key, normal, uniform
@@ -92,7 +81,7 @@ def begin(w: Tables, s: State, kind: int, target: int, day: int, duration: int) 
     if kind == HUB_OUTAGE:
         close_hub(w, s, target, day, duration)
     elif kind == REGIONAL_SHOCK:
-        s.events[E_REGIONAL_SHOCKS] += 1.0
+        s.events[Event.regional_shocks] += 1.0
         for h in range(s.hub.shape[0]):
             if w.region_hub[target, h] == 1:
                 close_hub(w, s, h, day, duration)
@@ -141,7 +130,7 @@ def outages(w: Tables, s: State, day: int) -> None:
             duration = min(max(duration, 1), w.par[0].outage_max_d)
             close_hub(w, s, h, day, duration)
         if s.hub[h].down_until > day:
-            s.events[E_OUTAGE_DAYS] += 1.0
+            s.events[Event.outage_days] += 1.0
 
 
 @kernel
@@ -218,25 +207,25 @@ def count_days(w: Tables, s: State, day: int) -> None:
     """Counts what is disturbed today, hubs apart: the days of closed depots, stopped suppliers, and so on."""
     for d in range(len(w.depot_key)):
         if s.depot[d].down_until > day:
-            s.events[E_DEPOT_OUTAGE_DAYS] += 1.0
+            s.events[Event.depot_outage_days] += 1.0
     for m in range(len(w.mat)):
         if s.source[m].stopped_until > day:
-            s.events[E_SUPPLIER_STOP_DAYS] += 1.0
+            s.events[Event.supplier_stop_days] += 1.0
         if s.source[m].scarce_until > day:
-            s.events[E_SCARCE_DAYS] += 1.0
+            s.events[Event.material_shortage_days] += 1.0
     outside = s.outside[0]
     if outside.port_until > day:
-        s.events[E_PORT_CLOSED_DAYS] += 1.0
+        s.events[Event.port_closed_days] += 1.0
     if outside.long_route_until > day:
-        s.events[E_LONG_ROUTE_DAYS] += 1.0
+        s.events[Event.long_route_days] += 1.0
     if outside.platform_until > day:
-        s.events[E_PLATFORM_OUTAGE_DAYS] += 1.0
+        s.events[Event.platform_outage_days] += 1.0
     for h in range(len(w.hub_key)):
         if s.hub[h].locked_until > day:
-            s.events[E_FILES_LOCKED_DAYS] += 1.0
+            s.events[Event.files_locked_days] += 1.0
     for p in range(w.par[0].products):
         if s.tampered_until[p] > day:
-            s.events[E_TAMPERED_DAYS] += 1.0
+            s.events[Event.tampered_days] += 1.0
 
 
 @kernel

@@ -7,21 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from fabmesh.envs.network.books.accounts import Event, Line, TenderEvent
 from fabmesh.envs.network.books.ledger import post, tender_event
-from fabmesh.envs.network.books.state import (
-    E_LIFE_SHIFT,
-    E_LOST,
-    E_ORDERED,
-    E_REVISIONS,
-    E_SURGE_DAYS,
-    E_SURGE_UNITS,
-    E_TENDERS,
-    E_TENDERS_LOST,
-    E_TENDERS_REFUSED,
-    LOST,
-    TE_POSTED,
-    State,
-)
+from fabmesh.envs.network.books.state import State
 from fabmesh.envs.network.books.tables import CATALOGUE, CUSTOM, TENDER, Tables
 from fabmesh.envs.network.compiler.kernel import kernel
 from fabmesh.envs.network.compiler.rng import (
@@ -156,7 +144,7 @@ def announce_revisions(w: Tables, s: State, day: int, counted: bool) -> None:
         if s.revision[p] < 0 and uniform(key, w.row[p].key) < w.par[0].revision_rate_d:
             s.revision[p] = day + w.par[0].revision_notice_d
             if counted:
-                s.events[E_REVISIONS] += 1.0
+                s.events[Event.revisions] += 1.0
 
 
 @kernel
@@ -183,9 +171,9 @@ def put_lot(
     clock.lots += 1
     if counted:
         clock.standard_cost += units * unit_standard_cost(w, row, price)
-        s.events[E_ORDERED] += units
+        s.events[Event.units_ordered] += units
         if row < w.par[0].products and s.surge[row] > 1.0:
-            s.events[E_SURGE_UNITS] += units
+            s.events[Event.surge_units] += units
 
 
 @kernel
@@ -206,15 +194,15 @@ def put_tender(
     clock = s.clock[0]
     if counted:
         clock.standard_cost += units * unit_standard_cost(w, row, price)
-        s.events[E_ORDERED] += units
-        s.events[E_TENDERS] += 1.0
-        s.events[tender_event(w, stream, TE_POSTED)] += 1.0
+        s.events[Event.units_ordered] += units
+        s.events[Event.tenders_posted] += 1.0
+        s.events[tender_event(w, stream, TenderEvent.tenders_posted)] += 1.0
     if clock.tenders == s.tender.shape[0]:
         if counted:
-            s.events[E_TENDERS_REFUSED] += 1.0
-            s.events[E_TENDERS_LOST] += 1.0
-            s.events[E_LOST] += units
-            post(s, s.ledger.shape[0] - 1, LOST, units * price * (1.0 + w.par[0].goodwill))
+            s.events[Event.tenders_refused] += 1.0
+            s.events[Event.tenders_lost] += 1.0
+            s.events[Event.units_lost] += units
+            post(s, s.ledger.shape[0] - 1, Line.lost, units * price * (1.0 + w.par[0].goodwill))
         return False
     tender = s.tender[clock.tenders]
     tender.row, tender.town, tender.announced, tender.due = row, town, day, day + due_d
@@ -287,8 +275,8 @@ def shape_demand(w: Tables, s: State, day: int, counted: bool) -> None:
     if counted:
         for p in range(w.par[0].products):
             if s.surge[p] > 1.0:
-                s.events[E_SURGE_DAYS] += 1.0
-            s.events[E_LIFE_SHIFT] += abs(life_factor(w, s, day, p) - 1.0)
+                s.events[Event.surge_product_days] += 1.0
+            s.events[Event.life_shift_product_days] += abs(life_factor(w, s, day, p) - 1.0)
 
 
 @kernel

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from fabmesh.envs.network.books.accounts import Event
 from fabmesh.envs.network.books.last_mile import delivery_cost
 from fabmesh.envs.network.books.ledger import write_off
-from fabmesh.envs.network.books.state import E_AWARD_COST, E_AWARD_LEAST, E_AWARD_LEFT, E_REANNOUNCED, Scratch, State
+from fabmesh.envs.network.books.state import Scratch, State
 from fabmesh.envs.network.books.tables import TENDER, Tables
 from fabmesh.envs.network.books.work_content import bom_quantity, labour_h, machine_h, machine_h_longest
 from fabmesh.envs.network.compiler.kernel import kernel
@@ -92,7 +93,7 @@ def announce_again(w: Tables, s: State, h: int, day: int) -> None:
         lot.last_day = day + max(w.row[order.row].patience_d, 2)
         lot.again, lot.units, lot.price, lot.key = 1, order.open, order.price, order.key
         lot.ceiling = order.ceiling
-        s.events[E_REANNOUNCED] += order.open
+        s.events[Event.units_reannounced] += order.open
         if tender:
             clock.tenders += 1
         else:
@@ -152,9 +153,9 @@ def audit_award(
         promised += available_to_promise(w, x, other, lot.row, lot.price, days, units - promised)
         if promised == units:
             least = cost
-    s.events[E_AWARD_COST] += units * won
-    s.events[E_AWARD_LEAST] += units * least
-    s.events[E_AWARD_LEFT] += units * left
+    s.events[Event.award_cost_eur] += units * won
+    s.events[Event.award_least_cost_eur] += units * least
+    s.events[Event.award_left_eur] += units * left
 
 
 @kernel

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from fabmesh.envs.network.books.accounts import Event, Line
 from fabmesh.envs.network.books.ledger import post
 from fabmesh.envs.network.books.ranking import rank_by_bucket, rank_by_key
-from fabmesh.envs.network.books.state import E_LOST, E_TENDERS_LOST, E_TENDERS_WON, LOST, Scratch, State
+from fabmesh.envs.network.books.state import Scratch, State
 from fabmesh.envs.network.books.tables import TENDER, Tables
 from fabmesh.envs.network.books.work_content import machine_h_longest
 from fabmesh.envs.network.compiler.kernel import kernel
@@ -147,7 +148,7 @@ def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None
                 level_eur = lowest_losing_score(w, s, x, tender, offers, best, tender.units, ceiling)
                 pay_uniform_price(s, x, 1, level_eur)
             if tender.again == 0:
-                s.events[E_TENDERS_WON] += 1.0
+                s.events[Event.tenders_won] += 1.0
             tender.units = 0
 
 
@@ -162,10 +163,10 @@ def lose_or_keep(w: Tables, s: State, table: np.ndarray, count: int) -> int:
         if lot.units == 0:
             continue
         if day >= lot.last_day:
-            post(s, platform, LOST, lot.units * lot.price * (1.0 + w.par[0].goodwill))
-            s.events[E_LOST] += lot.units
+            post(s, platform, Line.lost, lot.units * lot.price * (1.0 + w.par[0].goodwill))
+            s.events[Event.units_lost] += lot.units
             if w.row[lot.row].kind == TENDER:
-                s.events[E_TENDERS_LOST] += 1.0
+                s.events[Event.tenders_lost] += 1.0
             continue
         if kept != i:
             table[kept] = lot

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from fabmesh.envs.network.books.accounts import Event, Line
 from fabmesh.envs.network.books.ledger import post, transfer
-from fabmesh.envs.network.books.state import (
-    E_CO2E_RETAIL,
-    E_CO2E_TO_HUB,
-    E_CONSIGNMENTS,
-    E_RETAIL,
-    F_SHIPPED,
-    FIRST_MILE,
-    Scratch,
-    State,
-)
+from fabmesh.envs.network.books.state import F_SHIPPED, Scratch, State
 from fabmesh.envs.network.books.stock import age_class, in_depot, oldest_class, on_hand, thin
 from fabmesh.envs.network.books.tables import AGES, Tables
 from fabmesh.envs.network.books.work_content import bom_quantity
@@ -250,7 +242,7 @@ def buy_retail(w: Tables, s: State, x: Scratch) -> None:
             life = mat.life_d * (w.par[0].life_low + u * (w.par[0].life_high - w.par[0].life_low))
             hub.inbound[ring, age_class(w, m, day + w.par[0].retail_lead_d + life)] += quantity
             hub.inbound_value[ring] += quantity * mat.retail
-            s.events[E_RETAIL] += quantity * mat.retail
+            s.events[Event.retail_eur] += quantity * mat.retail
             if w.par[0].quality == 1:
                 hub.inbound_unqualified[ring] += quantity
                 if is_bad_lot(w, s, day, w.hub_key[h], m, UNQUALIFIED):
@@ -260,8 +252,8 @@ def buy_retail(w: Tables, s: State, x: Scratch) -> None:
         kg, litres = x.consignment[h, retail, 0], x.consignment[h, retail, 1]
         if kg > 0.0:
             weight = max(kg, litres / w.par[0].parcel_litres_per_kg)
-            post(s, h, FIRST_MILE, w.par[0].parcel + w.par[0].parcel_kg * weight)
-            s.events[E_CO2E_RETAIL] += parcel_co2e(w, weight)
+            post(s, h, Line.first_mile_freight, w.par[0].parcel + w.par[0].parcel_kg * weight)
+            s.events[Event.co2e_kg_retail_parcel] += parcel_co2e(w, weight)
 
 
 @kernel
@@ -292,7 +284,8 @@ def material_market(w: Tables, s: State, x: Scratch, hub_action: np.ndarray, dep
         for d in range(depots):
             if x.sent[h, d] == 1:
                 kg, litres = x.consignment[h, d, 0], x.consignment[h, d, 1]
-                post(s, h, FIRST_MILE, w.par[0].freight_fixed + road_freight(w, w.depot_km[d, h], kg, litres))
-                s.events[E_CONSIGNMENTS] += 1.0
-                s.events[E_CO2E_TO_HUB] += truck_co2e(w, w.depot_km[d, h], kg, litres)
+                freight = w.par[0].freight_fixed + road_freight(w, w.depot_km[d, h], kg, litres)
+                post(s, h, Line.first_mile_freight, freight)
+                s.events[Event.hub_consignments] += 1.0
+                s.events[Event.co2e_kg_truck_to_hub] += truck_co2e(w, w.depot_km[d, h], kg, litres)
     write_quotes(w, s)

@@ -6,15 +6,9 @@ import math
 
 import numpy as np
 
+from fabmesh.envs.network.books.accounts import Event, Line
 from fabmesh.envs.network.books.ledger import post
-from fabmesh.envs.network.books.state import (
-    E_CO2E_TO_DEPOT,
-    E_ORDERS_REFUSED,
-    E_SUPPLIER_ORDERS,
-    ORDER_COST,
-    SUPPLIER_FREIGHT,
-    State,
-)
+from fabmesh.envs.network.books.state import State
 from fabmesh.envs.network.books.stock import in_depot
 from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.compiler.kernel import kernel
@@ -72,10 +66,10 @@ def place_order(w: Tables, s: State, d: int, m: int, quantity: float, day: int, 
     kg, litres = quantity * w.mat[m].kg, quantity * w.mat[m].litres
     freight = w.par[0].freight_fixed + road_freight(w, km, kg, litres)
     freight *= freight_factor(w, s, m)
-    post(s, node, ORDER_COST, w.par[0].order_eur)
-    post(s, node, SUPPLIER_FREIGHT, freight)
-    s.events[E_SUPPLIER_ORDERS] += 1.0
-    s.events[E_CO2E_TO_DEPOT] += truck_co2e(w, km, kg, litres)
+    post(s, node, Line.order_cost, w.par[0].order_eur)
+    post(s, node, Line.supplier_freight, freight)
+    s.events[Event.supplier_orders] += 1.0
+    s.events[Event.co2e_kg_truck_to_depot] += truck_co2e(w, km, kg, litres)
     order = s.supplier_order[d, m, depot.orders]
     order.placed = day
     order.due = due_at_port(w, s, m, day, lead_time(w, s, d, m, day))
@@ -118,6 +112,6 @@ def depots_buy(w: Tables, s: State, action: np.ndarray) -> None:
             if quantity <= 0.0:
                 continue
             if depot.orders == s.supplier_order.shape[2]:
-                s.events[E_ORDERS_REFUSED] += 1.0
+                s.events[Event.supplier_orders_refused] += 1.0
                 continue
             place_order(w, s, d, m, quantity, day, spot, inspection)

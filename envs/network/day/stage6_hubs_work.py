@@ -6,33 +6,10 @@ import math
 
 import numpy as np
 
+from fabmesh.envs.network.books.accounts import BATCH_BEGINS, MACHINE_H, Event, Line
 from fabmesh.envs.network.books.ledger import post
 from fabmesh.envs.network.books.ranking import rank_by_bucket, rank_by_key
-from fabmesh.envs.network.books.state import (
-    BATCH_BEGINS,
-    E_BATCH,
-    E_BATCH_STANDARD,
-    E_HUB_MONTH_ROWS,
-    E_LABOUR_H,
-    E_MACHINE_H,
-    E_OVERTIME_H,
-    E_RETURNED,
-    E_SCRAPPED,
-    E_SHORTAGE,
-    ENERGY,
-    F_SCRAPPED,
-    F_USED,
-    LABOUR,
-    MACHINE,
-    MATERIAL,
-    OVERTIME,
-    QUALITY_RETURNS,
-    SCRAP,
-    SETUP,
-    STOCK_CHANGE,
-    Scratch,
-    State,
-)
+from fabmesh.envs.network.books.state import F_SCRAPPED, F_USED, Scratch, State
 from fabmesh.envs.network.books.stock import draw, note_oldest, on_hand
 from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.books.work_content import bom_quantity, labour_h, machine_h
@@ -207,18 +184,18 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
         x.job[row, stage].setup = 1
         x.cap[k] -= tech.setup_h
         x.cap[people] -= tech.setup_h
-        s.events[E_MACHINE_H + k] += tech.setup_h
-        s.events[E_LABOUR_H] += tech.setup_h
-        post(s, h, SETUP, tech.setup_h * (tech.rate + tech.energy + w.par[0].wage))
+        s.events[MACHINE_H + k] += tech.setup_h
+        s.events[Event.labour_h] += tech.setup_h
+        post(s, h, Line.setup, tech.setup_h * (tech.rate + tech.energy + w.par[0].wage))
     scrapped = scrap_of(w, s, x, h, row, stage, units)
     good = units - scrapped
     machine = machine_h(w, row, stage, price)
     labour = labour_h(w, row, stage, price) * s.hub_tech[h, k].learned
     x.cap[k] -= units * machine
     x.cap[people] -= units * labour
-    s.events[E_MACHINE_H + k] += units * machine
-    s.events[E_LABOUR_H] += units * labour
-    s.events[E_SCRAPPED] += scrapped
+    s.events[MACHINE_H + k] += units * machine
+    s.events[Event.labour_h] += units * labour
+    s.events[Event.units_scrapped] += scrapped
     material = 0.0
     lost = 0.0
     for line in range(w.row[row].bom):
@@ -230,13 +207,13 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
                 if scrapped > 0:
                     lost += draw(w, s, x, h, m, scrapped * quantity, F_SCRAPPED)
     hour_cost = machine * (tech.rate + tech.energy) + labour * w.par[0].wage
-    post(s, h, MATERIAL, material)
-    post(s, h, MACHINE, good * machine * tech.rate)
-    post(s, h, ENERGY, good * machine * tech.energy)
-    post(s, h, LABOUR, good * labour * w.par[0].wage)
-    post(s, h, SCRAP, lost + scrapped * hour_cost)
+    post(s, h, Line.material, material)
+    post(s, h, Line.machine, good * machine * tech.rate)
+    post(s, h, Line.energy, good * machine * tech.energy)
+    post(s, h, Line.labour, good * labour * w.par[0].wage)
+    post(s, h, Line.scrap, lost + scrapped * hour_cost)
     value = material + good * hour_cost
-    post(s, h, STOCK_CHANGE, -value)
+    post(s, h, Line.stock_change, -value)
     if w.par[0].audit == 1:
         standard = machine * (tech.rate + tech.energy) + labour_h(w, row, stage, price) * w.par[0].wage
         for line in range(w.row[row].bom):
@@ -253,8 +230,8 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
         s.hub_tech[h, k].passed += good
         s.hub_tech[h, k].returned += returned
         if returned > 0:
-            s.events[E_RETURNED] += returned
-            post(s, h, QUALITY_RETURNS, returned * price * w.par[0].return_price_share)
+            s.events[Event.units_returned] += returned
+            post(s, h, Line.quality_returns, returned * price * w.par[0].return_price_share)
     return scrapped, value
 
 
@@ -288,7 +265,7 @@ def work_order(w: Tables, s: State, x: Scratch, h: int, index: int) -> None:
         if stage > 0 and scrapped > 0:  # what earlier stages put into the scrapped units is lost too
             earlier = o.wip_value * scrapped / progress
             o.wip_value -= earlier
-            post(s, h, SCRAP, earlier)
+            post(s, h, Line.scrap, earlier)
         o.wip_value += value
         o.todo[stage] -= units
         o.todo[0] += scrapped
@@ -329,7 +306,7 @@ def make_to_stock(w: Tables, s: State, x: Scratch, h: int, product: int, cover: 
             goods.wip[stage] -= units
             lost = share * scrapped / units
             if lost > 0.0:
-                post(s, h, SCRAP, lost)
+                post(s, h, Line.scrap, lost)
             moved = share - lost
         if stage == stages - 1:
             goods.finished += good
@@ -354,14 +331,14 @@ def count_batches(w: Tables, s: State, x: Scratch, h: int) -> None:
                 continue
             if s.made[h, r] != month:
                 s.made[h, r] = month
-                s.events[E_HUB_MONTH_ROWS] += 1.0
+                s.events[Event.hub_month_rows] += 1.0
             size = 0
             for begins in BATCH_BEGINS:
                 size += 1 if units >= begins else 0
             tech = w.tech[w.row[r].tech[stage]]
             setup = tech.setup_h * (tech.rate + tech.energy + w.par[0].wage)
-            s.events[E_BATCH + size] += x.job[r, stage].eur + setup
-            s.events[E_BATCH_STANDARD + size] += x.job[r, stage].standard_eur
+            s.events[Event.batch_1_eur + size] += x.job[r, stage].eur + setup
+            s.events[Event.batch_1_standard_eur + size] += x.job[r, stage].standard_eur
             x.job[r, stage].eur, x.job[r, stage].standard_eur = 0.0, 0.0
 
 
@@ -415,12 +392,12 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
             count_batches(w, s, x, h)
         for m in range(len(w.mat)):
             if s.hub_mat[h, m].need > s.hub_mat[h, m].used + x.on_hand[m] + 1e-9:
-                s.events[E_SHORTAGE] += 1.0
+                s.events[Event.shortage_hub_material_days] += 1.0
         worked = available - x.cap[people] - x.hold[people]
         overtime = max(worked - regular, 0.0)
         if overtime > 0.0:
-            post(s, h, OVERTIME, overtime * w.par[0].wage * w.par[0].overtime_premium)
-            s.events[E_OVERTIME_H] += overtime
+            post(s, h, Line.overtime, overtime * w.par[0].wage * w.par[0].overtime_premium)
+            s.events[Event.overtime_h] += overtime
         if w.par[0].service == 1:
             wear(w, s, x, h)
         # hours put into a unit that did not fit today count for it tomorrow

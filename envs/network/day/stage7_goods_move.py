@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fabmesh.envs.network.books.accounts import Event, Line, TenderEvent
 from fabmesh.envs.network.books.last_mile import (
     delivery_cost,
     delivery_days,
@@ -12,25 +13,7 @@ from fabmesh.envs.network.books.last_mile import (
     units_per_stop,
 )
 from fabmesh.envs.network.books.ledger import earn, post, tender_event, write_off
-from fabmesh.envs.network.books.state import (
-    E_CANCELLED,
-    E_DELIVERED,
-    E_INVENTORY,
-    E_LATE,
-    E_LEAD_DAYS,
-    E_ON_TIME,
-    E_PURCHASES,
-    E_STOPS,
-    F_RECEIVED,
-    HOLDING,
-    LAST_MILE,
-    LATENESS,
-    LOST,
-    STOCK_CHANGE,
-    TE_DAYS,
-    TE_SERVED,
-    State,
-)
+from fabmesh.envs.network.books.state import F_RECEIVED, State
 from fabmesh.envs.network.books.stock import age_class, expire, in_depot, on_hand
 from fabmesh.envs.network.books.tables import AGES, TENDER, Tables
 from fabmesh.envs.network.compiler.kernel import kernel
@@ -65,14 +48,14 @@ def ship_orders(w: Tables, s: State) -> None:
                 weight = parcel_weight(w, o.row, o.price, a_stop)
                 parcel = parcel_cost(w, weight)
                 delivery = stops * delivery_cost(w.van_stop[h, o.town], parcel)
-                post(s, h, LAST_MILE, delivery)
+                post(s, h, Line.last_mile_freight, delivery)
                 paid = o.ready * o.bid + delivery
                 earn(s, h, paid)
                 if platform_takes:
                     pay_platform(w, s, h, o, paid)
                 value = o.wip_value * o.ready / (o.ready + units_in_progress(o))
                 o.wip_value -= value
-                post(s, h, STOCK_CHANGE, value)
+                post(s, h, Line.stock_change, value)
                 extra = transit - 1  # a two-day delivery is one day later than the daily charge has seen
                 if extra > 0:
                     charge = (
@@ -80,17 +63,17 @@ def ship_orders(w: Tables, s: State) -> None:
                         * o.price
                         * max(lateness_rate(w, late - o.inherited) - lateness_rate(w, late - extra - o.inherited), 0.0)
                     )
-                    post(s, h, LATENESS, charge)
+                    post(s, h, Line.lateness, charge)
                     late_eur += charge
                 price_eur += o.ready * o.price
                 emit_stops(w, s, h, o.town, parcel, weight, stops)
-                s.events[E_STOPS] += stops
-                s.events[E_DELIVERED] += o.ready
-                s.events[E_LEAD_DAYS] += o.ready * (day + transit - o.announced)
+                s.events[Event.stops_delivered] += stops
+                s.events[Event.units_delivered] += o.ready
+                s.events[Event.lead_time_unit_days] += o.ready * (day + transit - o.announced)
                 if late <= 0:
-                    s.events[E_ON_TIME] += o.ready
+                    s.events[Event.units_on_time] += o.ready
                 else:
-                    s.events[E_LATE] += o.ready
+                    s.events[Event.late_units] += o.ready
                 o.open -= o.ready
                 o.ready = 0
                 if o.open == 0 and w.row[o.row].kind == TENDER:
@@ -100,11 +83,11 @@ def ship_orders(w: Tables, s: State) -> None:
                 days_late = day + 2 - o.due - o.inherited
                 if days_late > w.par[0].late_grace_d:
                     charge = o.open * o.price * (lateness_rate(w, days_late) - lateness_rate(w, days_late - 1))
-                    post(s, h, LATENESS, charge)
+                    post(s, h, Line.lateness, charge)
                     late_eur += charge
                 if day + 1 - o.due - o.inherited >= w.par[0].cancel_d:
-                    post(s, h, LOST, o.open * o.price * (1.0 + w.par[0].goodwill))
-                    s.events[E_CANCELLED] += o.open
+                    post(s, h, Line.lost, o.open * o.price * (1.0 + w.par[0].goodwill))
+                    s.events[Event.units_cancelled] += o.open
                     if o.wip_value > 0.0:
                         write_off(w, s, h, o.wip_value)
                     continue
@@ -125,8 +108,8 @@ def count_tender(w: Tables, s: State, row: int, days: int) -> None:
     """A tender has been delivered whole, so many days after it was posted."""
     for i in range(len(w.stream)):
         if w.stream[i].first_row <= row < w.stream[i].first_row + w.stream[i].rows:
-            s.events[tender_event(w, i, TE_SERVED)] += 1.0
-            s.events[tender_event(w, i, TE_DAYS)] += days
+            s.events[tender_event(w, i, TenderEvent.tenders_served)] += 1.0
+            s.events[tender_event(w, i, TenderEvent.tender_days)] += days
 
 
 @kernel
@@ -187,7 +170,7 @@ def receive(w: Tables, s: State) -> None:
                 node = hubs + d
                 s.flow[node, m, F_RECEIVED, 0] += order.quantity
                 s.flow[node, m, F_RECEIVED, 1] += order.quantity * order.price
-                s.events[E_PURCHASES] += order.quantity * order.price
+                s.events[Event.purchases_eur] += order.quantity * order.price
             material.orders = kept
 
 
@@ -285,14 +268,14 @@ def hold(w: Tables, s: State) -> None:
                 material += item.inbound_value[ring]
         for p in range(w.par[0].products):
             goods += s.hub_prod[h, p].value + s.hub_prod[h, p].wip_value
-        s.events[E_INVENTORY] += material + goods
-        post(s, h, HOLDING, material * w.par[0].holding_material_d + goods * w.par[0].holding_finished_d)
+        s.events[Event.inventory_eur_days] += material + goods
+        post(s, h, Line.holding, material * w.par[0].holding_material_d + goods * w.par[0].holding_finished_d)
     for d in range(s.depot_mat.shape[0]):
         value = 0.0
         for m in range(len(w.mat)):
             value += s.depot_mat[d, m].value
-        s.events[E_INVENTORY] += value
-        post(s, hubs + d, HOLDING, value * w.par[0].holding_material_d)
+        s.events[Event.inventory_eur_days] += value
+        post(s, hubs + d, Line.holding, value * w.par[0].holding_material_d)
 
 
 @kernel

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabmesh.envs.errors import ScenarioError
-from fabmesh.envs.network.books.state import E_MASKED, State
+from fabmesh.envs.network.books.accounts import Event
+from fabmesh.envs.network.books.state import State
 from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.compiler.kernel import entry, kernel
 from fabmesh.envs.network.schema.scenario import Scenario
@@ -153,7 +154,7 @@ def screen(
                 count += 1
             offset += levels[j]
         masked[first + i] = count
-        s.events[E_MASKED] += count
+        s.events[Event.masked_actions] += count
 
 
 @kernel

@@ -5,19 +5,8 @@ Nothing here assumes that making things nearby emits less: literature disagrees 
 
 from __future__ import annotations
 
-from fabmesh.envs.network.books.state import (
-    E_CO2E_ENERGY,
-    E_CO2E_MATERIAL,
-    E_CO2E_PARCEL,
-    E_CO2E_SCRAP,
-    E_CO2E_VAN,
-    E_CO2E_WRITE_OFF,
-    E_MACHINE_H,
-    F_EXPIRED,
-    F_SCRAPPED,
-    F_USED,
-    State,
-)
+from fabmesh.envs.network.books.accounts import MACHINE_H, Event
+from fabmesh.envs.network.books.state import F_EXPIRED, F_SCRAPPED, F_USED, State
 from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.compiler.kernel import kernel
 
@@ -49,7 +38,7 @@ def stop_co2e(w: Tables, h: int, town: int, parcel_eur: float, weight: float) ->
 @kernel
 def emit_stops(w: Tables, s: State, h: int, town: int, parcel_eur: float, weight: float, stops: float) -> None:
     """Counts the CO2e of customer stops; parts of a stop count as parts, as they are charged."""
-    event = E_CO2E_VAN if by_van(w, h, town, parcel_eur) else E_CO2E_PARCEL
+    event = Event.co2e_kg_van if by_van(w, h, town, parcel_eur) else Event.co2e_kg_parcel
     s.events[event] += stops * stop_co2e(w, h, town, parcel_eur, weight)
 
 
@@ -58,12 +47,14 @@ def count_co2e(w: Tables, s: State) -> None:
     """CO2e of energy and material so far, from the hours worked and the flows of material that are counted anyway."""
     energy = 0.0
     for k in range(len(w.tech)):
-        energy += s.events[E_MACHINE_H + k] * w.tech[k].co2e_h
+        energy += s.events[MACHINE_H + k] * w.tech[k].co2e_h
     used, scrapped, expired = 0.0, 0.0, 0.0
     for n in range(s.flow.shape[0]):
         for m in range(len(w.mat)):
             used += s.flow[n, m, F_USED, 0] * w.mat[m].co2e
             scrapped += s.flow[n, m, F_SCRAPPED, 0] * w.mat[m].co2e
             expired += s.flow[n, m, F_EXPIRED, 0] * w.mat[m].co2e
-    s.events[E_CO2E_ENERGY] = energy
-    s.events[E_CO2E_MATERIAL], s.events[E_CO2E_SCRAP], s.events[E_CO2E_WRITE_OFF] = used, scrapped, expired
+    s.events[Event.co2e_kg_energy] = energy
+    s.events[Event.co2e_kg_material] = used
+    s.events[Event.co2e_kg_scrap] = scrapped
+    s.events[Event.co2e_kg_write_off] = expired

@@ -8,19 +8,9 @@ from __future__ import annotations
 
 import math
 
+from fabmesh.envs.network.books.accounts import Event, Line
 from fabmesh.envs.network.books.ledger import post
-from fabmesh.envs.network.books.state import (
-    E_DOUBLINGS,
-    E_GAIN,
-    E_LABOUR_H,
-    E_LABOUR_SAVED,
-    E_QUALIFICATIONS,
-    F_SCRAPPED,
-    SCRAP,
-    SETUP,
-    Scratch,
-    State,
-)
+from fabmesh.envs.network.books.state import F_SCRAPPED, Scratch, State
 from fabmesh.envs.network.books.stock import draw
 from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.books.work_content import labour_h
@@ -52,8 +42,8 @@ def learn(w: Tables, s: State, counted: bool) -> None:
             doublings = math.log2(experience)
             learned = wright(doublings, w.tech[k].labour_exponent, par.floor)
             if counted:
-                s.events[E_DOUBLINGS] += doublings - lane.doublings
-                s.events[E_GAIN] += math.log2(lane.learned / learned)
+                s.events[Event.learning_doublings] += doublings - lane.doublings
+                s.events[Event.learning_gain_doublings] += math.log2(lane.learned / learned)
             lane.doublings, lane.learned = doublings, learned
             lane.scrap_learned = wright(doublings, par.scrap_exponent, par.floor)
 
@@ -63,7 +53,7 @@ def practise(w: Tables, s: State, h: int, row: int, stage: int, units: int, good
     """What units just worked teach the hub, and the labour that learning has saved on them."""
     lane = s.hub_tech[h, w.row[row].tech[stage]]
     lane.made += good
-    s.events[E_LABOUR_SAVED] += units * labour_h(w, row, stage, price) * (1.0 - lane.learned)
+    s.events[Event.labour_saved_h] += units * labour_h(w, row, stage, price) * (1.0 - lane.learned)
     if stage == 0 and row < w.par[0].products and s.hub_prod[h, row].qualifies == _NEW:
         s.hub_prod[h, row].qualifies = _MADE
 
@@ -78,9 +68,9 @@ def qualify(w: Tables, s: State, x: Scratch, h: int) -> None:
             continue
         s.hub_prod[h, p].qualifies = 0
         x.cap[people] -= hours
-        s.events[E_LABOUR_H] += hours
-        s.events[E_QUALIFICATIONS] += 1.0
-        post(s, h, SETUP, hours * w.par[0].wage)
+        s.events[Event.labour_h] += hours
+        s.events[Event.qualification_runs] += 1.0
+        post(s, h, Line.setup, hours * w.par[0].wage)
         if w.row[p].bom > 0:
             m = w.row[p].bom_material[0]
-            post(s, h, SCRAP, draw(w, s, x, h, m, w.par[0].qualification_kg / w.mat[m].kg, F_SCRAPPED))
+            post(s, h, Line.scrap, draw(w, s, x, h, m, w.par[0].qualification_kg / w.mat[m].kg, F_SCRAPPED))

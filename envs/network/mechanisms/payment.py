@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from fabmesh.envs.network.books.accounts import Event
 from fabmesh.envs.network.books.ledger import transfer
-from fabmesh.envs.network.books.state import E_ABOVE_BID, E_PLATFORM_FEES, E_ROYALTIES, Scratch, State
+from fabmesh.envs.network.books.state import Scratch, State
 from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.compiler.kernel import kernel
 
@@ -30,7 +31,7 @@ def pay_uniform_price(s: State, x: Scratch, winners: int, level: float) -> None:
         h = x.winner[i]
         order = s.order[h, s.hub[h].orders - 1]
         paid = max(order.bid, level - x.terms[i])
-        s.events[E_ABOVE_BID] += order.units * (paid - order.bid)
+        s.events[Event.paid_above_bid_eur] += order.units * (paid - order.bid)
         order.bid = paid
 
 
@@ -48,5 +49,5 @@ def pay_platform(w: Tables, s: State, h: int, order: np.void, paid: float) -> No
     fee = w.par[0].platform_fee * paid
     royalty = w.row[order.row].royalty * order.price * order.ready
     transfer(s, h, s.ledger.shape[0] - 1, fee + royalty)
-    s.events[E_PLATFORM_FEES] += fee
-    s.events[E_ROYALTIES] += royalty
+    s.events[Event.platform_fees_eur] += fee
+    s.events[Event.royalties_eur] += royalty

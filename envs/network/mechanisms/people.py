@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from fabmesh.envs.network.books.state import E_ABSENCE_H, E_VACANCY_H, Scratch, State
+from fabmesh.envs.network.books.accounts import Event
+from fabmesh.envs.network.books.state import Scratch, State
 from fabmesh.envs.network.books.tables import HORIZON, Tables
 from fabmesh.envs.network.compiler.kernel import kernel
 from fabmesh.envs.network.compiler.rng import STREAM_ABSENCE, STREAM_START, STREAM_TURNOVER, combine, day_key, uniform
@@ -68,7 +69,7 @@ def people_today(w: Tables, s: State, day: int, counted: bool) -> None:
                 post.trained = post.filled + par.training_d
             if post.filled > day:
                 if counted:
-                    s.events[E_VACANCY_H] += par.hours_per_day
+                    s.events[Event.vacancy_h] += par.hours_per_day
                 continue
             if uniform(absence_key, name) < (par.absence_ends if post.away == 1 else par.absence_begins):
                 post.away = 1 - post.away
@@ -77,7 +78,7 @@ def people_today(w: Tables, s: State, day: int, counted: bool) -> None:
             if post.away == 0:
                 hub.present += worth
             elif counted:
-                s.events[E_ABSENCE_H] += worth * par.hours_per_day
+                s.events[Event.absence_h] += worth * par.hours_per_day
 
 
 @kernel

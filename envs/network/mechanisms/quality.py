@@ -9,16 +9,9 @@ import math
 
 import numpy as np
 
+from fabmesh.envs.network.books.accounts import Event, Line
 from fabmesh.envs.network.books.ledger import post
-from fabmesh.envs.network.books.state import (
-    E_CPK,
-    E_LOTS_BAD,
-    E_LOTS_RECEIVED,
-    E_LOTS_REJECTED,
-    E_SPREAD,
-    INSPECTION,
-    State,
-)
+from fabmesh.envs.network.books.state import State
 from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.compiler.kernel import kernel
 from fabmesh.envs.network.compiler.rng import (
@@ -120,13 +113,13 @@ def compare_hubs(w: Tables, s: State) -> None:
             if w.hub_machines[h, k] == 0:
                 continue
             bias = s.hub_tech[h, k].bias
-            s.events[E_CPK] += max(1.0 - abs(bias), 0.0) / (3.0 * noise)
+            s.events[Event.cpk_hub_technology_days] += max(1.0 - abs(bias), 0.0) / (3.0 * noise)
             hubs += 1
             total += bias
             squares += bias * bias
         if hubs >= 2:
             variance = max(squares / hubs - (total / hubs) ** 2, 0.0)
-            s.events[E_SPREAD] += math.sqrt(variance) / noise
+            s.events[Event.hub_spread_technology_days] += math.sqrt(variance) / noise
 
 
 # --- lots of material ------------------------------------------------------------------------------------------
@@ -143,15 +136,15 @@ def is_bad_lot(w: Tables, s: State, day: int, place: np.uint64, m: int, source: 
 def sent_back(w: Tables, s: State, d: int, m: int, order: np.void) -> bool:
     """Inspects a lot that arrives at a depot; what is not sent back joins the stock as what it is."""
     bad = is_bad_lot(w, s, order.placed, w.depot_key[d], m, order.spot)
-    s.events[E_LOTS_RECEIVED] += 1.0
+    s.events[Event.lots_received] += 1.0
     if bad:
-        s.events[E_LOTS_BAD] += 1.0
+        s.events[Event.lots_bad] += 1.0
     if order.inspection > 0:
-        post(s, s.hub.shape[0] + d, INSPECTION, w.par[0].inspection_eur[order.inspection])
+        post(s, s.hub.shape[0] + d, Line.inspection, w.par[0].inspection_eur[order.inspection])
         key = day_key(s.clock[0].seed, STREAM_INSPECTION, order.placed)
         u = uniform(key, combine(w.depot_key[d], w.mat[m].key))
         if bad and u < w.par[0].inspection_finds[order.inspection]:
-            s.events[E_LOTS_REJECTED] += 1.0
+            s.events[Event.lots_rejected] += 1.0
             return True
     depot = s.depot_mat[d, m]
     if order.spot == 1:

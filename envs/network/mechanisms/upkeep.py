@@ -9,8 +9,9 @@ import math
 
 import numpy as np
 
+from fabmesh.envs.network.books.accounts import Event, Line
 from fabmesh.envs.network.books.ledger import post
-from fabmesh.envs.network.books.state import E_BREAKDOWNS, E_LABOUR_H, E_REPAIR_H, E_SERVICES, UPKEEP, Scratch, State
+from fabmesh.envs.network.books.state import Scratch, State
 from fabmesh.envs.network.books.tables import HORIZON, Tables
 from fabmesh.envs.network.compiler.kernel import kernel
 from fabmesh.envs.network.compiler.rng import STREAM_BREAKDOWN, STREAM_REPAIR, STREAM_START, combine, day_key, uniform
@@ -59,9 +60,9 @@ def breakdowns(w: Tables, s: State, day: int) -> None:
                 if left == 0.0 and risk > 0.0 and fails(uniform(failure_key, name), risk):
                     left = -tech.mttr_h * math.log(uniform(repair_key, name))
                     failed += 1
-                    s.events[E_BREAKDOWNS] += 1.0
-                    s.events[E_REPAIR_H] += left
-                    post(s, h, UPKEEP, left * w.par[0].repair_eur_h)
+                    s.events[Event.breakdowns] += 1.0
+                    s.events[Event.repair_h] += left
+                    post(s, h, Line.upkeep, left * w.par[0].repair_eur_h)
                 s.repair[first + i] = left
             if failed > 0:
                 lane.wear_h *= (machines - failed) / machines
@@ -115,9 +116,9 @@ def service(w: Tables, s: State, x: Scratch, h: int, action: np.ndarray) -> None
             hours = serviced * each
             x.cap[k] -= hours
             x.cap[people] -= hours
-            s.events[E_LABOUR_H] += hours
-            s.events[E_SERVICES] += serviced
-            post(s, h, UPKEEP, hours * w.par[0].wage + w.par[0].service_eur)
+            s.events[Event.labour_h] += hours
+            s.events[Event.services] += serviced
+            post(s, h, Line.upkeep, hours * w.par[0].wage + w.par[0].service_eur)
             s.hub_tech[h, k].wear_h *= (machines - serviced) / machines
             s.hub_tech[h, k].seen_wear = s.hub_tech[h, k].wear_h ** w.par[0].wear_shape
             if w.par[0].quality == 1:
