@@ -14,6 +14,7 @@ from test_docs import table_after
 from test_laws import event, play_and_check, players, vary
 
 from fabmesh.agents.evaluation.judge.protocol import evaluate
+from fabmesh.agents.evaluation.measures.books import ScenarioBooks
 from fabmesh.agents.evaluation.measures.mechanisms import measure_mechanisms
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.network.day.stage3_offers import estimate_costs
@@ -55,7 +56,8 @@ def test_every_doubling_multiplies_labour_time_by_the_progress_ratio(ratio):
     print(f"Wright's slope for r = {ratio:g}: log2 r = {math.log2(ratio):.4f}, simulated {slope:.4f}")
     assert slope == pytest.approx(math.log2(ratio), abs=1e-12)
     assert time == pytest.approx([ratio**n for n in range(8)])
-    got = measure_mechanisms(scenario, batch.ledger, batch.ledger_lines, batch.events, batch.event_names)
+    books = batch.ledger, batch.ledger_lines, batch.events, batch.event_names, np.zeros(batch.num_envs)
+    got = measure_mechanisms(ScenarioBooks(*books, scenario))
     assert got["learning_slope"] == pytest.approx(ratio)
 
 

@@ -11,7 +11,7 @@ from reference import Reference
 from test_customer_market import market_state
 from test_laws import play_and_check, players, vary
 
-from fabmesh.agents.evaluation.measures.books import measure
+from fabmesh.agents.evaluation.measures.books import EpisodeBooks, measure
 from fabmesh.envs.network.compiler.rng import STREAM_ORDER, day_key, uniform
 from fabmesh.envs.network.day.stage3_customers_buy import customer_market
 from fabmesh.envs.network.day.stage7_goods_move import ship_orders
@@ -229,9 +229,8 @@ def episode(scenario, seed):
         observed, reward, _, _, info = batch.step(random_actions(batch, info["action_mask"], rng))
         seen += b"".join(a.tobytes() for part in (observed, info["action_mask"], reward) for a in part.values())
         seen += info["cost"].tobytes()
-    values = measure(
-        info["final_ledger"], batch.ledger_lines, info["final_events"], batch.event_names, info["standard_cost"]
-    )
+    ledger, events, standard = info["final_ledger"], info["final_events"], info["standard_cost"]
+    values = measure(EpisodeBooks(ledger, batch.ledger_lines, events, batch.event_names, standard))
     return seen, values, dict(zip(batch.ledger_lines, np.moveaxis(info["final_ledger"], -1, 0), strict=True))
 
 

@@ -14,6 +14,7 @@ from test_docs import state_rows, table_after
 from test_laws import Player, event, play_and_check, players, vary
 
 from fabmesh.agents.evaluation.judge.protocol import evaluate
+from fabmesh.agents.evaluation.measures.books import ScenarioBooks
 from fabmesh.agents.evaluation.measures.mechanisms import measure_mechanisms
 from fabmesh.agents.heuristics import PRESETS
 from fabmesh.agents.heuristics.family import Choice, compose
@@ -371,7 +372,8 @@ def test_measures_by_hand():
         "cpk_hub_technology_days": 300.0, "hub_spread_technology_days": 60.0, "units_returned": 3.0,
         "units_delivered": 60.0, "lots_bad": 5.0, "lots_received": 50.0, "lots_rejected": 4.0,
     }  # fmt: skip
-    got = measure_mechanisms(ON, np.array([[[2.0, 3.0], [5.0, 7.0]]]), lines, np.array([[*counts.values()]]), [*counts])
+    ledger, events = np.array([[[2.0, 3.0], [5.0, 7.0]]]), np.array([[*counts.values()]])
+    got = measure_mechanisms(ScenarioBooks(ledger, lines, events, [*counts], np.zeros(1), ON))
     assert got["cpk"] == pytest.approx(300 / (5 * 60))  # FDM and CNC at both hubs, the laser at one
     assert got["hub_spread"] == pytest.approx(60 / (2 * 60))
     assert got["return_share"] == 0.05

@@ -13,6 +13,7 @@ from test_docs import table_after
 from test_laws import Player, event, play_and_check, players, vary
 
 from fabmesh.agents.evaluation.judge.protocol import evaluate
+from fabmesh.agents.evaluation.measures.books import ScenarioBooks
 from fabmesh.agents.evaluation.measures.mechanisms import measure_mechanisms
 from fabmesh.agents.heuristics import PRESETS
 from fabmesh.agents.heuristics.family import Choice, compose
@@ -224,7 +225,7 @@ def test_breakdowns_cost_and_service_prevents_them():
 def test_measures_by_hand():
     lines, names_ = ("labour", "upkeep"), ("breakdowns", "services", "repair_h")
     ledger = np.array([[[5.0, 30.0], [7.0, 12.0]]])
-    got = measure_mechanisms(ON, ledger, lines, np.array([[3.0, 4.0, 25.0]]), names_)
+    got = measure_mechanisms(ScenarioBooks(ledger, lines, np.array([[3.0, 4.0, 25.0]]), names_, np.zeros(1), ON))
     machines_h = sum(t.hours_per_day * sum(m[k] for m in MACHINES) for k, t in enumerate(ON.technologies)) * 60
     assert got["upkeep_cost"] == 42.0
     assert (got["breakdowns"], got["services"]) == (3.0, 4.0)

@@ -10,11 +10,11 @@ import pytest
 import fabmesh
 from fabmesh.agents.evaluation.judge.protocol import evaluate
 from fabmesh.agents.evaluation.judge.seeds import seed_set
-from fabmesh.agents.evaluation.measures.books import MEASURES, measure
+from fabmesh.agents.evaluation.measures.books import MEASURES, EpisodeBooks, measure
 from fabmesh.agents.evaluation.measures.catalogue import measure_named
 from fabmesh.agents.evaluation.measures.economics import capital_charge, fixed_cost, mature_revenue
 from fabmesh.agents.evaluation.measures.mechanisms import MECHANISM_MEASURES
-from fabmesh.agents.evaluation.measures.network import NETWORK_MEASURES, gini, measure_network
+from fabmesh.agents.evaluation.measures.network import NETWORK_MEASURES, NetworkBooks, gini, measure_network
 from fabmesh.agents.evaluation.measures.trace import Recorder, Trace
 from fabmesh.agents.registry import make_policy
 from fabmesh.envs.network.books.state import F_RECEIVED, F_SHIPPED
@@ -79,7 +79,7 @@ def expected_units_a_day():
 
 def test_measures_from_a_hand_made_ledger():
     ledger, events = hand_made_episodes()
-    got = measure(ledger, LINES, events, EVENTS, np.array([1_000.0, 0.0]))
+    got = measure(EpisodeBooks(ledger, LINES, events, EVENTS, np.array([1_000.0, 0.0])))
     network = 3 * 10 * sum(range(1, 18))  # 17 cost lines of 10 (j + 1), three rows; the two transfer lines do not count
     logistics = 3 * 10 * (2 + 3 + 4 + 5)
     deadstock = 3 * 10 * 13
@@ -140,7 +140,7 @@ def test_measures_from_a_hand_made_ledger():
 
 def test_a_share_of_nothing_is_undefined_and_a_cost_of_nothing_is_zero():
     ledger, events = hand_made_episodes()
-    got = measure(ledger, LINES, events, EVENTS, np.zeros(2))
+    got = measure(EpisodeBooks(ledger, LINES, events, EVENTS, np.zeros(2)))
     assert np.isnan(got["fill_rate"][1])
     assert np.isnan(got["deadstock_share"][1])
     assert np.isnan(got["mission_cost_per_unit"][1])
@@ -177,7 +177,7 @@ def test_measures_of_the_network_from_hand_made_books():
     flow[0, 2, :, F_RECEIVED, 1] = 10.0 * 1.25 * bulk
     flow[0, :2, :, F_RECEIVED, 1] = 1e9  # what hubs receive is no purchase from a supplier
     trace = Trace({}, np.zeros((60, 1)), np.zeros((1, 2)), 0.0, np.zeros(2), np.array([0.15]))
-    got = measure_network(POCKET, ledger, LINES, events, names, flow, trace)
+    got = measure_network(NetworkBooks(ledger, LINES, events, names, np.zeros(1), POCKET, flow, trace))
     hours = {t.name: t.hours_per_day for t in POCKET.technologies}
     expected = {
         "inventory_value_eur": 1_200 / 60,

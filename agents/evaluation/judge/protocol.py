@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fabmesh.agents.evaluation.measures.books import TRANSFER_LINES, measure
 from fabmesh.agents.evaluation.measures.mechanisms import measure_disruptions, measure_mechanisms
-from fabmesh.agents.evaluation.measures.network import measure_network
+from fabmesh.agents.evaluation.measures.network import NetworkBooks, measure_network
 from fabmesh.agents.evaluation.measures.trace import Recorder, Trace
 from fabmesh.agents.policy import Policy, Sees
 from fabmesh.envs.errors import FabmeshError
@@ -97,15 +97,19 @@ def evaluate(
                 progress(1)
         if not np.all(info["_final"]):
             raise RuntimeError(f"episodes of {scenario.name} did not end after {scenario.episode_d} days")
-        ledger, events, lines = np.array(info["final_ledger"]), np.array(info["final_events"]), batch.ledger_lines
-        names, trace = batch.event_names, recorder.trace()
-        measures = measure(ledger, lines, events, names, info["standard_cost"])
-        measures |= measure_network(scenario, ledger, lines, events, names, batch.arrays.flow, trace)
-        measures |= measure_disruptions(scenario, events, names)
-        measures |= measure_mechanisms(scenario, ledger, lines, events, names)
+        books = NetworkBooks(
+            ledger=np.array(info["final_ledger"]),
+            lines=batch.ledger_lines,
+            events=np.array(info["final_events"]),
+            event_names=batch.event_names,
+            standard_cost=info["standard_cost"],
+            scenario=scenario,
+            flow=batch.arrays.flow,
+            trace=recorder.trace(),
+        )
+        measures = measure(books) | measure_network(books) | measure_disruptions(books) | measure_mechanisms(books)
     finally:
         batch.close()
-    totals = ledger.sum(axis=1)
-    costs = {line: totals[:, i] for i, line in enumerate(lines) if line not in TRANSFER_LINES}
-    counts = {name: events[:, i] for i, name in enumerate(names)}
-    return EpisodeTable(policy.name, policy.sees, scenario.name, tuple(seeds), measures, costs, counts, trace)
+    costs = {line: eur for line, eur in books.line.items() if line not in TRANSFER_LINES}
+    counts = dict(books.count)
+    return EpisodeTable(policy.name, policy.sees, scenario.name, tuple(seeds), measures, costs, counts, books.trace)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from itertools import chain
+from typing import Any
 
 from fabmesh.agents.evaluation.measures.books import MEASURES, Measure
 from fabmesh.agents.evaluation.measures.mechanisms import DISRUPTION_MEASURES, MECHANISM_MEASURES
-from fabmesh.agents.evaluation.measures.network import NETWORK_MEASURES, TENDER_MEASURES
+from fabmesh.agents.evaluation.measures.network import NETWORK_MEASURES, tender_measures, utilisation
 
-_PLAIN = (*MEASURES, *NETWORK_MEASURES, *DISRUPTION_MEASURES.values(), *chain(*MECHANISM_MEASURES.values()))
+_PLAIN: tuple[Measure[Any], ...] = (
+    *MEASURES,
+    *NETWORK_MEASURES,
+    *DISRUPTION_MEASURES.values(),
+    *chain(*MECHANISM_MEASURES.values()),
+)
 _BY_NAME = {item.name: item for item in _PLAIN}
 
 
-def measure_named(name: str) -> Measure:
+def measure_named(name: str) -> Measure[Any]:
     """What the name of a measure means."""
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    for prefix, kind in TENDER_MEASURES.items():
-        if name.startswith(prefix):
-            stream = name.removeprefix(prefix)
-            label = f"{stream}: {kind.label}"
-            return Measure(name, label, kind.unit, kind.formula.replace("_T", f"_{stream}"), kind.better)
-    technology = name.removeprefix("utilisation_")
-    formula = f"machine_h_{technology} / (machines x hours a day x days)"
-    return Measure(name, f"{technology} hours worked / hours there", "share", formula, "neither")
+    stream = name.removeprefix("tenders_served_").removeprefix("weeks_to_")
+    of_things = (*tender_measures(stream), utilisation(name.removeprefix("utilisation_")))
+    return (_BY_NAME | {item.name: item for item in of_things})[name]

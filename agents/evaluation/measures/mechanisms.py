@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
-from fabmesh.agents.evaluation.measures.books import Measure, ratio
+from fabmesh.agents.evaluation.measures.books import Measure, ScenarioBooks, count, line, ratio, share, worked_out
 from fabmesh.agents.evaluation.measures.network import machine_hours
 from fabmesh.agents.evaluation.statistics import Floats
 from fabmesh.envs.network.books.hazards import possible_kinds
 from fabmesh.envs.network.schema.disruption_kinds import KINDS
-from fabmesh.envs.network.schema.scenario import Scenario
 
 # Days on which things were disturbed, of the kinds of model §8 that can happen: kind -> event, what is counted, unit.
 DISRUPTION_DAYS = {
@@ -29,30 +28,51 @@ DISRUPTION_DAYS = {
     "demand_surge": ("surge_product_days", "surges of demand", "product days"),
 }
 DISRUPTION_MEASURES = {
-    event: Measure(event, label, unit, event, "neither") for event, label, unit in DISRUPTION_DAYS.values()
+    event: Measure(event, label, unit, event, count(event), "neither")
+    for event, label, unit in DISRUPTION_DAYS.values()
 }
+
+
+def _posts_h(b: ScenarioBooks) -> float:
+    """Hours of all posts in an episode."""
+    return sum(hub.technicians for hub in b.scenario.hubs) * b.scenario.labour.hours_per_day * b.days
+
+
+def _hubs_with_tolerance(b: ScenarioBooks) -> list[int]:
+    """Of each technology with a tolerance, the hubs that have it."""
+    names = [t.name for t in b.scenario.technologies if t.tolerance_mm is not None]
+    return [sum(hub.machines.get(name, 0) > 0 for hub in b.scenario.hubs) for name in names]
+
+
+def _a_day(b: ScenarioBooks, event: str, number: int) -> Floats:
+    """A count that goes on all days, of one of so many things on a day."""
+    return ratio(b.count[event], number * np.full(len(b.events), float(b.days)))
+
+
 # Measures of a mechanism, by the section of the scenario that switches it on; there only where it is on.
-MECHANISM_MEASURES: dict[str, tuple[Measure, ...]] = {
+MECHANISM_MEASURES: dict[str, tuple[Measure[ScenarioBooks], ...]] = {
     "people": (
-        Measure("absence_hours", "technicians' hours away", "h", "absence_h"),
-        Measure("vacancy_hours", "hours of posts without a technician", "h", "vacancy_h"),
+        Measure("absence_hours", "technicians' hours away", "h", "absence_h", count("absence_h")),
+        Measure("vacancy_hours", "hours of posts without a technician", "h", "vacancy_h", count("vacancy_h")),
         Measure(
             "present_share",
             "technicians' hours there / hours of all posts",
             "share",
             "1 - (absence_h + vacancy_h) / (technicians x hours a day x days)",
+            lambda b: 1.0 - (b.count["absence_h"] + b.count["vacancy_h"]) / _posts_h(b),
             "higher",
         ),
     ),
     "upkeep": (
-        Measure("upkeep_cost", "service and repair of machines", "EUR", "line upkeep"),
-        Measure("breakdowns", "breakdowns of machines", "breakdowns", "breakdowns"),
-        Measure("services", "machines serviced", "machines", "services", "neither"),
+        Measure("upkeep_cost", "service and repair of machines", "EUR", "line upkeep", line("upkeep")),
+        Measure("breakdowns", "breakdowns of machines", "breakdowns", "breakdowns", count("breakdowns")),
+        Measure("services", "machines serviced", "machines", "services", count("services"), "neither"),
         Measure(
             "machine_availability",
             "machine hours not lost to repairs / hours of all machines",
             "share",
             "1 - repair_h / (machines x hours a day x days)",
+            lambda b: 1.0 - b.count["repair_h"] / (sum(machine_hours(b.scenario).values()) * b.days),
             "higher",
         ),
     ),
@@ -62,6 +82,7 @@ MECHANISM_MEASURES: dict[str, tuple[Measure, ...]] = {
             "process capability of the hubs' technologies, mean",
             "Cpk",
             "cpk_hub_technology_days / (pairs of hub and technology with a tolerance x days)",
+            lambda b: _a_day(b, "cpk_hub_technology_days", sum(_hubs_with_tolerance(b))),
             "higher",
         ),
         Measure(
@@ -69,11 +90,37 @@ MECHANISM_MEASURES: dict[str, tuple[Measure, ...]] = {
             "standard deviation between hubs / within one",
             "ratio, 0 = made in A is made in B",
             "hub_spread_technology_days / (technologies with a tolerance at two hubs or more x days)",
+            lambda b: _a_day(b, "hub_spread_technology_days", sum(n >= 2 for n in _hubs_with_tolerance(b))),
         ),
-        Measure("return_share", "units returned / delivered", "share", "units_returned / units_delivered"),
-        Measure("quality_cost", "inspection and returns", "EUR", "lines inspection + quality_returns"),
-        Measure("bad_lot_share", "bad lots / lots that arrive at depots", "share", "lots_bad / lots_received"),
-        Measure("bad_lots_found", "bad lots sent back / bad lots", "share", "lots_rejected / lots_bad", "neither"),
+        Measure(
+            "return_share",
+            "units returned / delivered",
+            "share",
+            "units_returned / units_delivered",
+            share("units_returned", "units_delivered"),
+        ),
+        Measure(
+            "quality_cost",
+            "inspection and returns",
+            "EUR",
+            "lines inspection + quality_returns",
+            lambda b: b.sum_of(("inspection", "quality_returns")),
+        ),
+        Measure(
+            "bad_lot_share",
+            "bad lots / lots that arrive at depots",
+            "share",
+            "lots_bad / lots_received",
+            share("lots_bad", "lots_received"),
+        ),
+        Measure(
+            "bad_lots_found",
+            "bad lots sent back / bad lots",
+            "share",
+            "lots_rejected / lots_bad",
+            share("lots_rejected", "lots_bad"),
+            "neither",
+        ),
     ),
     "experience": (
         Measure(
@@ -81,75 +128,36 @@ MECHANISM_MEASURES: dict[str, tuple[Measure, ...]] = {
             "labour time after a doubling of experience / before, mean over hubs and technologies",
             "share, 1 = no learning",
             "2 ^ -(learning_gain_doublings / learning_doublings)",
+            lambda b: 2.0 ** -ratio(b.count["learning_gain_doublings"], b.count["learning_doublings"]),
         ),
-        Measure("labour_saved_hours", "labour hours saved by learning", "h", "labour_saved_h", "higher"),
-        Measure("qualification_runs", "runs to qualify for a new design", "runs", "qualification_runs", "neither"),
+        Measure(
+            "labour_saved_hours",
+            "labour hours saved by learning",
+            "h",
+            "labour_saved_h",
+            count("labour_saved_h"),
+            "higher",
+        ),
+        Measure(
+            "qualification_runs",
+            "runs to qualify for a new design",
+            "runs",
+            "qualification_runs",
+            count("qualification_runs"),
+            "neither",
+        ),
     ),
 }
 
 
-def measure_disruptions(scenario: Scenario, events: Floats, event_names: Sequence[str]) -> dict[str, Floats]:
-    """Work out how long things were disturbed: the events of `DISRUPTION_DAYS` whose kinds can happen.
-
-    Args:
-        scenario: The network.
-        events: As for `measures.measure`.
-        event_names: As for `measures.measure`.
-    """
-    kinds = (kind for kind, possible in zip(KINDS, possible_kinds(scenario), strict=True) if possible)
+def measure_disruptions(books: ScenarioBooks) -> dict[str, Floats]:
+    """How long things were disturbed: the events of `DISRUPTION_DAYS` whose kinds can happen."""
+    kinds = (kind for kind, possible in zip(KINDS, possible_kinds(books.scenario), strict=True) if possible)
     counted = {DISRUPTION_DAYS[kind][0] for kind in kinds if kind in DISRUPTION_DAYS}
-    return {name: events[:, event_names.index(name)].copy() for name in DISRUPTION_MEASURES if name in counted}
+    return worked_out([item for name, item in DISRUPTION_MEASURES.items() if name in counted], books)
 
 
-def measure_mechanisms(
-    scenario: Scenario, ledger: Floats, lines: Sequence[str], events: Floats, event_names: Sequence[str]
-) -> dict[str, Floats]:
-    """Work out `MECHANISM_MEASURES` of the mechanisms that the scenario switches on.
-
-    Args:
-        scenario: The network.
-        ledger: As for `measures.measure`.
-        lines: As for `measures.measure`.
-        events: As for `measures.measure`.
-        event_names: As for `measures.measure`.
-    """
-    count: Mapping[str, Floats] = dict(zip(event_names, np.moveaxis(events, -1, 0), strict=True))
-    values: dict[str, Floats] = {}
-    if scenario.people.enabled:
-        technicians = sum(hub.technicians for hub in scenario.hubs)
-        posts_h = technicians * scenario.labour.hours_per_day * scenario.episode_d
-        values |= {
-            "absence_hours": count["absence_h"],
-            "vacancy_hours": count["vacancy_h"],
-            "present_share": 1.0 - (count["absence_h"] + count["vacancy_h"]) / posts_h,
-        }
-    if scenario.upkeep.enabled:
-        machines_h = sum(machine_hours(scenario).values()) * scenario.episode_d
-        values |= {
-            "upkeep_cost": ledger[..., lines.index("upkeep")].sum(axis=1),
-            "breakdowns": count["breakdowns"],
-            "services": count["services"],
-            "machine_availability": 1.0 - count["repair_h"] / machines_h,
-        }
-    if scenario.quality.enabled:
-        toleranced = [t.name for t in scenario.technologies if t.tolerance_mm is not None]
-        hubs_of = [sum(hub.machines.get(name, 0) > 0 for hub in scenario.hubs) for name in toleranced]
-        whole = np.full(len(events), float(scenario.episode_d))
-        values |= {
-            "cpk": ratio(count["cpk_hub_technology_days"], sum(hubs_of) * whole),
-            "hub_spread": ratio(count["hub_spread_technology_days"], sum(n >= 2 for n in hubs_of) * whole),
-            "return_share": ratio(count["units_returned"], count["units_delivered"]),
-            "quality_cost": sum(
-                (ledger[..., lines.index(line)].sum(axis=1) for line in ("inspection", "quality_returns")),
-                start=np.zeros(len(events)),
-            ),
-            "bad_lot_share": ratio(count["lots_bad"], count["lots_received"]),
-            "bad_lots_found": ratio(count["lots_rejected"], count["lots_bad"]),
-        }
-    if scenario.experience.enabled:
-        values |= {
-            "learning_slope": 2.0 ** -ratio(count["learning_gain_doublings"], count["learning_doublings"]),
-            "labour_saved_hours": count["labour_saved_h"],
-            "qualification_runs": count["qualification_runs"],
-        }
-    return values
+def measure_mechanisms(books: ScenarioBooks) -> dict[str, Floats]:
+    """`MECHANISM_MEASURES` of the mechanisms that the scenario switches on."""
+    on = (items for section, items in MECHANISM_MEASURES.items() if getattr(books.scenario, section).enabled)
+    return worked_out([*chain(*on)], books)

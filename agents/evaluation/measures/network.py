@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
-from fabmesh.agents.evaluation.measures.books import TRANSFER_LINES, Measure, ratio
+from fabmesh.agents.evaluation.measures.books import TRANSFER_LINES, Measure, ScenarioBooks, ratio, worked_out
 from fabmesh.agents.evaluation.measures.economics import economics
 from fabmesh.agents.evaluation.measures.trace import Trace
 from fabmesh.agents.evaluation.statistics import Floats
@@ -17,25 +20,94 @@ from fabmesh.envs.network.books.state import F_RECEIVED
 from fabmesh.envs.network.day.stage6_hubs_work import MONTH_D
 from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
 
-NETWORK_MEASURES = (
-    Measure("inventory_value_eur", "mean book value of all stock", "EUR", "inventory_eur_days / days", "neither"),
+
+@dataclass(frozen=True, eq=False)
+class NetworkBooks(ScenarioBooks):
+    """The books of episodes, the network they are of, and what was seen in it.
+
+    Attributes:
+        flow: Material per node at the end of the episode, [episodes, hubs + depots, materials, flows, 2].
+        trace: What was read off day by day.
+    """
+
+    flow: Floats
+    trace: Trace
+
+    @property
+    def hubs(self) -> int:
+        """Number of hubs, the first rows of the ledger."""
+        return len(self.scenario.hubs)
+
+    @property
+    def technicians(self) -> Floats:
+        """Technicians of each hub."""
+        return np.array([hub.technicians for hub in self.scenario.hubs], np.float64)
+
+    @property
+    def regular_h(self) -> float:
+        """Regular hours of all technicians in an episode."""
+        return float(self.technicians.sum()) * self.scenario.labour.hours_per_day * self.days
+
+    @property
+    def profit(self) -> Floats:
+        """Profit of each hub, EUR [episodes, hubs]."""
+        own = self.ledger[:, : self.hubs]
+        income = own[..., [self.lines.index(line) for line in TRANSFER_LINES]].sum(axis=-1)
+        cost = own[..., [i for i, line in enumerate(self.lines) if line not in TRANSFER_LINES]].sum(axis=-1)
+        return np.asarray(income - cost)
+
+    @cached_property
+    def economics(self) -> dict[str, Floats]:
+        """The measures of `economics`, of hubs and depots together."""
+        agents = self.ledger[:, : self.hubs + len(self.scenario.depots)].sum(axis=1)
+        sign = np.array([1.0 if line in TRANSFER_LINES else -1.0 for line in self.lines])
+        return economics(self.scenario, agents[:, self.lines.index("revenue")], agents @ sign, self.count)
+
+    def price_over(self, prices_eur: Sequence[float]) -> Floats:
+        """What depots paid to suppliers / the same at other prices of the materials, [episodes]."""
+        received = self.flow[:, self.hubs :, :, F_RECEIVED].sum(axis=1)  # [episodes, materials, quantity and value]
+        return ratio(received[..., 1].sum(axis=1), received[..., 0] @ np.array(prices_eur))
+
+
+def _cost_index(size: str, words: str) -> Measure[NetworkBooks]:
+    return Measure(
+        f"cost_index_batch_{size}",
+        f"cost / standard cost of good units, batches of {words} (a product at a stage, hub and day)",
+        "ratio, 1 = standard",
+        f"batch_{size}_eur / batch_{size}_standard_eur",
+        lambda b: ratio(b.count[f"batch_{size}_eur"], b.count[f"batch_{size}_standard_eur"]),
+    )
+
+
+NETWORK_MEASURES: tuple[Measure[NetworkBooks], ...] = (
+    Measure(
+        "inventory_value_eur",
+        "mean book value of all stock",
+        "EUR",
+        "inventory_eur_days / days",
+        lambda b: b.count["inventory_eur_days"] / b.days,
+        "neither",
+    ),
     Measure(
         "depot_price_over_bulk",
         "paid to suppliers / the same at bulk price",
         "ratio, at least 1",
         "value / (quantity x bulk price) over what depots received",
+        lambda b: b.price_over([material.bulk_eur for material in b.scenario.materials]),
     ),
     Measure(
         "depot_price_over_retail",
         "paid to suppliers / the same at retail price",
         "ratio, at most 1 but for shortages",
         "value / (quantity x retail price) over what depots received",
+        lambda b: b.price_over([material.retail_eur for material in b.scenario.materials]),
     ),
     Measure(
         "labour_utilisation",
         "technicians' hours worked / regular hours",
         "share, above 1 with overtime",
         "labour_h / (technicians x hours a day x days)",
+        lambda b: ratio(b.count["labour_h"], np.full(len(b.events), b.regular_h)),
         "neither",
     ),
     Measure(
@@ -43,6 +115,7 @@ NETWORK_MEASURES = (
         "mean mark-up of standing bids that won, by machine hours",
         "share",
         "sum of hours won x mark-up bid / sum of hours won (lots; read off day by day)",
+        lambda b: b.trace.bid_markup,
         "neither",
     ),
     Measure(
@@ -50,15 +123,11 @@ NETWORK_MEASURES = (
         "distinct products a hub works on in a month of 21 days",
         "products",
         "hub_month_rows / (hubs x months)",
+        lambda b: b.count["hub_month_rows"] / (b.hubs * math.ceil(b.days / MONTH_D)),
         "neither",
     ),
     *(
-        Measure(
-            f"cost_index_batch_{size}",
-            f"cost / standard cost of good units, batches of {words} (a product at a stage, hub and day)",
-            "ratio, 1 = standard",
-            f"batch_{size}_eur / batch_{size}_standard_eur",
-        )
+        _cost_index(size, words)
         for size, words in zip(BATCHES, ("1 unit", "2 to 5 units", "6 to 20 units", "21 units and more"), strict=True)
     ),
     Measure(
@@ -66,6 +135,7 @@ NETWORK_MEASURES = (
         "profit of all hubs",
         "EUR",
         "hubs' revenue + transfers - their cost lines",
+        lambda b: b.profit.sum(axis=1),
         "higher",
     ),
     Measure(
@@ -73,18 +143,21 @@ NETWORK_MEASURES = (
         "Gini coefficient of the hubs' profits",
         "0 = equal; above 1 possible with losses",
         "sum over pairs |x_i - x_j| / (2 n sum x); undefined unless the hubs together make a profit",
+        lambda b: gini(b.profit),
     ),
     Measure(
         "gini_hub_work",
         "Gini coefficient of the hubs' revenue per technician",
         "share, 0 = equal",
         "the same of revenue / technicians",
+        lambda b: gini(b.ledger[:, : b.hubs, b.lines.index("revenue")] / b.technicians),
     ),
     Measure(
         "demand_level",
         "units ordered / expected of mature demand",
         "ratio, 1 = the scenario's mean day",
         "units_ordered / (mean units a day of all streams, without season, x days)",
+        lambda b: b.count["units_ordered"] / (_mean_units(b.scenario) * b.days),
         "neither",
     ),
     Measure(
@@ -92,6 +165,7 @@ NETWORK_MEASURES = (
         "distance of products' demand from its mean over their lives",
         "share, 0 = no life cycles",
         "life_shift_product_days / (products x days)",
+        lambda b: b.count["life_shift_product_days"] / (len(b.scenario.products) * b.days),
         "neither",
     ),
     Measure(
@@ -99,6 +173,7 @@ NETWORK_MEASURES = (
         "annuity of machines and fit-out",
         "EUR/year",
         "(machines x capex_eur + fit_out_eur) x r / (1 - (1 + r)^-years)",
+        lambda b: b.economics["capital_charge"],
         "neither",
     ),
     Measure(
@@ -106,6 +181,7 @@ NETWORK_MEASURES = (
         "profit of hubs and depots after capital charge",
         "EUR/year",
         "(profit + hourly charges) per year - capital charge - rent - technicians' wages",
+        lambda b: b.economics["profit_after_capital"],
         "higher",
     ),
     Measure(
@@ -113,77 +189,51 @@ NETWORK_MEASURES = (
         "revenue needed / revenue of the mature catchment",
         "share of mature demand",
         "fixed cost / (contribution / revenue) / (mature_level x base demand at list price)",
+        lambda b: b.economics["break_even_adoption"],
     ),
 )
-TENDER_MEASURES = {
-    "tenders_served_": Measure(
-        "tenders_served_T", "tenders of the kind delivered whole / posted", "share",
-        "tenders_served_T / tenders_posted_T", "higher",
-    ),
-    "weeks_to_": Measure(
-        "weeks_to_T", "posting to whole delivery of tenders of the kind", "weeks",
-        f"tender_days_T / tenders_served_T / {WORKING_DAYS_PER_WEEK} d",
-    ),
-}  # fmt: skip
-"""Of each tender stream T: community projects, designers' batches."""
 
 
-def measure_network(
-    scenario: Scenario,
-    ledger: Floats,
-    lines: Sequence[str],
-    events: Floats,
-    event_names: Sequence[str],
-    flow: Floats,
-    trace: Trace,
-) -> dict[str, Floats]:
-    """Work out what needs the network as well: `NETWORK_MEASURES`, then tenders by stream, hours by technology.
+def tender_measures(stream: str) -> tuple[Measure[NetworkBooks], ...]:
+    """The measures of a tender stream: community projects, designers' batches."""
+    posted, served, days = f"tenders_posted_{stream}", f"tenders_served_{stream}", f"tender_days_{stream}"
+    return (
+        Measure(
+            f"tenders_served_{stream}",
+            f"{stream}: tenders of the kind delivered whole / posted",
+            "share",
+            f"{served} / {posted}",
+            lambda b: ratio(b.count[served], b.count[posted]),
+            "higher",
+        ),
+        Measure(
+            f"weeks_to_{stream}",
+            f"{stream}: posting to whole delivery of tenders of the kind",
+            "weeks",
+            f"{days} / {served} / {WORKING_DAYS_PER_WEEK} d",
+            lambda b: ratio(b.count[days], b.count[served] * WORKING_DAYS_PER_WEEK),
+        ),
+    )
 
-    Args:
-        scenario: The network.
-        ledger: As for `measures.measure`.
-        lines: As for `measures.measure`.
-        events: As for `measures.measure`.
-        event_names: As for `measures.measure`.
-        flow: Material per node at the end of the episode, [episodes, hubs + depots, materials, flows, 2].
-        trace: What was read off day by day.
-    """
-    count: Mapping[str, Floats] = dict(zip(event_names, np.moveaxis(events, -1, 0), strict=True))
-    hubs, days = len(scenario.hubs), scenario.episode_d
-    received = flow[:, hubs:, :, F_RECEIVED].sum(axis=1)  # [episodes, materials, quantity and value]
-    bulk = np.array([material.bulk_eur for material in scenario.materials])
-    retail = np.array([material.retail_eur for material in scenario.materials])
-    technicians = np.array([hub.technicians for hub in scenario.hubs], np.float64)
-    regular = float(technicians.sum()) * scenario.labour.hours_per_day * days
-    own = ledger[:, :hubs]
-    income = own[..., [lines.index(line) for line in TRANSFER_LINES]].sum(axis=-1)
-    cost = own[..., [i for i, line in enumerate(lines) if line not in TRANSFER_LINES]].sum(axis=-1)
-    profit = income - cost
-    agents = ledger[:, : hubs + len(scenario.depots)].sum(axis=1)
-    sign = np.array([1.0 if line in TRANSFER_LINES else -1.0 for line in lines])
-    values = {
-        "inventory_value_eur": count["inventory_eur_days"] / days,
-        "depot_price_over_bulk": ratio(received[..., 1].sum(axis=1), received[..., 0] @ bulk),
-        "depot_price_over_retail": ratio(received[..., 1].sum(axis=1), received[..., 0] @ retail),
-        "labour_utilisation": ratio(count["labour_h"], np.full(len(events), regular)),
-        "bid_markup": trace.bid_markup,
-        "products_per_hub_month": count["hub_month_rows"] / (hubs * math.ceil(days / MONTH_D)),
-        **{f"cost_index_batch_{n}": ratio(count[f"batch_{n}_eur"], count[f"batch_{n}_standard_eur"]) for n in BATCHES},
-        "hub_profit": profit.sum(axis=1),
-        "gini_hub_profit": gini(profit),
-        "gini_hub_work": gini(own[..., lines.index("revenue")] / technicians),
-        "demand_level": count["units_ordered"] / (_mean_units(scenario) * days),
-        "life_cycle_shift": count["life_shift_product_days"] / (len(scenario.products) * days),
-        **economics(scenario, agents[:, lines.index("revenue")], agents @ sign, count),
-    }
-    found = {item.name: np.array(values[item.name], dtype=np.float64) for item in NETWORK_MEASURES}
-    for stream in scenario.tender_streams:
-        served, taken = count[f"tenders_served_{stream.name}"], count[f"tender_days_{stream.name}"]
-        found[f"tenders_served_{stream.name}"] = ratio(served, count[f"tenders_posted_{stream.name}"])
-        found[f"weeks_to_{stream.name}"] = ratio(taken, served * WORKING_DAYS_PER_WEEK)
-    for name, there in machine_hours(scenario).items():
-        found[f"utilisation_{name}"] = count[f"machine_h_{name}"] / (there * days)
-    return found
+
+def utilisation(technology: str) -> Measure[NetworkBooks]:
+    """The measure of a technology that the network has."""
+    hours = f"machine_h_{technology}"
+    return Measure(
+        f"utilisation_{technology}",
+        f"{technology} hours worked / hours there",
+        "share",
+        f"{hours} / (machines x hours a day x days)",
+        lambda b: b.count[hours] / (machine_hours(b.scenario)[technology] * b.days),
+        "neither",
+    )
+
+
+def measure_network(books: NetworkBooks) -> dict[str, Floats]:
+    """What needs the network as well: `NETWORK_MEASURES`, then tenders by stream, hours by technology."""
+    tenders = chain(*(tender_measures(stream.name) for stream in books.scenario.tender_streams))
+    hours = map(utilisation, machine_hours(books.scenario))
+    return worked_out((*NETWORK_MEASURES, *tenders, *hours), books)
 
 
 def gini(values: Floats) -> Floats:

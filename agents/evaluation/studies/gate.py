@@ -24,7 +24,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from fabmesh.agents.evaluation.judge.seeds import seed_set
-from fabmesh.agents.evaluation.measures.books import measure
+from fabmesh.agents.evaluation.measures.books import EpisodeBooks, measure
 from fabmesh.agents.evaluation.statistics import Floats
 from fabmesh.agents.policy import Levels, Masks, Observations, Policy, Sees
 from fabmesh.agents.registry import make_policy
@@ -198,7 +198,8 @@ def _play(
         tick()
     events = np.array(info["final_events"])
     ledger = np.array(info["final_ledger"])
-    measured = measure(ledger, batch.ledger_lines, events, batch.event_names, np.array(info["standard_cost"]))
+    standard = np.array(info["standard_cost"])
+    measured = measure(EpisodeBooks(ledger, batch.ledger_lines, events, batch.event_names, standard))
     return measured, dict(zip(batch.event_names, np.moveaxis(events, -1, 0), strict=True))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from fabmesh.agents.evaluation.measures.books import TRANSFER_LINES, measure
+from fabmesh.agents.evaluation.measures.books import TRANSFER_LINES, EpisodeBooks, measure
 from fabmesh.agents.learning.config import TrainConfig, as_flat
 from fabmesh.agents.learning.run.validation import MEASURE
 from fabmesh.envs.files import write_whole
@@ -50,7 +50,7 @@ def episode_metrics(episodes: Sequence[Mapping[str, Any]], books: Books) -> dict
     events = np.concatenate([part["final_events"] for part in episodes])
     standard = np.concatenate([part["standard_cost"] for part in episodes])
     lines, names = list(books.ledger_lines), list(books.event_names)
-    found = measure(ledger, lines, events, names, standard)
+    found = measure(EpisodeBooks(ledger, lines, events, names, standard))
     metrics = {f"episode/{name}": float(np.nanmean(found[name])) for name in PER_UNIT if np.isfinite(found[name]).any()}
     ordered = events[:, names.index("units_ordered")].sum()
     totals = ledger.sum(axis=(0, 1))
