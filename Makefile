@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-quick fuzz lint imports format bench clean
+.PHONY: help demo test test-quick fuzz lint imports format docs bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make lint        ruff and mypy --strict"
 	@echo "make imports     which room may import which, and whether it does"
 	@echo "make format      ruff's formatter and its safe fixes"
+	@echo "make docs        the tables of docs/ that are made from the code"
 	@echo "make bench       environment throughput, to runs/benchmarks/env_throughput.json"
 	@echo "make clean       remove caches and builds (not .venv, not runs/)"
 
@@ -51,6 +52,9 @@ imports: $(VENV)/.installed
 format: $(VENV)/.installed-dev
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+docs: $(VENV)/.installed
+	$(PY) -m tests.docs.generated
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import begun, line, put_order
 from reference import Reference
-from test_docs import table_after
 from test_laws import event, play_and_check, players, vary
 
 from fabmesh.agents.evaluation.judge.protocol import evaluate
@@ -25,7 +24,6 @@ from fabmesh.envs.network.loading import load_scenario
 from fabmesh.envs.network.mechanisms.experience import learn
 from fabmesh.envs.network.schema.scenario import Experience, People, Quality, Upkeep
 from fabmesh.envs.testing import check_scenario
-from fabmesh.envs.vector import HubNetworkVector
 
 POCKET = load_scenario("pocket")
 ON = replace(POCKET, experience=Experience(enabled=True))
@@ -221,17 +219,6 @@ def test_without_progress_and_revisions_it_is_the_world_without_the_mechanism():
     on = evaluate(make_policy("base_stock", learns_nothing), learns_nothing, range(3)).measures
     assert (off["network_cost"] == on["network_cost"]).all()
     assert (on["learning_slope"] == 1.0).all()
-
-
-def test_its_tables_are_documented():
-    batch = HubNetworkVector(ON)
-    blocks = [block for block in batch.spec["hub"].features if block.name in ("learned", "qualifies")]
-    rows = table_after("With experience on a hub sees", "| feature |")
-    assert [(name, unit, doc) for name, _, unit, doc in rows] == [(b.name, b.unit, b.doc) for b in blocks]
-    ((name, _, unit, doc),) = table_after("With experience on a hub sees", "| block |")
-    assert (f"{POCKET.hubs[0].town}: {name.removeprefix('hub: ')}", unit, doc) in [
-        (block.name, block.unit, block.doc) for block in batch.state_features
-    ]
 
 
 # --- laws

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_docs import table_after
 from test_laws import Player, event, play_and_check, players, vary
 
 from fabmesh.agents.evaluation.judge.protocol import evaluate
@@ -205,14 +204,6 @@ def test_people_are_the_same_under_different_actions(seed, player):
         mine, theirs = one.act(info["action_mask"]), other.act(info["action_mask"])
         info = batch.step({role: np.stack([mine[role][0], theirs[role][1]]) for role in batch.roles})[4]
         assert len(set(event(batch, "absence_h"))) == len(set(event(batch, "vacancy_h"))) == 1
-
-
-def test_features_of_people_are_documented():
-    spec = HubNetworkVector(ON).spec["hub"]
-    (row,) = table_after("With people on a hub sees", "| feature |")
-    (block,) = [block for block in spec.features if block.name == "people"]
-    assert row == ["people", ", ".join(block.items), block.unit, block.doc]
-    assert "people" not in {block.name for block in HubNetworkVector(POCKET).spec["hub"].features}
 
 
 def test_an_absence_too_short_for_its_share_is_refused():

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import begun, line, put_order
-from test_docs import state_rows, table_after
 from test_laws import Player, event, play_and_check, players, vary
 
 from fabmesh.agents.evaluation.judge.protocol import evaluate
@@ -390,30 +389,6 @@ def test_perfect_quality_is_the_world_without_the_mechanism():
     off = evaluate(make_policy("base_stock", POCKET), POCKET, range(3)).measures
     on = evaluate(compose("base_stock", perfect, careless("base_stock")), perfect, range(3)).measures
     assert (off["network_cost"] == on["network_cost"]).all()
-
-
-def test_its_tables_are_documented():
-    spec = HubNetworkVector(ON).spec
-    rows = table_after("### Quality", "| component |")
-    blocks = [block for block in spec["depot"].components if block.name in ("source", "inspection")]
-    assert rows == [[block.name, "", ", ".join(block.labels), block.doc] for block in blocks]
-    for text, role, names in (
-        ("With quality on a hub sees", "hub", ("calibration", "scrap_share", "unqualified")),
-        ("and a depot, after its own", "depot", ("unqualified",)),
-    ):
-        blocks = [block for block in spec[role].features if block.name in names]
-        shown = [(name, unit, doc) for name, _, unit, doc in table_after(text, "| feature |")]
-        assert shown == [(block.name, block.unit, block.doc) for block in blocks]
-
-
-def test_blocks_of_the_state_of_all_mechanisms_are_documented():
-    plain = [(name, unit, doc) for name, _, unit, doc in table_after("`state()` is the whole", "| block |")]
-    shown = [
-        (name, unit, doc)
-        for text in ("### People", "### Upkeep", "### Quality")
-        for name, _, unit, doc in table_after(text, "| block |")
-    ]
-    assert sorted(state_rows(HubNetworkVector(ALL_ON))) == sorted(plain + shown)
 
 
 # --- laws

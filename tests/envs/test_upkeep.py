@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import begun
-from test_docs import table_after
 from test_laws import Player, event, play_and_check, players, vary
 
 from fabmesh.agents.evaluation.judge.protocol import evaluate
@@ -260,17 +259,6 @@ def test_the_component_is_there_only_where_the_mechanism_is_on():
         wrong = replace(scenario, actions=replace(ON.actions, switched_off={"hub.upkeep": 4}))
         with pytest.raises(ScenarioError, match=text):
             HubNetworkVector(wrong)
-
-
-def test_its_tables_are_documented():
-    spec = HubNetworkVector(ON).spec["hub"]
-    (row,) = table_after("A hub then decides, after", "| component |")
-    (block,) = [b for b in spec.components if b.name == "upkeep"]
-    assert (row[0], row[3]) == (block.name, block.doc)
-    rows = table_after("A hub then decides, after", "| feature |")
-    blocks = [b for b in spec.features if b.name in ("wear", "machines_up")]
-    assert rows == [[b.name, "technology", b.unit, b.doc] for b in blocks]
-    assert all(b.items == tuple(LANES) for b in blocks)
 
 
 # --- laws

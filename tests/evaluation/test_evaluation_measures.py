@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-import fabmesh
 from fabmesh.agents.evaluation.judge.protocol import evaluate
 from fabmesh.agents.evaluation.judge.seeds import seed_set
 from fabmesh.agents.evaluation.measures.books import MEASURES, EpisodeBooks, measure
 from fabmesh.agents.evaluation.measures.catalogue import measure_named
 from fabmesh.agents.evaluation.measures.economics import capital_charge, fixed_cost, mature_revenue
-from fabmesh.agents.evaluation.measures.mechanisms import MECHANISM_MEASURES
 from fabmesh.agents.evaluation.measures.network import NETWORK_MEASURES, NetworkBooks, gini, measure_network
 from fabmesh.agents.evaluation.measures.trace import Recorder, Trace
 from fabmesh.agents.registry import make_policy
@@ -321,13 +317,3 @@ def test_efficiency_and_regret_of_a_market_with_one_bidder():
     assert {int(order["key"]) for order in books} <= {int(lot["key"]) for lot in lots}
     assert events["award_least_cost_eur"] < events["award_cost_eur"]
     assert events["award_left_eur"] > 0.1 * events["award_cost_eur"]
-
-
-def test_the_catalogue_in_the_documentation_is_that_of_the_code():
-    page = (Path(fabmesh.__file__).parent / "docs" / "measures.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("| `")]
-    expected = [
-        f"| `{item.name}` | {item.label} | {item.unit} | {item.formula.replace('|', chr(92) + '|')} | {item.better} |"
-        for item in (*MEASURES, *NETWORK_MEASURES, *(m for items in MECHANISM_MEASURES.values() for m in items))
-    ]
-    assert rows == expected
