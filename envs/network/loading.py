@@ -11,13 +11,13 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.books.scenario_sizes import check_sizes
 from fabmesh.envs.network.schema.checks import Refuse, check_scenario, check_values, type_problem
+from fabmesh.envs.network.schema.parameters import field_types
 from fabmesh.envs.network.schema.scenario import Scenario
 from fabmesh.envs.network.schema.yaml_tree import (
     DIRECTIVES,
@@ -65,7 +65,7 @@ def load_as(cls: type[T], path: Path, check: Callable[[T, Refuse], None]) -> T:
     """A dataclass of another kind from a YAML file, as strictly read and checked as a scenario.
 
     Args:
-        cls: The dataclass; ranges and choices of its fields are in `envs.network.schema.ranges`.
+        cls: The dataclass; its fields are declared by `envs.network.schema.parameters`.
         path: The file; it may use `include`.
         check: Looks at what ranges do not say, and raises the error that its second argument makes of a key and a text.
 
@@ -123,11 +123,6 @@ def _refuser(fallback: str, known: dict[str, Place]) -> Refuse:
 # --- typed building --------------------------------------------------------------------------------------------
 
 
-@cache
-def _field_types(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
 def _build(hint: Any, node: Node, path: str, places: dict[str, Place]) -> Any:
     """The value of type `hint` that `node` describes. Whole numbers serve as floats; nothing else is converted."""
     places[path] = node.place
@@ -151,7 +146,7 @@ def _build(hint: Any, node: Node, path: str, places: dict[str, Place]) -> Any:
 def _build_dataclass(cls: type, node: Node, path: str, places: dict[str, Place]) -> Any:
     if not isinstance(node, Keys):
         raise refusal(node.place, path, f"must be a mapping with the keys of a {cls.__name__}, not {_shown(node)}")
-    hints = _field_types(cls)
+    hints = field_types(cls)
     if not path and node.entries and hints.keys().isdisjoint(node.entries):  # another file, of which nothing is quoted
         raise refusal(node.place, "", f"is no {cls.__name__.lower()}: none of its keys is one of {', '.join(hints)}")
     allowed = list(hints) if path else [*hints, *DIRECTIVES]

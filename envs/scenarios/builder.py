@@ -20,8 +20,8 @@ import yaml
 from fabmesh.envs.errors import FabmeshError
 from fabmesh.envs.files import check_writable, write_whole
 from fabmesh.envs.network.loading import load_scenario
-from fabmesh.envs.network.schema.ranges import RANGES, bounds, within
-from fabmesh.envs.network.schema.scenario import Depot, Freight, Hub, Scenario, Town
+from fabmesh.envs.network.schema.parameters import bounds, parameters, within
+from fabmesh.envs.network.schema.scenario import Capacity, Demand, Depot, Freight, Hub, Scenario, Town
 from fabmesh.envs.network.schema.yaml_tree import SHIPPED
 from fabmesh.envs.scenarios.places import p_median
 from fabmesh.envs.scenarios.towns import check_name
@@ -119,7 +119,7 @@ def region_yaml(region: Region, name: str, source: str, demand_level: float = DE
         FabmeshError: The name or the level is none.
     """
     check_name(name, "--name")
-    allowed = RANGES["Demand"]["catalogue_level"]
+    allowed = parameters(Demand)["catalogue_level"].interval
     if not within(demand_level, allowed):
         raise FabmeshError(f"--demand-level {demand_level:g}: is out of range; allowed: {allowed}, 1 is the base")
     people = sum(town.population for town in region.towns)
@@ -194,7 +194,7 @@ def write_region(text: str, path: Path, force: bool = False) -> Scenario:
 
 
 def _tender_room(people: int) -> int:
-    most = int(bounds(RANGES["Capacity"]["open_tenders"])[1])
+    most = int(bounds(parameters(Capacity)["open_tenders"].interval)[1])
     return min(max(_LEAST_TENDERS, math.ceil(people / 1e6 * _TENDERS_PER_MILLION)), most)
 
 

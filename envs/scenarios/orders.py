@@ -10,7 +10,7 @@ import numpy as np
 
 from fabmesh.envs.errors import OrdersError
 from fabmesh.envs.files import write_rows
-from fabmesh.envs.network.schema.ranges import RANGES, bounds
+from fabmesh.envs.network.schema.parameters import bounds, parameters
 from fabmesh.envs.network.schema.recorded import (
     COLUMNS,
     days_read,
@@ -19,7 +19,7 @@ from fabmesh.envs.network.schema.recorded import (
     weekday_after,
     working_day_of_year,
 )
-from fabmesh.envs.network.schema.scenario import Scenario
+from fabmesh.envs.network.schema.scenario import Capacity, Scenario
 from fabmesh.envs.network.schema.sizes import MOST_DAYS
 from fabmesh.envs.vector import HubNetworkVector
 
@@ -63,7 +63,7 @@ def order_lines(scenario: Scenario, seed: int) -> list[OrderLine]:
     if not 0 <= seed < 2**64:
         raise OrdersError(f"seed {seed}: must be from 0 to 2**64 - 1")
     room = scenario.capacity.open_tenders
-    most = int(bounds(RANGES["Capacity"]["open_tenders"])[1])
+    most = int(bounds(parameters(Capacity)["open_tenders"].interval)[1])
     while (lines := _lines(scenario, seed, days, room)) is None:
         if room == most:
             raise OrdersError(

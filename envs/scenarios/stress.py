@@ -17,8 +17,9 @@ from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.books.geography import great_circle_km
 from fabmesh.envs.network.loading import load_as, validate
 from fabmesh.envs.network.schema.checks import Refuse
-from fabmesh.envs.network.schema.disruption_kinds import STRIKES
-from fabmesh.envs.network.schema.scenario import Hub, Scenario, ScriptedEvent, Town
+from fabmesh.envs.network.schema.disruption_kinds import KINDS, STRIKES
+from fabmesh.envs.network.schema.parameters import param, required
+from fabmesh.envs.network.schema.scenario import AT_LEAST_ONCE, DAY, DAYS, Hub, Scenario, ScriptedEvent, Town
 from fabmesh.envs.network.schema.yaml_tree import nearest, read_tree, shown
 from fabmesh.envs.scenarios.work import depot_of_hub, hub_of_town, jobs
 
@@ -29,21 +30,21 @@ A_THIRD = 1.0 / 3.0  # of the episode is over when a stress begins: the network 
 class StressEvent:
     """One disruption of a stress test."""
 
-    kind: str  # as of a scenario's `ScriptedEvent`
-    duration_d: int
-    target: str | None = None  # a rule of `RULES` for what the kind strikes; none: the network
-    factor: float | None = None  # x demand, of demand_surge
-    at: float = A_THIRD  # share of the episode after which it begins
-    day: int | None = None  # or the day itself
+    kind: str = required("", KINDS, "as of a scenario's `ScriptedEvent`")
+    duration_d: int = required("d", DAYS, "how long it lasts")
+    target: str | None = param(None, words="a rule of `RULES` for what the kind strikes; none: the network")
+    factor: float | None = param(None, "x demand", AT_LEAST_ONCE, "of `demand_surge`, and only of it")
+    at: float = param(A_THIRD, "share", "[0, 1)", "of the episode, after which it begins")
+    day: int | None = param(None, "d", DAY, "or the day itself")
 
 
 @dataclass(frozen=True)
 class Stress:
     """A stress test: what happens, on whatever scenario."""
 
-    name: str
-    description: str
-    events: tuple[StressEvent, ...]
+    name: str = required(words="how it calls itself; a shipped file has the name of the file")
+    description: str = required(words="one line for lists")
+    events: tuple[StressEvent, ...] = required(words="what happens")
 
 
 def shipped_stresses() -> tuple[str, ...]:

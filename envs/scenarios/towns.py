@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.network.schema.ranges import RANGES, within
+from fabmesh.envs.network.schema.parameters import parameters, within
 from fabmesh.envs.network.schema.scenario import Town
 from fabmesh.envs.network.schema.yaml_tree import composed, nearest, shown
 
 COLUMNS = ("name", "latitude", "longitude", "population")
 _DEGREES = {"latitude": 90.0, "longitude": 180.0}
-_PEOPLE = RANGES["Town"]["population"]
+_PEOPLE = parameters(Town)["population"].interval
 _MOST_DIGITS = 10  # of a population: more people than there are is a slip
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from ranges import CHOICES, RANGES
+
 from fabmesh.envs.network.loading import load_scenario, scenario_path, shipped_scenarios
 from fabmesh.envs.network.schema import scenario as schema
 from fabmesh.envs.network.schema.checks import component_levels
-from fabmesh.envs.network.schema.ranges import CHOICES, RANGES
 from fabmesh.envs.network.schema.scenario import Actions
 from fabmesh.envs.scenarios.dump import scenario_to_yaml
 

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from laws import check_nothing_is_negative, check_orders, has_not_fallen
 from minimal import refused
+from ranges import RANGES
 
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.books.state import FLOW_NAMES
 from fabmesh.envs.network.loading import load_scenario, validate
 from fabmesh.envs.network.mechanisms.quality import MOST_SCRAP
 from fabmesh.envs.network.schema import scenario as schema
-from fabmesh.envs.network.schema.ranges import RANGES, bounds, within
+from fabmesh.envs.network.schema.parameters import bounds, within
 from fabmesh.envs.network.schema.scenario import Scenario, ScriptedEvent
 from fabmesh.envs.testing import check_laws, random_actions
 from fabmesh.envs.vector import HubNetworkVector
@@ -215,7 +216,7 @@ def _compiled() -> None:
     HubNetworkVector(BASE, num_envs=1).reset(seed=[0])
 
 
-CLASSES = [name for name in RANGES if name != "StressEvent"]
+CLASSES = list(RANGES)
 
 
 @pytest.mark.parametrize("cls", CLASSES)

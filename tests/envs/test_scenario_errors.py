@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from minimal import MINIMAL, line_of, refused, write
+from ranges import CHOICES, RANGES
 
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.loading import load_scenario, validate
 from fabmesh.envs.network.schema import scenario as schema
-from fabmesh.envs.network.schema.ranges import CHOICES, RANGES
 from fabmesh.envs.network.schema.scenario import Town
 
 TOWNS = "towns:\n  - {name: Delft, latitude: 52.0067, longitude: 4.3556, population: 95060}"
@@ -315,8 +315,8 @@ def test_every_number_has_a_range_and_every_range_a_number() -> None:
     for cls in (value for value in vars(schema).values() if dataclasses.is_dataclass(value)):
         hints = typing.get_type_hints(cls)
         numbers = {name for name, hint in hints.items() if _holds_numbers(hint)}
-        assert numbers == set(RANGES.get(cls.__name__, {})), cls.__name__
-        assert set(CHOICES.get(cls.__name__, {})) <= {name for name, hint in hints.items() if hint is str}
+        assert numbers == set(RANGES[cls.__name__]), cls.__name__
+        assert set(CHOICES[cls.__name__]) <= {name for name, hint in hints.items() if hint is str}
 
 
 def _holds_numbers(hint: object) -> bool:

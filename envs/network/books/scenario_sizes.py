@@ -1,6 +1,6 @@
 """What the numbers of a scenario come to together: rows, demand of a day, hours, packs and memory.
 
-Each is inside its interval (`scenario_ranges`); here are the products and sums that meet an integer, a loop or a table.
+Each is inside its interval (`schema.scenario`); here are the products and sums that meet an integer, a loop or a table.
 What is too much is refused by the key that adds most to it, or that a user would rather change.
 """
 

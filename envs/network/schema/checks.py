@@ -1,4 +1,4 @@
-"""What a scenario may say: types, ranges (`envs.network.schema.ranges`) and references between its parts."""
+"""What a scenario may say: types, allowed values as declared with each field, references between its parts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
 from fabmesh.envs.errors import ScenarioError
 from fabmesh.envs.network.schema import scenario as schema
 from fabmesh.envs.network.schema.disruption_kinds import STRIKES
-from fabmesh.envs.network.schema.ranges import CHOICES, MOST_ENTRIES, RANGES, within
+from fabmesh.envs.network.schema.parameters import field_types, parameters, within
 from fabmesh.envs.network.schema.scenario import Actions, BomLine, Scenario, Stage, Variant
-from fabmesh.envs.network.schema.sizes import MAX_BOM, MAX_STAGES
+from fabmesh.envs.network.schema.sizes import MAX_BOM, MAX_STAGES, MOST_ENTRIES
 from fabmesh.envs.network.schema.yaml_tree import join, nearest
 
 Refuse = Callable[[str, str], ScenarioError]  # (key path, what is wrong) -> the error to raise
@@ -63,7 +62,7 @@ def check_scenario(scenario: Scenario, refuse: Refuse) -> None:
 
 
 def check_values(cls: type, value: object, refuse: Refuse) -> None:
-    """Types, ranges and choices of a dataclass of any kind; see `scenario_ranges`."""
+    """Types, ranges and choices of any dataclass whose fields are declared as those of the schema."""
     _check_value(cls, value, "", refuse)
 
 
@@ -83,12 +82,7 @@ def type_problem(hint: type, value: object) -> str | None:
     return None
 
 
-@cache
-def _field_types(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _check_value(hint: Any, value: Any, path: str, refuse: Refuse, interval: str | None = None) -> None:
+def _check_value(hint: Any, value: Any, path: str, refuse: Refuse, interval: str = "") -> None:
     if isinstance(hint, types.UnionType):
         if value is None:
             return
@@ -113,19 +107,19 @@ def _check_value(hint: Any, value: Any, path: str, refuse: Refuse, interval: str
         problem = type_problem(hint, value)
         if problem:
             raise refuse(path, f"{value!r} {problem}")
-        if interval is not None:
+        if interval:
             _check_interval(value, interval, path, refuse)
 
 
 def _check_dataclass(cls: type, value: Any, path: str, refuse: Refuse) -> None:
     if not isinstance(value, cls):
         raise refuse(path, f"must be a {cls.__name__}, not {value!r}")
-    ranges, choices = RANGES.get(cls.__name__, {}), CHOICES.get(cls.__name__, {})
-    for name, hint in _field_types(cls).items():
+    hints = field_types(cls)
+    for name, parameter in parameters(cls).items():
         item, item_path = getattr(value, name), join(path, name)
-        _check_value(hint, item, item_path, refuse, ranges.get(name))
-        if name in choices and item not in choices[name]:
-            raise refuse(item_path, f"{item!r} is not known; {nearest(item, choices[name])}")
+        _check_value(hints[name], item, item_path, refuse, parameter.interval)
+        if parameter.choices and item not in parameter.choices:
+            raise refuse(item_path, f"{item!r} is not known; {nearest(item, parameter.choices)}")
 
 
 def _check_interval(value: float, interval: str, path: str, refuse: Refuse) -> None:

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from fabmesh.envs.errors import OrdersError
 from fabmesh.envs.names import out_of_csv
-from fabmesh.envs.network.schema.ranges import PRICE, within
-from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
+from fabmesh.envs.network.schema.parameters import within
+from fabmesh.envs.network.schema.scenario import PRICE, WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
 from fabmesh.envs.network.schema.sizes import MOST_DUE_D, MOST_UNITS
 from fabmesh.envs.network.schema.yaml_tree import composed, nearest, shown_path
 
