@@ -55,6 +55,7 @@ format: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed
 	$(PY) -m tests.docs.generated
+	$(PY) -m tests.docs.tables
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,7 +2,7 @@
 
 These classes are the schema. YAML files (`configs/scenarios/*.yaml`) and Python code fill the same
 classes; `envs.network.loading` reads a file and refuses what is wrong with file, key, value and remedy.
-Each field is declared with default, unit, allowed values and words.
+Each field is declared with default, unit, allowed values and words; `make docs` brings a change to the guide.
 Names carry their unit: `_eur`, `_h` (hours), `_d` (working days), `_km` (road kilometres), `_kg`, `_l`
 (litres), `_year` (per working year of 250 days). Money is EUR. A `share` or `rate` without a unit is dimensionless.
 """
