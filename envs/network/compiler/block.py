@@ -97,8 +97,15 @@ def _field_type(label: str, name: str, array: NDArray[Any]) -> FieldType:
     dtype = numba.typeof(array).dtype
     if isinstance(dtype, types.Record):
         dtype = FieldRecord(dtype)
-        name_record(dtype.name, f"{label}.{name}")
+        _name_records(dtype, f"{label}.{name}")
     return FieldType(dtype, array.ndim, f"{label}.{name if label in _APART or CHECKED else dtype}")
+
+
+def _name_records(record: FieldRecord, field: str) -> None:
+    name_record(record.name, field)
+    for key in record.fields:
+        if isinstance(part := record.typeof(key), FieldRecord):
+            _name_records(part, f"{field}.{key}")
 
 
 def _header(array: NDArray[Any]) -> list[int]:
@@ -136,10 +143,13 @@ class FieldType(types.Array):
 
 
 class FieldRecord(types.Record):
-    """Numba's type of a record of a block: its nested arrays are fields, too."""
+    """Numba's type of a record of a block: its nested arrays are fields and its nested records such records, too."""
 
     def __init__(self, record: types.Record) -> None:
         fields: Any = [(name, field._asdict()) for name, field in record.fields.items()]
+        for _, field in fields:
+            if isinstance(field["type"], types.Record):
+                field["type"] = FieldRecord(field["type"])
         super().__init__(fields, record.size, record.aligned)
         self.name = f"record({_digest(self.name)})"
 
@@ -303,6 +313,8 @@ def _set_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 def _get_member(context: Any, builder: Any, record: FieldRecord, value: Any, key: str) -> Any:
     kind = record.typeof(key)
     pointer = _member(context, builder, record, value, key)
+    if isinstance(kind, FieldRecord):
+        return pointer
     if not isinstance(kind, FieldType):
         return _load(context, builder, kind, pointer, record.memory(key))
     shape = record.shape(key)
