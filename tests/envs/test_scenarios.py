@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from minimal import MINIMAL, line_of, refused, write
 
+from fabmesh.envs.network.books.scenario_tables import build_tables
+from fabmesh.envs.network.interface.spec import layout
 from fabmesh.envs.network.loading import load_scenario, shipped_scenarios, validate
 from fabmesh.envs.network.schema import scenario as schema
 from fabmesh.envs.network.schema.checks import component_levels
+from fabmesh.envs.network.schema.parameters import field_types
 from fabmesh.envs.network.schema.scenario import Actions
 from fabmesh.envs.network.schema.yaml_tree import composed
 from fabmesh.envs.scenarios.__main__ import main
@@ -189,3 +192,19 @@ def test_command_line_refuses_in_one_line(tmp_path: Path, only_error: Callable[[
     path = write(tmp_path, MINIMAL.replace("pallet: 300", "pallet: 0"))
     assert main(["check", str(path)]) == 2
     assert "materials[0].pallet: 0 is out of range" in only_error()
+
+
+# --- what the day reads ------------------------------------------------------------------------------------------
+
+
+def test_the_day_reads_every_number_under_its_own_name() -> None:
+    market = dataclasses.replace(POCKET.market, payment="second_price", platform_fee=0.125)
+    scenario = dataclasses.replace(POCKET, market=market, quality=schema.Quality(enabled=True))
+    record = build_tables(scenario, layout(scenario)).scenario[0]
+    assert record["episode_d"] == scenario.episode_d
+    assert record["market"]["payment"] == schema.PAYMENT.index("second_price")
+    for section, type_of_section in field_types(schema.Scenario).items():
+        hints = field_types(type_of_section) if dataclasses.is_dataclass(type_of_section) else {}
+        for name in (name for name, hint in hints.items() if hint in (bool, int, float)):
+            assert record[section][name] == getattr(getattr(scenario, section), name), f"{section}.{name}"
+    assert tuple(record["quality"]["bad_lots"]) == scenario.quality.bad_lots

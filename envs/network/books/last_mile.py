@@ -19,7 +19,7 @@ def units_per_stop(w: Tables, row: int, units: int) -> float:
 @kernel
 def parcel_cost(w: Tables, weight: float) -> float:
     """EUR a customer stop by parcel of so many chargeable kg (F§1.1)."""
-    return w.par[0].parcel + w.par[0].parcel_kg * weight
+    return w.scenario[0].last_mile.parcel_eur + w.scenario[0].last_mile.parcel_eur_kg * weight
 
 
 @kernel
@@ -28,7 +28,7 @@ def parcel_weight(w: Tables, row: int, price: float, units_a_stop: float) -> flo
     r = w.row[row]
     kg = (r.kg0 + r.kg1 * price) * units_a_stop
     litres = (r.litres0 + r.litres1 * price) * units_a_stop
-    return max(kg, litres / w.par[0].parcel_litres_per_kg)
+    return max(kg, litres / w.scenario[0].last_mile.parcel_litres_per_kg)
 
 
 @kernel
@@ -40,4 +40,4 @@ def delivery_cost(van: float, parcel: float) -> float:
 @kernel
 def delivery_days(w: Tables, h: int, town: int) -> int:
     """Days from shipping to the customer; beyond the van's day a parcel takes two."""
-    return 2 if w.town_km[h, town] > w.par[0].parcel_two_days_km else 1
+    return 2 if w.town_km[h, town] > w.scenario[0].last_mile.two_days_beyond_km else 1

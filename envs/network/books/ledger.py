@@ -35,7 +35,7 @@ def earn(s: State, node: int, eur: float) -> None:
 @kernel
 def write_off(w: Tables, s: State, node: int, book_value: float) -> None:
     """Deadstock: book value less salvage."""
-    salvage = w.par[0].salvage * book_value
+    salvage = w.scenario[0].inventory.salvage * book_value
     s.events[Event.deadstock_gross_eur] += book_value
     s.events[Event.salvage_eur] += salvage
     post(s, node, Line.deadstock, book_value - salvage)

@@ -107,7 +107,7 @@ def _sizes(s: State, w: Tables) -> dict[str, int]:
     """The sizes that `BOUNDS` names."""
     par = w.par[0]
     return {
-        "episode_d": int(par["episode_d"]),
+        "episode_d": int(w.scenario[0]["episode_d"]),
         "last day of the year": WORKING_DAYS_PER_YEAR - 1,
         "lots": s.lot.shape[1],
         "tenders": s.tender.shape[1],

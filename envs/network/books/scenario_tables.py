@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +15,17 @@ from fabmesh.envs.network.books.scenario_rows import add_co2e, add_standard_cost
 from fabmesh.envs.network.books.tables import (
     AGES,
     ASKED,
-    DISPATCHING,
     HORIZON,
     MATERIAL,
     PARAMETERS,
+    SCENARIO,
     TECHNOLOGY,
     Layout,
     Tables,
 )
 from fabmesh.envs.network.compiler.rng import mix, name_key
 from fabmesh.envs.network.schema.disruption_kinds import DEMAND_SURGE
+from fabmesh.envs.network.schema.parameters import parameters
 from fabmesh.envs.network.schema.recorded import RECORDED, RecordedOrders
 from fabmesh.envs.network.schema.scenario import WORKING_DAYS_PER_YEAR, Scenario
 
@@ -129,6 +132,7 @@ def build_tables(
         return np.array(([] if first is None else [first]) + [float(v) for v in values], np.float64)
 
     tables = Tables(
+        scenario=_scenario_numbers(scenario),
         par=par,
         tech=tech,
         mat=mat,
@@ -295,121 +299,49 @@ def _catchment(
     return hub_rate
 
 
+def _scenario_numbers(scenario: Scenario) -> NDArray[np.void]:
+    numbers = np.zeros(1, SCENARIO)
+    _copy_numbers(scenario, numbers[0])
+    return numbers
+
+
+def _copy_numbers(section: Any, record: np.void) -> None:
+    """Writes a part of the scenario into its record; a word as its place among the choices."""
+    for name in record.dtype.names or ():
+        value, choices = getattr(section, name), parameters(section.__class__)[name].choices
+        if dataclasses.is_dataclass(value):
+            _copy_numbers(value, record[name])
+        else:
+            record[name] = choices.index(value) if choices else value
+
+
 def _parameters(scenario: Scenario, lot_rows: int, reward_scale: float) -> NDArray[np.void]:
     s = scenario
     par = np.zeros(1, PARAMETERS)
-    values: dict[str, float | int | tuple[float, ...]] = {
-        "episode_d": s.episode_d,
-        "dispersion": s.demand.dispersion,
+    values: dict[str, float] = {
         "log_dispersion": math.log(s.demand.dispersion),
-        "reach_km": s.market.reach_km,
         "revision_rate_d": s.demand.revisions_per_year / WORKING_DAYS_PER_YEAR,
-        "revision_notice_d": s.demand.revision_notice_d,
-        "hours_per_day": s.labour.hours_per_day,
-        "wage": s.labour.wage_eur_h,
-        "overtime_premium": s.labour.overtime_premium,
-        "dispatching": DISPATCHING.index(s.labour.dispatching),
-        "goodwill": s.market.goodwill,
-        "late_per_day": s.market.lateness_per_day,
-        "late_grace_d": s.market.lateness_grace_d,
-        "late_cap": s.market.lateness_cap,
-        "cancel_d": s.market.cancel_after_d,
-        "reputation_weight": s.market.reputation_weight,
-        "parcel": s.last_mile.parcel_eur,
-        "parcel_kg": s.last_mile.parcel_eur_kg,
-        "parcel_litres_per_kg": s.last_mile.parcel_litres_per_kg,
-        "parcel_two_days_km": s.last_mile.two_days_beyond_km,
-        "freight_fixed": s.freight.fixed_eur,
-        "freight_tkm": s.freight.rate_eur_tkm,
-        "kg_per_litre": s.freight.kg_per_litre,
-        "depot_two_days_km": s.freight.depot_hub_two_days_beyond_km,
-        "supplier_km": s.supply.distance_km,
-        "order_eur": s.supply.order_eur,
-        "life_low": s.supply.life_at_receipt[0],
-        "life_high": s.supply.life_at_receipt[1],
-        "retail_lead_d": s.supply.retail_lead_d,
         "holding_material_d": s.inventory.holding_material_year / WORKING_DAYS_PER_YEAR,
         "holding_finished_d": s.inventory.holding_finished_year / WORKING_DAYS_PER_YEAR,
-        "salvage": s.inventory.salvage,
-        "smoothing": s.inventory.smoothing,
-        "catchment_floor": s.inventory.catchment_floor,
-        "opening_low": s.inventory.opening_level[0],
-        "opening_high": s.inventory.opening_level[1],
-        "closing_cover_d": s.inventory.closing_cover_d,
         "outage_rate_d": s.disruptions.scale * s.disruptions.hub_outage_year / WORKING_DAYS_PER_YEAR,
         "outage_mu": math.log(s.disruptions.hub_outage_median_d),
-        "outage_sigma": s.disruptions.hub_outage_sigma,
-        "outage_max_d": s.disruptions.hub_outage_max_d,
         "reward_scale": reward_scale,
         "number_of_agents": len(s.hubs) + len(s.depots),
         "products": len(s.products),
         "lot_rows": lot_rows,
         "population": sum(t.population for t in s.towns),
         "season_start_key": name_key("season"),
-        "second_price": s.market.payment == "second_price",
         "platform_takes": s.market.platform_fee > 0 or any(p.royalty > 0 for p in s.products),
-        "platform_fee": s.market.platform_fee,
-        "team_weight": s.reward.team_weight,
         "shaped": is_shaped(scenario),
         "surge_rate_d": surge_rate_d(scenario),
-        "surge_low": s.demand.surge_factor[0],
-        "surge_high": s.demand.surge_factor[1],
-        "surge_short_d": s.demand.surge_d[0],
-        "surge_long_d": s.demand.surge_d[1],
-        "life_sigma": s.demand.life_sigma,
-        "adoption_from": s.demand.adoption_from,
-        "adoption_ramp_d": s.demand.adoption_ramp_d,
-        "adoption_day": s.demand.adoption_day,
-        "stop_output_low": s.disruptions.supplier_stop_output[0],
-        "stop_output_high": s.disruptions.supplier_stop_output[1],
-        "port_queue": s.disruptions.port_queue,
-        "route_lead_d": s.disruptions.long_route_lead_d,
-        "route_freight": s.disruptions.long_route_freight,
-        "shortage_lead": s.disruptions.material_shortage_lead,
-        "shortage_price": s.disruptions.material_shortage_price,
-        "tampering_low_d": s.disruptions.tampering_found_d[0],
-        "tampering_high_d": s.disruptions.tampering_found_d[1],
-        "tampering_scrap": s.disruptions.tampering_scrap,
-        "people": s.people.enabled,
         "absence_begins": min(
             s.disruptions.scale * s.people.absence_share / ((1.0 - s.people.absence_share) * s.people.absence_spell_d),
             1.0,
         ),
         "absence_ends": 1.0 / s.people.absence_spell_d,
         "turnover_d": min(s.disruptions.scale * s.people.turnover_year / WORKING_DAYS_PER_YEAR, 1.0),
-        "hiring_d": s.people.hiring_d,
-        "training_d": s.people.training_d,
-        "training_productivity": s.people.training_productivity,
-        "upkeep": s.upkeep.enabled,
-        "wear_shape": s.upkeep.wear_shape,
-        "service_h": s.upkeep.service_h,
-        "service_eur": s.upkeep.service_eur,
-        "repair_eur_h": s.upkeep.repair_eur_h,
         "service": s.upkeep.enabled or s.quality.enabled,
-        "quality": s.quality.enabled,
-        "uncalibrated_bias": s.quality.uncalibrated_bias,
-        "calibrated_bias": s.quality.calibrated_bias,
-        "drift_week": s.quality.drift_week,
-        "hub_check": s.quality.hub_check,
-        "return_price_share": s.quality.return_price_share,
-        "bad_lots": s.quality.bad_lots,
-        "spot_discount": s.quality.spot_discount,
-        "spot_km": s.quality.spot_km,
-        "inspection_eur": (0.0, *s.quality.inspection_eur),
-        "inspection_finds": (0.0, *s.quality.inspection_finds),
-        "experience": s.experience.enabled,
-        "prior_units": s.experience.prior_units,
-        "shared": s.experience.shared,
         "scrap_exponent": -math.log2(s.experience.scrap_progress_ratio),
-        "floor": s.experience.floor,
-        "first_pass_yield": s.experience.first_pass_yield,
-        "qualification_h": s.experience.qualification_h,
-        "qualification_kg": s.experience.qualification_kg,
-        "carbon_weight": s.market.carbon_weight,
-        "quality_weight": s.market.quality_weight,
-        "co2e_truck_tkm": s.carbon.truck_kg_tkm,
-        "co2e_parcel": s.carbon.parcel_kg,
-        "co2e_parcel_up_to_kg": s.carbon.parcel_up_to_kg,
     }
     for key, value in values.items():
         par[key] = value

@@ -97,7 +97,7 @@ def draw(w: Tables, s: State, x: Scratch, h: int, m: int, quantity: float, flow:
     material.used += quantity
     s.flow[h, m, flow, 0] += quantity
     s.flow[h, m, flow, 1] += value
-    if w.par[0].quality == 1 and total > 0.0:
+    if w.scenario[0].quality.enabled == 1 and total > 0.0:
         thin(material, share)
     x.on_hand[m] = on_hand(material)
     return value

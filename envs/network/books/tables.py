@@ -9,63 +9,53 @@ made-to-order work scales with its price (F§11).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
+import typing
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fabmesh.envs.network.schema.parameters import field_types, parameters
+from fabmesh.envs.network.schema.scenario import Scenario
 from fabmesh.envs.network.schema.sizes import MAX_BOM, MAX_STAGES
 
 AGES = 6  # age classes of a material
 HORIZON = 16  # days ahead that available-to-promise looks
 CATALOGUE, CUSTOM, TENDER = 0, 1, 2
-DISPATCHING = ("edd", "fifo", "spt", "atc")
 
-_f8, _i4, _i2, _u8 = np.float64, np.int32, np.int16, np.uint64
+_f8, _i4, _u8 = np.float64, np.int32, np.uint64
+_KINDS = {float: _f8, int: _i4, bool: _i4}
 
-PARAMETERS = np.dtype(
+
+def _numbers_of(cls: type) -> list[tuple[Any, ...]]:
+    """The record of a class of the schema: its numbers, flags, places of words in their choices, and its sections.
+
+    Names, lists of any length and what may be missing are left out.
+    """
+    fields: list[tuple[Any, ...]] = []
+    for name, hint in field_types(cls).items():
+        parts = typing.get_args(hint)
+        if hint in _KINDS:
+            fields.append((name, _KINDS[hint]))
+        elif parameters(cls)[name].choices:
+            fields.append((name, _i4))
+        elif typing.get_origin(hint) is tuple and _KINDS.keys() >= set(parts):
+            fields.append((name, _KINDS[parts[0]], (len(parts),)))
+        elif dataclasses.is_dataclass(hint) and (section := _numbers_of(typing.cast(type, hint))):
+            fields.append((name, np.dtype(section, align=True)))
+    return fields
+
+
+SCENARIO = np.dtype(_numbers_of(Scenario), align=True)  # `w.scenario[0].labour.wage_eur_h`, as in the schema
+PARAMETERS = np.dtype(  # what is worked out from them once
     [
-        ("episode_d", _i4),
-        ("dispersion", _f8),  # variance / mean of a day's catalogue units of a town
         ("log_dispersion", _f8),
-        ("reach_km", _f8),  # how far away a customer is at most whose hub is asked for a bid
         ("revision_rate_d", _f8),  # per product and day
-        ("revision_notice_d", _i4),
-        ("hours_per_day", _f8),  # of one technician
-        ("wage", _f8),  # EUR/h
-        ("overtime_premium", _f8),
-        ("dispatching", _i4),  # index into DISPATCHING
-        ("goodwill", _f8),
-        ("late_per_day", _f8),  # share of price
-        ("late_grace_d", _i4),
-        ("late_cap", _f8),
-        ("cancel_d", _i4),
-        ("reputation_weight", _f8),
-        ("parcel", _f8),  # EUR a stop
-        ("parcel_kg", _f8),  # EUR per chargeable kg
-        ("parcel_litres_per_kg", _f8),
-        ("parcel_two_days_km", _f8),
-        ("freight_fixed", _f8),  # EUR a consignment
-        ("freight_tkm", _f8),  # EUR per chargeable tonne-km
-        ("kg_per_litre", _f8),
-        ("depot_two_days_km", _f8),
-        ("supplier_km", _f8),
-        ("order_eur", _f8),
-        ("life_low", _f8),  # share of the sealed life left at receipt
-        ("life_high", _f8),
-        ("retail_lead_d", _i4),
         ("holding_material_d", _f8),  # share of value a day
         ("holding_finished_d", _f8),
-        ("salvage", _f8),
-        ("smoothing", _f8),
-        ("catchment_floor", _f8),
-        ("opening_low", _f8),
-        ("opening_high", _f8),
-        ("closing_cover_d", _i4),
         ("outage_rate_d", _f8),  # per hub and day
         ("outage_mu", _f8),  # lognormal
-        ("outage_sigma", _f8),
-        ("outage_max_d", _i4),
         ("reward_scale", _f8),  # EUR
         ("number_of_agents", _i4),
         ("products", _i4),  # catalogue products P
@@ -73,68 +63,15 @@ PARAMETERS = np.dtype(
         ("population", _f8),  # of all towns
         ("season_start_key", _u8),
         ("audit", _i4),  # 1: the customer market books how good its awards were
-        ("second_price", _i4),  # 1: winners are paid up to the lowest losing score
         ("platform_takes", _i4),  # 1: there is a platform fee or a royalty
-        ("platform_fee", _f8),  # share of revenue
-        ("team_weight", _f8),  # of the network's cost in the reward; the rest is the agent's own
         ("shaped", _i4),  # 1: a surge, a life cycle or a ramp can change the mean of a stream
         ("surge_rate_d", _f8),  # per product and day
-        ("surge_low", _f8),  # x demand
-        ("surge_high", _f8),
-        ("surge_short_d", _i4),
-        ("surge_long_d", _i4),
-        ("life_sigma", _f8),
-        ("adoption_from", _f8),
-        ("adoption_ramp_d", _i4),
-        ("adoption_day", _i4),
         ("recorded_season", _i4),  # working day of the year of day 0 of recorded orders, -1 = drawn
-        ("stop_output_low", _f8),  # share of its output that a stopped supplier still makes
-        ("stop_output_high", _f8),
-        ("port_queue", _f8),  # days of queue after a day of closure
-        ("route_lead_d", _i4),
-        ("route_freight", _f8),  # x
-        ("shortage_lead", _f8),  # x
-        ("shortage_price", _f8),  # x
-        ("tampering_low_d", _i4),
-        ("tampering_high_d", _i4),
-        ("tampering_scrap", _f8),  # share of what is made by a wrong file
-        ("people", _i4),  # 1 = absence and turnover are on
         ("absence_begins", _f8),  # probability a day, of a technician who is there
         ("absence_ends", _f8),  # of one who is away
         ("turnover_d", _f8),  # of one who has a post
-        ("hiring_d", _i4),
-        ("training_d", _i4),
-        ("training_productivity", _f8),
-        ("upkeep", _i4),  # 1 = wear and breakdowns are on
-        ("wear_shape", _f8),
-        ("service_h", _f8),
-        ("service_eur", _f8),
-        ("repair_eur_h", _f8),
         ("service", _i4),  # 1 = machines can be serviced: upkeep or quality is on
-        ("quality", _i4),  # 1 = calibration and lots matter
-        ("uncalibrated_bias", _f8),  # sd, x tolerance
-        ("calibrated_bias", _f8),
-        ("drift_week", _f8),
-        ("hub_check", _f8),
-        ("return_price_share", _f8),
-        ("bad_lots", _f8, (2,)),  # qualified, unqualified
-        ("spot_discount", _f8),
-        ("spot_km", _f8),
-        ("inspection_eur", _f8, (3,)),  # none, sample, full
-        ("inspection_finds", _f8, (3,)),
-        ("experience", _i4),  # 1 = learning and qualification are on
-        ("prior_units", _f8),
-        ("shared", _f8),
         ("scrap_exponent", _f8),  # of Wright's law
-        ("floor", _f8),
-        ("first_pass_yield", _f8),
-        ("qualification_h", _f8),
-        ("qualification_kg", _f8),
-        ("carbon_weight", _f8),  # EUR per kg CO2e in the landed score
-        ("quality_weight", _f8),  # of expected returns in the landed score
-        ("co2e_truck_tkm", _f8),  # kg per chargeable tonne-km
-        ("co2e_parcel", _f8),  # kg a parcel
-        ("co2e_parcel_up_to_kg", _f8),  # chargeable kg of a parcel
     ],
     align=True,
 )
@@ -268,6 +205,7 @@ class Layout(NamedTuple):
 class Tables(NamedTuple):
     """All constants of a scenario. Shapes in the index letters of the module's docstring."""
 
+    scenario: NDArray[np.void]  # [1] SCENARIO: its numbers under the names of the schema
     par: NDArray[np.void]  # [1] PARAMETERS
     tech: NDArray[np.void]  # [k]
     mat: NDArray[np.void]  # [m]

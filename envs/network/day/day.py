@@ -96,7 +96,7 @@ def step_copy(w: Tables, s: State, x: Scratch, io: Buffers, autoreset: bool) -> 
     goods_move(w, s)
     post_ledger(w, s, io.cost, io.reward)
     clock.day += 1
-    ends = clock.day >= w.par[0].episode_d
+    ends = clock.day >= w.scenario[0].episode_d
     io.truncated[0] = ends
     if not ends:
         morning(w, s, x, True)

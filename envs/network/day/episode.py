@@ -120,22 +120,23 @@ def clear(s: State) -> None:
 
 @kernel
 def draw_start(w: Tables, s: State) -> None:
-    """Opening stock between `opening_low` and `opening_high` of a base-stock level, with ages, and goods under way."""
+    """Opening stock in the range `opening_level` of a base-stock level, with ages, and goods under way."""
     clock = s.clock[0]
     key = day_key(clock.seed, STREAM_START, 0)
     clock.day = 0
     clock.season_start = season_start(w, clock.seed)
     draw_lives(w, s)
-    low, width = w.par[0].opening_low, w.par[0].opening_high - w.par[0].opening_low
-    life_low, life_width = w.par[0].life_low, w.par[0].life_high - w.par[0].life_low
+    opening, receipt = w.scenario[0].inventory.opening_level, w.scenario[0].supply.life_at_receipt
+    low, width = opening[0], opening[1] - opening[0]
+    life_low, life_width = receipt[0], receipt[1] - receipt[0]
     hubs = s.hub.shape[0]
     for h in range(hubs):
         s.hub[h].present, s.hub[h].staff = w.hub_people[h], w.hub_people[h]
-        if w.par[0].people == 1:
+        if w.scenario[0].people.enabled == 1:
             draw_posts(w, s, h)
-        if w.par[0].upkeep == 1:
+        if w.scenario[0].upkeep.enabled == 1:
             draw_wear(w, s, h)
-        if w.par[0].quality == 1:
+        if w.scenario[0].quality.enabled == 1:
             draw_bias(w, s, h)
         for m in range(len(w.mat)):
             material = s.hub_mat[h, m]
@@ -183,7 +184,7 @@ def draw_start(w: Tables, s: State) -> None:
                 order.spot, order.inspection = 0, 0
                 depot.orders, depot.on_order = 1, quantity
     # revisions announced before the episode and still to come
-    notice = w.par[0].revision_notice_d
+    notice = w.scenario[0].demand.revision_notice_d
     for ago in range(notice):
         day = ago - notice
         revision_key = day_key(clock.seed, STREAM_REVISION, day)
@@ -223,7 +224,7 @@ def need_on_tape(w: Tables, s: State, x: Scratch) -> None:
         x.need[m] = 0.0
     for r in range(len(w.row)):
         x.row_units[r] = 0.0
-    for ahead in range(w.par[0].closing_cover_d):
+    for ahead in range(w.scenario[0].inventory.closing_cover_d):
         day = clock.day + ahead
         if len(w.recorded_day) > 0:
             if day + 1 < len(w.recorded_day):
@@ -299,7 +300,7 @@ def settle(w: Tables, s: State, x: Scratch) -> None:
                 value += order.quantity * order.price
         if quantity > x.need[m] and quantity > 0.0:
             beyond = value * (quantity - x.need[m]) / quantity
-            post(s, platform, Line.settlement, beyond * (1.0 - w.par[0].salvage))
+            post(s, platform, Line.settlement, beyond * (1.0 - w.scenario[0].inventory.salvage))
     for p in range(w.par[0].products):
         units = 0.0
         value = 0.0
@@ -312,5 +313,5 @@ def settle(w: Tables, s: State, x: Scratch) -> None:
             value += goods.wip_value
         if units > x.row_units[p]:
             beyond = value * (units - x.row_units[p]) / units
-            post(s, platform, Line.settlement, beyond * (1.0 - w.par[0].salvage))
+            post(s, platform, Line.settlement, beyond * (1.0 - w.scenario[0].inventory.salvage))
     clock.settlement = s.ledger[platform, Line.settlement] - before

@@ -61,8 +61,8 @@ def drawn_duration(w: Tables, key: np.uint64, i: int) -> int:
     """
     hazard = w.hazard[i]
     if hazard.kind == TAMPERING:
-        low, high = w.par[0].tampering_low_d, w.par[0].tampering_high_d
-        return low + int(uniform(key, combine(hazard.key, _LENGTH)) * (high - low + 1))
+        days = w.scenario[0].disruptions.tampering_found_d
+        return days[0] + int(uniform(key, combine(hazard.key, _LENGTH)) * (days[1] - days[0] + 1))
     z = normal(key, combine(hazard.key, _LENGTH))
     length = min(math.exp(hazard.mu + hazard.sigma * z), _LONGEST_D)
     if hazard.kind == PLATFORM_OUTAGE:
@@ -89,9 +89,9 @@ def begin(w: Tables, s: State, kind: int, target: int, day: int, duration: int) 
         s.depot[target].down_until = max(s.depot[target].down_until, until)
     elif kind == SUPPLIER_STOP:
         source = s.source[target]
-        low, high = w.par[0].stop_output_low, w.par[0].stop_output_high
+        share = w.scenario[0].disruptions.supplier_stop_output
         key = day_key(s.clock[0].seed, STREAM_DISRUPTION, day)
-        source.output = low + (high - low) * uniform(key, combine(w.mat[target].key, _OUTPUT))
+        source.output = share[0] + (share[1] - share[0]) * uniform(key, combine(w.mat[target].key, _OUTPUT))
         source.stopped_until = max(source.stopped_until, until)
     elif kind == MATERIAL_SHORTAGE:
         s.source[target].scarce_until = max(s.source[target].scarce_until, until)
@@ -126,8 +126,8 @@ def outages(w: Tables, s: State, day: int) -> None:
     for h in range(len(w.hub_town)):
         if uniform(key, w.hub_key[h]) < w.par[0].outage_rate_d:
             z = normal(key, combine(w.hub_key[h], _LENGTH_OF_OUTAGE))
-            duration = math.ceil(math.exp(w.par[0].outage_mu + w.par[0].outage_sigma * z))
-            duration = min(max(duration, 1), w.par[0].outage_max_d)
+            duration = math.ceil(math.exp(w.par[0].outage_mu + w.scenario[0].disruptions.hub_outage_sigma * z))
+            duration = min(max(duration, 1), w.scenario[0].disruptions.hub_outage_max_d)
             close_hub(w, s, h, day, duration)
         if s.hub[h].down_until > day:
             s.events[Event.outage_days] += 1.0
@@ -154,7 +154,7 @@ def close_port(w: Tables, s: State, day: int, until: int) -> None:
 def port_clear(w: Tables, s: State) -> float:
     """First day on which the port is open and its queue gone: `port_queue` days after it opens, per day of closure."""
     outside = s.outside[0]
-    return outside.port_until + w.par[0].port_queue * (outside.port_until - outside.port_from)
+    return outside.port_until + w.scenario[0].disruptions.port_queue * (outside.port_until - outside.port_from)
 
 
 @kernel
@@ -167,7 +167,7 @@ def through_port(w: Tables, s: State, due: int) -> int:
     outside = s.outside[0]
     if due < outside.port_from:
         return due
-    queue = w.par[0].port_queue
+    queue = w.scenario[0].disruptions.port_queue
     leaves = outside.port_until + (due - outside.port_from) * queue / (1.0 + queue)
     return max(due, math.ceil(leaves - 1e-9))
 
@@ -181,11 +181,11 @@ def due_at_port(w: Tables, s: State, m: int, day: int, lead: int) -> int:
     """
     source = s.source[m]
     if source.scarce_until > day:
-        lead = math.ceil(lead * w.par[0].shortage_lead)
+        lead = math.ceil(lead * w.scenario[0].disruptions.material_shortage_lead)
     if source.stopped_until > day:
         lead += math.ceil((source.stopped_until - day) * (1.0 - source.output))
     if w.overseas[m] == 1 and s.outside[0].long_route_until > day:
-        lead += w.par[0].route_lead_d
+        lead += w.scenario[0].disruptions.long_route_lead_d
     return day + lead
 
 
@@ -193,13 +193,13 @@ def due_at_port(w: Tables, s: State, m: int, day: int, lead: int) -> int:
 def freight_factor(w: Tables, s: State, m: int) -> float:
     """What a supplier's freight costs today, x the usual: goods from overseas on the long way."""
     on_long_way = w.overseas[m] == 1 and s.outside[0].long_route_until > s.clock[0].day
-    return w.par[0].route_freight if on_long_way else 1.0
+    return w.scenario[0].disruptions.long_route_freight if on_long_way else 1.0
 
 
 @kernel
 def price_factor(w: Tables, s: State, m: int) -> float:
     """What a supplier asks for a material today, x the usual: more while it is scarce."""
-    return w.par[0].shortage_price if s.source[m].scarce_until > s.clock[0].day else 1.0
+    return w.scenario[0].disruptions.material_shortage_price if s.source[m].scarce_until > s.clock[0].day else 1.0
 
 
 @kernel

@@ -70,7 +70,7 @@ def lot_units(w: Tables, units_key: np.uint64, town: int, row: int, level: float
         return 0
     u = uniform(units_key, w.lot_key[town, row])
     if w.row[row].kind == CATALOGUE:
-        return negative_binomial_quantile(u, mean * level, w.par[0].dispersion, w.par[0].log_dispersion)
+        return negative_binomial_quantile(u, mean * level, w.scenario[0].demand.dispersion, w.par[0].log_dispersion)
     return poisson_quantile(u, mean * level)
 
 
@@ -89,8 +89,9 @@ def lot_price(w: Tables, price_key: np.uint64, town: int, row: int, units: int) 
 def unit_standard_cost(w: Tables, row: int, price: float) -> float:
     """Standard cost of a unit with one own-town delivery per customer stop, EUR (model §9)."""
     r = w.row[row]
-    stop = w.par[0].parcel + w.par[0].parcel_kg * r.per_stop * max(
-        r.kg0 + r.kg1 * price, (r.litres0 + r.litres1 * price) / w.par[0].parcel_litres_per_kg
+    mile = w.scenario[0].last_mile
+    stop = mile.parcel_eur + mile.parcel_eur_kg * r.per_stop * max(
+        r.kg0 + r.kg1 * price, (r.litres0 + r.litres1 * price) / mile.parcel_litres_per_kg
     )
     van = w.van_stop[0, w.hub_town[0]]
     return r.standard0 + r.standard1 * price + min(van, stop) / r.per_stop
@@ -142,7 +143,7 @@ def announce_revisions(w: Tables, s: State, day: int, counted: bool) -> None:
         if s.revision[p] >= 0 and s.revision[p] < day:
             s.revision[p] = -1
         if s.revision[p] < 0 and uniform(key, w.row[p].key) < w.par[0].revision_rate_d:
-            s.revision[p] = day + w.par[0].revision_notice_d
+            s.revision[p] = day + w.scenario[0].demand.revision_notice_d
             if counted:
                 s.events[Event.revisions] += 1.0
 
@@ -202,7 +203,7 @@ def put_tender(
             s.events[Event.tenders_refused] += 1.0
             s.events[Event.tenders_lost] += 1.0
             s.events[Event.units_lost] += units
-            post(s, s.ledger.shape[0] - 1, Line.lost, units * price * (1.0 + w.par[0].goodwill))
+            post(s, s.ledger.shape[0] - 1, Line.lost, units * price * (1.0 + w.scenario[0].market.goodwill))
         return False
     tender = s.tender[clock.tenders]
     tender.row, tender.town, tender.announced, tender.due = row, town, day, day + due_d
@@ -288,16 +289,16 @@ def news(w: Tables, s: State, counted: bool) -> None:
     """
     day = s.clock[0].day
     announce_revisions(w, s, day, counted)
-    if w.par[0].people == 1:
+    if w.scenario[0].people.enabled == 1:
         people_today(w, s, day, counted)
-    if w.par[0].experience == 1:
+    if w.scenario[0].experience.enabled == 1:
         learn(w, s, counted)
     if counted:
         disrupt(w, s, day)
         outages(w, s, day)
-        if w.par[0].upkeep == 1:
+        if w.scenario[0].upkeep.enabled == 1:
             breakdowns(w, s, day)
-        if w.par[0].quality == 1:
+        if w.scenario[0].quality.enabled == 1:
             compare_hubs(w, s)
     if w.par[0].shaped == 1:
         shape_demand(w, s, day, counted)

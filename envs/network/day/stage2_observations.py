@@ -49,7 +49,7 @@ def notice_share(w: Tables, s: State, product: int) -> float:
     """1 - days to an announced revision / notice; 0 when none is announced."""
     if product < 0 or s.revision[product] <= s.clock[0].day:
         return 0.0
-    return 1.0 - (s.revision[product] - s.clock[0].day) / (w.par[0].revision_notice_d + 1.0)
+    return 1.0 - (s.revision[product] - s.clock[0].day) / (w.scenario[0].demand.revision_notice_d + 1.0)
 
 
 @kernel
@@ -70,7 +70,7 @@ def write_loads(w: Tables, s: State, x: Scratch) -> None:
     for h in range(len(w.hub_town)):
         for k in range(people + 1):
             x.load[h, k].all_h, x.load[h, k].near_h = 0.0, 0.0
-            if w.par[0].upkeep == 1 and k < people:
+            if w.scenario[0].upkeep.enabled == 1 and k < people:
                 x.lost_h[h, k] = hours_lost(w, s, h, k, 0)
         for i in range(s.hub[h].orders):
             o = s.order[h, i]
@@ -136,7 +136,7 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
         out[at.lane_local + k] = ratio(load.own_town_h, load.offered_h)
         out[at.lane_margin + k] = ratio(load.margin_h, load.offered_h)
         out[at.lane_won + k] = ratio(lane.won_h, lane.offered_h)
-    labour = w.hub_people[h] * w.par[0].hours_per_day
+    labour = w.hub_people[h] * w.scenario[0].labour.hours_per_day
     out[at.labour_load] = ratio(x.load[h, lanes].all_h, 5.0 * labour)
     out[at.labour_load + 1] = ratio(x.load[h, lanes].near_h, 2.0 * labour)
     out[at.late_share] = ratio(np.float64(hub.late_units), np.float64(hub.open_units))
@@ -160,9 +160,8 @@ def observe_hub(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.float32
         out[at.kit_notice + m] = notice_share(w, s, w.mat[m].design)
     for p in range(products):
         goods = s.hub_prod[h, p]
-        out[at.finished_cover + p] = ratio(
-            np.float64(goods.finished), 5.0 * max(goods.rate, w.par[0].catchment_floor * w.hub_rate[h, p])
-        )
+        least = w.scenario[0].inventory.catchment_floor * w.hub_rate[h, p]
+        out[at.finished_cover + p] = ratio(np.float64(goods.finished), 5.0 * max(goods.rate, least))
         out[at.revision_notice + p] = notice_share(w, s, p)
         out[at.product_rate + p] = clip(ratio(goods.rate, w.hub_rate[h, p]) - 1.0)
     if at.people >= 0:
@@ -315,7 +314,7 @@ def write_hub_state(w: Tables, s: State, x: Scratch, h: int, out: NDArray[np.flo
     out[at.up] = 1.0 if hub.down_until <= s.clock[0].day else 0.0
     for k in range(lanes):
         out[at.lane_load + k] = ratio(x.load[h, k].all_h, 5.0 * w.hub_hours[h, k])
-    out[at.labour_load] = ratio(x.load[h, lanes].all_h, 5.0 * w.hub_people[h] * w.par[0].hours_per_day)
+    out[at.labour_load] = ratio(x.load[h, lanes].all_h, 5.0 * w.hub_people[h] * w.scenario[0].labour.hours_per_day)
     out[at.late_share] = ratio(np.float64(hub.late_units), np.float64(hub.open_units))
     for m in range(materials):
         material = s.hub_mat[h, m]

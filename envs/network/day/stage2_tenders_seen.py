@@ -23,7 +23,7 @@ def fill_slots(w: Tables, s: State, x: Scratch) -> None:
             tender = s.tender[n]
             days = tender.due - day - delivery_days(w, h, tender.town)
             late = days < w.row[tender.row].stages - 1 and tender.again == 0
-            if late or w.hub_can[h, tender.row] == 0 or w.town_km[h, tender.town] > w.par[0].reach_km:
+            if late or w.hub_can[h, tender.row] == 0 or w.town_km[h, tender.town] > w.scenario[0].market.reach_km:
                 continue
             place = found
             while place > 0 and comes_before(w, s, h, n, s.slot[h, place - 1]):

@@ -32,7 +32,7 @@ def award(w: Tables, s: State, x: Scratch, h: int, lot: np.void, units: int, bid
     order.units, order.open, order.ready = units, units, from_stock
     order.inherited = 0
     if lot.again == 1:
-        order.inherited = max(day + 1 - lot.due - w.par[0].late_grace_d, 0)
+        order.inherited = max(day + 1 - lot.due - w.scenario[0].market.lateness_grace_d, 0)
     order.price, order.bid, order.wip_value, order.key = lot.price, bid, 0.0, lot.key
     order.ceiling = lot.ceiling
     for stage in range(len(order.todo)):

@@ -21,7 +21,7 @@ from fabmesh.envs.network.day.stage3_awards import audit_award, award, lowest_lo
 from fabmesh.envs.network.day.stage3_offers import ceiling_of, landed_score, lot_terms
 from fabmesh.envs.network.day.stage3_promises import available_to_promise, build_room, promise_days
 from fabmesh.envs.network.interface.actions import BID, TENDER_BID, level
-from fabmesh.envs.network.mechanisms.payment import pay_uniform_price
+from fabmesh.envs.network.mechanisms.payment import SECOND_PRICE, pay_uniform_price
 
 
 @kernel
@@ -43,7 +43,7 @@ def auction_lots(w: Tables, s: State, x: Scratch) -> None:
     Without the platform each hub serves what its own town asks for (model §4).
     """
     day = s.clock[0].day
-    second_price = w.par[0].second_price == 1
+    second_price = w.scenario[0].market.payment == SECOND_PRICE
     own_town_only = s.outside[0].platform_until > day
     tie_key = day_key(s.clock[0].seed, STREAM_ORDER, -1 - day)
     book = s.order.shape[1]
@@ -100,7 +100,7 @@ def auction_lots(w: Tables, s: State, x: Scratch) -> None:
 def auction_tenders(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
     """Tenders after the lots: one winner takes the whole; its hours fall before the next tender is decided."""
     day = s.clock[0].day
-    second_price = w.par[0].second_price == 1
+    second_price = w.scenario[0].market.payment == SECOND_PRICE
     tie_key = day_key(s.clock[0].seed, STREAM_ORDER, -1 - day)
     book = s.order.shape[1]
     take_in_random_order(s, x, s.tender, s.clock[0].tenders)
@@ -163,7 +163,7 @@ def lose_or_keep(w: Tables, s: State, table: np.ndarray, count: int) -> int:
         if lot.units == 0:
             continue
         if day >= lot.last_day:
-            post(s, platform, Line.lost, lot.units * lot.price * (1.0 + w.par[0].goodwill))
+            post(s, platform, Line.lost, lot.units * lot.price * (1.0 + w.scenario[0].market.goodwill))
             s.events[Event.units_lost] += lot.units
             if w.row[lot.row].kind == TENDER:
                 s.events[Event.tenders_lost] += 1.0
@@ -177,7 +177,7 @@ def lose_or_keep(w: Tables, s: State, table: np.ndarray, count: int) -> int:
 @kernel
 def customer_market(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
     """All of stage 3."""
-    smoothing = w.par[0].smoothing
+    smoothing = w.scenario[0].inventory.smoothing
     platform_up = s.outside[0].platform_until <= s.clock[0].day
     for h in range(len(w.hub_town)):
         for k in range(len(w.tech)):

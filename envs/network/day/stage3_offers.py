@@ -29,8 +29,8 @@ def estimate_costs(w: Tables, s: State) -> None:
             for i in range(row.stages):
                 k = row.tech[i]
                 rate, learned = w.tech[k].rate + w.tech[k].energy, s.hub_tech[h, k].learned
-                constant += row.machine0[i] * rate + row.labour0[i] * learned * w.par[0].wage
-                per_eur += row.machine1[i] * rate + row.labour1[i] * learned * w.par[0].wage
+                constant += row.machine0[i] * rate + row.labour0[i] * learned * w.scenario[0].labour.wage_eur_h
+                per_eur += row.machine1[i] * rate + row.labour1[i] * learned * w.scenario[0].labour.wage_eur_h
             for i in range(row.bom):
                 quote = s.hub_mat[h, row.bom_material[i]].quote
                 constant += row.bom0[i] * quote
@@ -79,8 +79,8 @@ def landed_score(
         day = s.clock[0].day
         ships = promise_days(w, lot, h, day) + day + delivery_days(w, h, lot.town)
         score += lot.price * lateness_rate(w, ships - lot.due)
-    if w.par[0].carbon_weight > 0.0:
+    if w.scenario[0].market.carbon_weight > 0.0:
         row = w.row[lot.row]
         delivery = stop_co2e(w, h, lot.town, parcel, parcel_weight(w, lot.row, lot.price, a_stop)) / a_stop
-        score += w.par[0].carbon_weight * (row.co2e0 + row.co2e1 * lot.price + delivery)
+        score += w.scenario[0].market.carbon_weight * (row.co2e0 + row.co2e1 * lot.price + delivery)
     return score, bid

@@ -20,7 +20,8 @@ from fabmesh.envs.network.mechanisms.upkeep import commit_repairs
 @kernel
 def lateness_rate(w: Tables, days_late: int) -> float:
     """Share of the price charged for so many days beyond the due day (F§5)."""
-    return min(w.par[0].late_cap, w.par[0].late_per_day * max(days_late - w.par[0].late_grace_d, 0))
+    market = w.scenario[0].market
+    return min(market.lateness_cap, market.lateness_per_day * max(days_late - market.lateness_grace_d, 0))
 
 
 @kernel
@@ -28,7 +29,7 @@ def lateness_record(w: Tables, s: State, h: int) -> float:
     """Lateness to expect of a hub, share of price: its smoothed charges per EUR delivered, times the weight."""
     hub = s.hub[h]
     record = hub.late_eur / hub.price_eur if hub.price_eur > 1.0 else 0.0
-    return w.par[0].reputation_weight * min(record, w.par[0].late_cap)
+    return w.scenario[0].market.reputation_weight * min(record, w.scenario[0].market.lateness_cap)
 
 
 @kernel
@@ -72,8 +73,8 @@ def build_room(w: Tables, s: State, x: Scratch) -> None:
         for r in range(len(w.row)):
             x.open_rows[h, r] = 0
             x.record[h, r] = lateness
-            if w.par[0].quality_weight > 0.0:
-                x.record[h, r] += w.par[0].quality_weight * returns_to_expect(w, s, h, r)
+            if w.scenario[0].market.quality_weight > 0.0:
+                x.record[h, r] += w.scenario[0].market.quality_weight * returns_to_expect(w, s, h, r)
         for k in range(people + 1):
             for d in range(HORIZON):
                 x.room[h, k, d] = 0.0
@@ -89,9 +90,9 @@ def build_room(w: Tables, s: State, x: Scratch) -> None:
                     k = w.row[o.row].tech[stage]
                     x.room[h, k, d] += units * machine_h(w, o.row, stage, o.price)
                     x.room[h, people, d] += units * (labour_h(w, o.row, stage, o.price) * x.learned[h, k])
-        if w.par[0].people == 1:
+        if w.scenario[0].people.enabled == 1:
             commit_absence(w, s, x, h)
-        if w.par[0].upkeep == 1:
+        if w.scenario[0].upkeep.enabled == 1:
             commit_repairs(w, s, x, h)
         overtime = s.hub[h].overtime
         for k in range(people + 1):
@@ -100,7 +101,7 @@ def build_room(w: Tables, s: State, x: Scratch) -> None:
                 extra = overtime * capacity if w.tech[k].overtime == 1 else 0.0
                 extra += s.hub_tech[h, k].carry_h
             else:
-                capacity = w.hub_people[h] * w.par[0].hours_per_day
+                capacity = w.hub_people[h] * w.scenario[0].labour.hours_per_day
                 extra = overtime * capacity + s.hub[h].labour_carry_h
             committed = 0.0
             for d in range(HORIZON):

@@ -42,7 +42,7 @@ def book_needs(w: Tables, s: State) -> None:
 @kernel
 def base_rate(w: Tables, s: State, h: int, m: int) -> float:
     """Use a day that covers are multiples of: smoothed use, but at least a share of the catchment's expected use."""
-    return max(s.hub_mat[h, m].use_rate, w.par[0].catchment_floor * w.hub_use[h, m])
+    return max(s.hub_mat[h, m].use_rate, w.scenario[0].inventory.catchment_floor * w.hub_use[h, m])
 
 
 @kernel
@@ -67,13 +67,14 @@ def depot_price(w: Tables, s: State, d: int, m: int) -> float:
 def retail_price(w: Tables, m: int) -> float:
     """Landed retail price of a unit, the parcel's weight included."""
     mat = w.mat[m]
-    return mat.retail + w.par[0].parcel_kg * max(mat.kg, mat.litres / w.par[0].parcel_litres_per_kg)
+    mile = w.scenario[0].last_mile
+    return mat.retail + mile.parcel_eur_kg * max(mat.kg, mat.litres / mile.parcel_litres_per_kg)
 
 
 @kernel
 def road_freight(w: Tables, km: float, kg: float, litres: float) -> float:
     """EUR for the weight of a consignment without its fixed part: rate x km x chargeable tonnes."""
-    return w.par[0].freight_tkm * km * max(kg, w.par[0].kg_per_litre * litres) / 1000.0
+    return w.scenario[0].freight.rate_eur_tkm * km * max(kg, w.scenario[0].freight.kg_per_litre * litres) / 1000.0
 
 
 @kernel
@@ -146,7 +147,7 @@ def choose_depots(w: Tables, s: State, x: Scratch) -> bool:
                 continue
             best = quantity * retail_price(w, m)
             if x.consignment[h, s.depot_mat.shape[0], 0] == 0.0:
-                best += w.par[0].parcel
+                best += w.scenario[0].last_mile.parcel_eur
             for d in range(s.depot_mat.shape[0]):
                 depot = s.depot_mat[d, m]
                 if x.tried[h, d, m] == 1 or depot.quote == 0 or in_depot(depot) < w.mat[m].pack:
@@ -154,7 +155,7 @@ def choose_depots(w: Tables, s: State, x: Scratch) -> bool:
                 cost = quantity * depot_price(w, s, d, m)
                 cost += road_freight(w, w.depot_km[d, h], quantity * w.mat[m].kg, quantity * w.mat[m].litres)
                 if x.sent[h, d] == 0:
-                    cost += w.par[0].freight_fixed
+                    cost += w.scenario[0].freight.fixed_eur
                 if cost < best:
                     best = cost
                     x.choice[h, m] = d
@@ -174,7 +175,7 @@ def ship_to_hub(w: Tables, s: State, x: Scratch, d: int, h: int, m: int, quantit
     share = quantity / in_depot(depot)
     value = depot.value * quantity / in_depot(depot)
     transfer(s, h, hubs + d, quantity * depot_price(w, s, d, m) - value)
-    days = 2 if w.depot_km[d, h] > w.par[0].depot_two_days_km else 1
+    days = 2 if w.depot_km[d, h] > w.scenario[0].freight.depot_hub_two_days_beyond_km else 1
     ring = (day + days) % INBOUND_DAYS
     left = quantity
     oldest = oldest_class(w, m, day)
@@ -189,7 +190,7 @@ def ship_to_hub(w: Tables, s: State, x: Scratch, d: int, h: int, m: int, quantit
         left -= taken
     depot.value -= value
     hub.inbound_value[ring] += value
-    if w.par[0].quality == 1:
+    if w.scenario[0].quality.enabled == 1:
         hub.inbound_unqualified[ring] += depot.unqualified * share
         hub.inbound_bad[ring] += depot.bad * share
         thin(depot, share)
@@ -237,13 +238,14 @@ def buy_retail(w: Tables, s: State, x: Scratch) -> None:
                 continue
             mat = w.mat[m]
             hub = s.hub_mat[h, m]
-            ring = (day + w.par[0].retail_lead_d) % INBOUND_DAYS
+            ring = (day + w.scenario[0].supply.retail_lead_d) % INBOUND_DAYS
             u = uniform(life_key, combine(w.hub_key[h], mat.key))
-            life = mat.life_d * (w.par[0].life_low + u * (w.par[0].life_high - w.par[0].life_low))
-            hub.inbound[ring, age_class(w, m, day + w.par[0].retail_lead_d + life)] += quantity
+            share = w.scenario[0].supply.life_at_receipt
+            life = mat.life_d * (share[0] + u * (share[1] - share[0]))
+            hub.inbound[ring, age_class(w, m, day + w.scenario[0].supply.retail_lead_d + life)] += quantity
             hub.inbound_value[ring] += quantity * mat.retail
             s.events[Event.retail_eur] += quantity * mat.retail
-            if w.par[0].quality == 1:
+            if w.scenario[0].quality.enabled == 1:
                 hub.inbound_unqualified[ring] += quantity
                 if is_bad_lot(w, s, day, w.hub_key[h], m, UNQUALIFIED):
                     hub.inbound_bad[ring] += quantity
@@ -251,8 +253,9 @@ def buy_retail(w: Tables, s: State, x: Scratch) -> None:
             x.consignment[h, retail, 1] += quantity * mat.litres
         kg, litres = x.consignment[h, retail, 0], x.consignment[h, retail, 1]
         if kg > 0.0:
-            weight = max(kg, litres / w.par[0].parcel_litres_per_kg)
-            post(s, h, Line.first_mile_freight, w.par[0].parcel + w.par[0].parcel_kg * weight)
+            mile = w.scenario[0].last_mile
+            weight = max(kg, litres / mile.parcel_litres_per_kg)
+            post(s, h, Line.first_mile_freight, mile.parcel_eur + mile.parcel_eur_kg * weight)
             s.events[Event.co2e_kg_retail_parcel] += parcel_co2e(w, weight)
 
 
@@ -284,7 +287,7 @@ def material_market(w: Tables, s: State, x: Scratch, hub_action: np.ndarray, dep
         for d in range(depots):
             if x.sent[h, d] == 1:
                 kg, litres = x.consignment[h, d, 0], x.consignment[h, d, 1]
-                freight = w.par[0].freight_fixed + road_freight(w, w.depot_km[d, h], kg, litres)
+                freight = w.scenario[0].freight.fixed_eur + road_freight(w, w.depot_km[d, h], kg, litres)
                 post(s, h, Line.first_mile_freight, freight)
                 s.events[Event.hub_consignments] += 1.0
                 s.events[Event.co2e_kg_truck_to_hub] += truck_co2e(w, w.depot_km[d, h], kg, litres)

@@ -46,7 +46,7 @@ def next_break(w: Tables, m: int, quantity: float) -> float:
 @kernel
 def depot_base_rate(w: Tables, s: State, d: int, m: int) -> float:
     """Requests a day that triggers and lots are multiples of: smoothed, but at least a share of what is expected."""
-    return max(s.depot_mat[d, m].request_rate, w.par[0].catchment_floor * w.depot_use[d, m])
+    return max(s.depot_mat[d, m].request_rate, w.scenario[0].inventory.catchment_floor * w.depot_use[d, m])
 
 
 @kernel
@@ -62,11 +62,11 @@ def place_order(w: Tables, s: State, d: int, m: int, quantity: float, day: int, 
     """Buys from the qualified or the spot source: order cost and freight now, the purchase price when it arrives."""
     depot = s.depot_mat[d, m]
     node = s.hub.shape[0] + d
-    km = w.par[0].spot_km if spot == 1 else w.par[0].supplier_km
+    km = w.scenario[0].quality.spot_km if spot == 1 else w.scenario[0].supply.distance_km
     kg, litres = quantity * w.mat[m].kg, quantity * w.mat[m].litres
-    freight = w.par[0].freight_fixed + road_freight(w, km, kg, litres)
+    freight = w.scenario[0].freight.fixed_eur + road_freight(w, km, kg, litres)
     freight *= freight_factor(w, s, m)
-    post(s, node, Line.order_cost, w.par[0].order_eur)
+    post(s, node, Line.order_cost, w.scenario[0].supply.order_eur)
     post(s, node, Line.supplier_freight, freight)
     s.events[Event.supplier_orders] += 1.0
     s.events[Event.co2e_kg_truck_to_depot] += truck_co2e(w, km, kg, litres)
@@ -77,8 +77,9 @@ def place_order(w: Tables, s: State, d: int, m: int, quantity: float, day: int, 
     order.quantity = quantity
     order.price = discounted_price(w, m, quantity) * price_factor(w, s, m)
     if spot == 1:
-        order.price *= 1.0 - w.par[0].spot_discount
-    order.landed = order.price + (freight + w.par[0].order_eur + w.par[0].inspection_eur[inspection]) / quantity
+        order.price *= 1.0 - w.scenario[0].quality.spot_discount
+    inspected = w.scenario[0].quality.inspection_eur[inspection - 1] if inspection > 0 else 0.0
+    order.landed = order.price + (freight + w.scenario[0].supply.order_eur + inspected) / quantity
     order.spot, order.inspection = spot, inspection
     depot.orders += 1
     depot.on_order += quantity

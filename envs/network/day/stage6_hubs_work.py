@@ -20,9 +20,10 @@ from fabmesh.envs.network.interface.actions import MAKE_TO_STOCK, level
 from fabmesh.envs.network.mechanisms.experience import practise, qualify
 from fabmesh.envs.network.mechanisms.quality import MOST_SCRAP, out_of_tolerance
 from fabmesh.envs.network.mechanisms.upkeep import service, take_repairs, wear
+from fabmesh.envs.network.schema.scenario import DISPATCHING
 from fabmesh.envs.network.schema.sizes import MAX_STAGES
 
-_EDD, _FIFO, _SPT, _ATC = 0, 1, 2, 3
+_EDD, _FIFO, _SPT, _ATC = range(len(DISPATCHING))
 _ATC_LOOKAHEAD = 2.0  # k of the apparent tardiness cost rule (Vepsalainen and Morton 1987)
 MONTH_D = 21  # working days
 _RETURNED = np.uint64(1)
@@ -46,7 +47,7 @@ def dispatch(w: Tables, s: State, x: Scratch, h: int) -> None:
     """Ranks the open orders of a hub by the scenario's rule: EDD, FIFO, SPT or ATC. Ties keep the order of award."""
     day = s.clock[0].day
     count = s.hub[h].orders
-    rule = w.par[0].dispatching
+    rule = w.scenario[0].labour.dispatching
     if rule in (_EDD, _FIFO):
         last = len(x.bucket_end) - 1
         for i in range(count):
@@ -75,7 +76,7 @@ def begin_job(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int) -> 
     name = w.row[row].key + np.uint64(stage)
     x.job[row, stage].scrap_u = uniform(x.scrap_key[0], name)
     rate = w.tech[k].scrap * s.hub_tech[h, k].scrap_learned
-    if w.par[0].quality == 1:
+    if w.scenario[0].quality.enabled == 1:
         unqualified, good = 0.0, 1.0
         for line in range(w.row[row].bom):
             if w.row[row].bom_stage[line] == stage:
@@ -85,14 +86,14 @@ def begin_job(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int) -> 
                     unqualified = max(unqualified, min(material.unqualified / there, 1.0))
                     good *= 1.0 - min(material.bad / there, 1.0)
         out = out_of_tolerance(w, s, h, k, unqualified)
-        found = w.par[0].hub_check * out
+        found = w.scenario[0].quality.hub_check * out
         x.job[row, stage].escape_rate = (out - found) / (1.0 - found) if found < 1.0 else 0.0
         x.job[row, stage].return_u = uniform(x.scrap_key[0], combine(name, _RETURNED))
         rate = min(1.0 - (1.0 - rate) * (1.0 - found) * good, MOST_SCRAP)
     if stage == 0 and row < w.par[0].products and s.hub_prod[h, row].qualifies > 0:
-        rate = max(rate, 1.0 - w.par[0].first_pass_yield)
+        rate = max(rate, 1.0 - w.scenario[0].experience.first_pass_yield)
     if x.tampered[row] == 1:
-        rate = min(1.0 - (1.0 - rate) * (1.0 - w.par[0].tampering_scrap), MOST_SCRAP)
+        rate = min(1.0 - (1.0 - rate) * (1.0 - w.scenario[0].disruptions.tampering_scrap), MOST_SCRAP)
     x.job[row, stage].scrap_rate = rate
 
 
@@ -179,14 +180,14 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
     """
     k = w.row[row].tech[stage]
     people = len(w.tech)
-    tech = w.tech[k]
+    tech, wage = w.tech[k], w.scenario[0].labour.wage_eur_h
     if x.job[row, stage].setup == 0:
         x.job[row, stage].setup = 1
         x.cap[k] -= tech.setup_h
         x.cap[people] -= tech.setup_h
         s.events[MACHINE_H + k] += tech.setup_h
         s.events[Event.labour_h] += tech.setup_h
-        post(s, h, Line.setup, tech.setup_h * (tech.rate + tech.energy + w.par[0].wage))
+        post(s, h, Line.setup, tech.setup_h * (tech.rate + tech.energy + wage))
     scrapped = scrap_of(w, s, x, h, row, stage, units)
     good = units - scrapped
     machine = machine_h(w, row, stage, price)
@@ -206,24 +207,24 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
                 material += draw(w, s, x, h, m, good * quantity, F_USED)
                 if scrapped > 0:
                     lost += draw(w, s, x, h, m, scrapped * quantity, F_SCRAPPED)
-    hour_cost = machine * (tech.rate + tech.energy) + labour * w.par[0].wage
+    hour_cost = machine * (tech.rate + tech.energy) + labour * wage
     post(s, h, Line.material, material)
     post(s, h, Line.machine, good * machine * tech.rate)
     post(s, h, Line.energy, good * machine * tech.energy)
-    post(s, h, Line.labour, good * labour * w.par[0].wage)
+    post(s, h, Line.labour, good * labour * wage)
     post(s, h, Line.scrap, lost + scrapped * hour_cost)
     value = material + good * hour_cost
     post(s, h, Line.stock_change, -value)
     if w.par[0].audit == 1:
-        standard = machine * (tech.rate + tech.energy) + labour_h(w, row, stage, price) * w.par[0].wage
+        standard = machine * (tech.rate + tech.energy) + labour_h(w, row, stage, price) * wage
         for line in range(w.row[row].bom):
             if w.row[row].bom_stage[line] == stage:
                 standard += bom_quantity(w, row, line, price) * w.mat[w.row[row].bom_material[line]].bulk
         x.job[row, stage].eur += value + lost + scrapped * hour_cost
         x.job[row, stage].standard_eur += good * standard
-    if w.par[0].experience == 1:
+    if w.scenario[0].experience.enabled == 1:
         practise(w, s, h, row, stage, units, good, price)
-    if w.par[0].quality == 1:
+    if w.scenario[0].quality.enabled == 1:
         s.hub_tech[h, k].units += units
         s.hub_tech[h, k].scrapped += scrapped
         returned = returns_of(x, row, stage, good)
@@ -231,7 +232,7 @@ def work(w: Tables, s: State, x: Scratch, h: int, row: int, stage: int, price: f
         s.hub_tech[h, k].returned += returned
         if returned > 0:
             s.events[Event.units_returned] += returned
-            post(s, h, Line.quality_returns, returned * price * w.par[0].return_price_share)
+            post(s, h, Line.quality_returns, returned * price * w.scenario[0].quality.return_price_share)
     return scrapped, value
 
 
@@ -281,7 +282,7 @@ def make_to_stock(w: Tables, s: State, x: Scratch, h: int, product: int, cover: 
     goods = s.hub_prod[h, product]
     stages = w.row[product].stages
     price = w.row[product].price
-    rate = max(goods.rate, w.par[0].catchment_floor * w.hub_rate[h, product])
+    rate = max(goods.rate, w.scenario[0].inventory.catchment_floor * w.hub_rate[h, product])
     target = math.ceil(cover * rate - 1e-9)
     have = goods.finished
     for stage in range(1, stages):
@@ -336,7 +337,7 @@ def count_batches(w: Tables, s: State, x: Scratch, h: int) -> None:
             for begins in BATCH_BEGINS:
                 size += 1 if units >= begins else 0
             tech = w.tech[w.row[r].tech[stage]]
-            setup = tech.setup_h * (tech.rate + tech.energy + w.par[0].wage)
+            setup = tech.setup_h * (tech.rate + tech.energy + w.scenario[0].labour.wage_eur_h)
             s.events[Event.batch_1_eur + size] += x.job[r, stage].eur + setup
             s.events[Event.batch_1_standard_eur + size] += x.job[r, stage].standard_eur
             x.job[r, stage].eur, x.job[r, stage].standard_eur = 0.0, 0.0
@@ -354,23 +355,23 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         hub = s.hub[h]
         if hub.down_until > day:
             continue
-        regular = hub.present * w.par[0].hours_per_day + hub.labour_carry_h
+        regular = hub.present * w.scenario[0].labour.hours_per_day + hub.labour_carry_h
         for k in range(people):
             extra = hub.overtime if w.tech[k].overtime == 1 else 0.0
             x.cap[k] = w.hub_hours[h, k] * (1.0 + extra) + s.hub_tech[h, k].carry_h
             x.blocked[k], x.hold[k] = 0.0, 0.0
-        x.cap[people] = regular + hub.overtime * hub.present * w.par[0].hours_per_day
+        x.cap[people] = regular + hub.overtime * hub.present * w.scenario[0].labour.hours_per_day
         x.blocked[people], x.hold[people] = 0.0, 0.0
         x.any_blocked[0] = False
         available = x.cap[people]
         locked = hub.locked_until > day  # catalogue products need their design files
         for m in range(len(w.mat)):
             x.on_hand[m] = on_hand(s.hub_mat[h, m])
-        if w.par[0].upkeep == 1:
+        if w.scenario[0].upkeep.enabled == 1:
             take_repairs(w, s, x, h)
         if w.par[0].service == 1:
             service(w, s, x, h, action)
-        if w.par[0].experience == 1:
+        if w.scenario[0].experience.enabled == 1:
             qualify(w, s, x, h)
         for r in range(len(w.row)):
             for stage in range(MAX_STAGES):
@@ -396,7 +397,8 @@ def hubs_work(w: Tables, s: State, x: Scratch, action: np.ndarray) -> None:
         worked = available - x.cap[people] - x.hold[people]
         overtime = max(worked - regular, 0.0)
         if overtime > 0.0:
-            post(s, h, Line.overtime, overtime * w.par[0].wage * w.par[0].overtime_premium)
+            labour = w.scenario[0].labour
+            post(s, h, Line.overtime, overtime * labour.wage_eur_h * labour.overtime_premium)
             s.events[Event.overtime_h] += overtime
         if w.par[0].service == 1:
             wear(w, s, x, h)

@@ -29,7 +29,7 @@ from fabmesh.envs.network.schema.sizes import INBOUND_DAYS
 def ship_orders(w: Tables, s: State) -> None:
     """What was finished is delivered next day at the earliest; what is late is charged day by day."""
     day = s.clock[0].day
-    smoothing = w.par[0].smoothing
+    smoothing = w.scenario[0].inventory.smoothing
     platform_takes = w.par[0].platform_takes == 1
     for h in range(s.hub.shape[0]):
         hub = s.hub[h]
@@ -81,12 +81,12 @@ def ship_orders(w: Tables, s: State) -> None:
             if o.open > 0:
                 # the earliest these units can arrive is the day after tomorrow
                 days_late = day + 2 - o.due - o.inherited
-                if days_late > w.par[0].late_grace_d:
+                if days_late > w.scenario[0].market.lateness_grace_d:
                     charge = o.open * o.price * (lateness_rate(w, days_late) - lateness_rate(w, days_late - 1))
                     post(s, h, Line.lateness, charge)
                     late_eur += charge
-                if day + 1 - o.due - o.inherited >= w.par[0].cancel_d:
-                    post(s, h, Line.lost, o.open * o.price * (1.0 + w.par[0].goodwill))
+                if day + 1 - o.due - o.inherited >= w.scenario[0].market.cancel_after_d:
+                    post(s, h, Line.lost, o.open * o.price * (1.0 + w.scenario[0].market.goodwill))
                     s.events[Event.units_cancelled] += o.open
                     if o.wip_value > 0.0:
                         write_off(w, s, h, o.wip_value)
@@ -132,7 +132,7 @@ def take_in(w: Tables, s: State, h: int, m: int, ring: int) -> None:
     material.value += material.inbound_value[ring]
     s.flow[h, m, F_RECEIVED, 1] += material.inbound_value[ring]
     material.inbound_value[ring] = 0.0
-    if w.par[0].quality == 1:
+    if w.scenario[0].quality.enabled == 1:
         unpack(material, ring)
 
 
@@ -158,7 +158,7 @@ def receive(w: Tables, s: State) -> None:
                         s.supplier_order[d, m, kept] = order
                     kept += 1
                     continue
-                if w.par[0].quality == 1 and sent_back(w, s, d, m, order):
+                if w.scenario[0].quality.enabled == 1 and sent_back(w, s, d, m, order):
                     material.on_order -= order.quantity
                     continue
                 before = in_depot(material)
@@ -179,7 +179,8 @@ def remaining_life(w: Tables, s: State, d: int, m: int, placed: int) -> float:
     """Days of sealed life left at receipt: U(low, high) of the sealed life, drawn for the day the order was placed."""
     key = day_key(s.clock[0].seed, STREAM_LIFE, placed)
     u = uniform(key, combine(w.depot_key[d], w.mat[m].key))
-    return w.mat[m].life_d * (w.par[0].life_low + u * (w.par[0].life_high - w.par[0].life_low))
+    share = w.scenario[0].supply.life_at_receipt
+    return w.mat[m].life_d * (share[0] + u * (share[1] - share[0]))
 
 
 @kernel
@@ -226,7 +227,7 @@ def revise_designs(w: Tables, s: State) -> None:
             if goods.value + goods.wip_value > 0.0:
                 write_off(w, s, h, goods.value + goods.wip_value)
             goods.finished, goods.value, goods.wip_value = 0, 0.0, 0.0
-            if w.par[0].experience == 1:
+            if w.scenario[0].experience.enabled == 1:
                 goods.qualifies = 1
             for stage in range(len(goods.wip)):
                 goods.wip[stage] = 0
@@ -281,7 +282,7 @@ def hold(w: Tables, s: State) -> None:
 @kernel
 def smooth_rates(w: Tables, s: State) -> None:
     """Exponential smoothing of use, awards and requests; a day's counters are cleared."""
-    a = w.par[0].smoothing
+    a = w.scenario[0].inventory.smoothing
     day = s.clock[0].day
     for h in range(s.hub.shape[0]):
         if s.hub[h].down_until > day:  # a closed hub learns nothing about its use

@@ -30,7 +30,7 @@ def write_rewards(w: Tables, s: State, cost: float, reward: NDArray[np.float32])
         reward: Float32[agents], hubs then depots; written.
     """
     team = -cost / (w.par[0].number_of_agents * w.par[0].reward_scale)
-    weight = w.par[0].team_weight
+    weight = w.scenario[0].reward.team_weight
     if weight == 1.0:
         for i in range(len(reward)):
             reward[i] = np.float32(team)

@@ -14,13 +14,13 @@ from fabmesh.envs.network.compiler.kernel import kernel
 @kernel
 def truck_co2e(w: Tables, km: float, kg: float, litres: float) -> float:
     """Kg CO2e of a groupage consignment: factor x km x chargeable tonnes, for what is bulky takes others' room."""
-    return w.par[0].co2e_truck_tkm * km * max(kg, w.par[0].kg_per_litre * litres) / 1000.0
+    return w.scenario[0].carbon.truck_kg_tkm * km * max(kg, w.scenario[0].freight.kg_per_litre * litres) / 1000.0
 
 
 @kernel
 def parcel_co2e(w: Tables, weight: float) -> float:
     """Kg CO2e of a parcel of so many chargeable kg; what is heavier than one counts as several."""
-    return w.par[0].co2e_parcel * max(weight / w.par[0].co2e_parcel_up_to_kg, 1.0)
+    return w.scenario[0].carbon.parcel_kg * max(weight / w.scenario[0].carbon.parcel_up_to_kg, 1.0)
 
 
 @kernel

@@ -45,7 +45,7 @@ def draw_lives(w: Tables, s: State) -> None:
     for p in range(w.par[0].products):
         median, name = w.row[p].life_d, w.row[p].key
         if median > 0.0:
-            s.life[p].days = max(median * math.exp(w.par[0].life_sigma * normal(key, name)), 1.0)
+            s.life[p].days = max(median * math.exp(w.scenario[0].demand.life_sigma * normal(key, name)), 1.0)
             s.life[p].part = uniform(key, combine(name, _FIRST))
 
 
@@ -65,39 +65,41 @@ def write_surges_of_day(w: Tables, seed: np.uint64, day: int, surge: NDArray[np.
     A surge begins with the product's rate on any day, also before the episode; its length is uniform, its factor
     log-uniform. Scripted ones come on top. `surge` is float64[p].
     """
-    par = w.par[0]
-    for p in range(par.products):
+    for p in range(w.par[0].products):
         surge[p] = 1.0
     for i in range(len(w.script)):
         event = w.script[i]
         if event.kind == DEMAND_SURGE and event.day <= day < event.day + event.duration_d:
             surge[event.target] = max(surge[event.target], event.factor)
-    if par.surge_rate_d == 0.0:
+    demand, rate = w.scenario[0].demand, w.par[0].surge_rate_d
+    if rate == 0.0:
         return
-    for ago in range(par.surge_long_d):
+    shortest, longest = demand.surge_d[0], demand.surge_d[1]
+    low, high = demand.surge_factor[0], demand.surge_factor[1]
+    for ago in range(longest):
         key = day_key(seed, STREAM_SURGE, day - ago)
-        for p in range(par.products):
+        for p in range(w.par[0].products):
             name = w.row[p].key
-            if uniform(key, name) >= par.surge_rate_d:
+            if uniform(key, name) >= rate:
                 continue
-            span = par.surge_long_d - par.surge_short_d + 1
-            if ago < par.surge_short_d + int(uniform(key, combine(name, _SECOND)) * span):
-                factor = par.surge_low * (par.surge_high / par.surge_low) ** uniform(key, combine(name, _THIRD))
+            span = longest - shortest + 1
+            if ago < shortest + int(uniform(key, combine(name, _SECOND)) * span):
+                factor = low * (high / low) ** uniform(key, combine(name, _THIRD))
                 surge[p] = max(surge[p], factor)
 
 
 @kernel
 def adoption(w: Tables, day: int) -> float:
     """Share of mature demand on a day: logistic in time, rescaled to run from `adoption_from` to exactly 1 (F§9.4)."""
-    par = w.par[0]
-    if par.adoption_from == 1.0:
+    demand = w.scenario[0].demand
+    if demand.adoption_from == 1.0:
         return 1.0
-    part = (par.adoption_day + day) / par.adoption_ramp_d
+    part = (demand.adoption_day + day) / demand.adoption_ramp_d
     if part >= 1.0:
         return 1.0
     first = 1.0 / (1.0 + math.exp(0.5 * _STEEPNESS))
     rise = 1.0 / (1.0 + math.exp(-_STEEPNESS * (part - 0.5)))
-    return par.adoption_from + (1.0 - par.adoption_from) * (rise - first) / (1.0 - 2.0 * first)
+    return demand.adoption_from + (1.0 - demand.adoption_from) * (rise - first) / (1.0 - 2.0 * first)
 
 
 @kernel

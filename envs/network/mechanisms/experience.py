@@ -28,7 +28,7 @@ def wright(doublings: float, exponent: float, floor: float) -> float:
 @kernel
 def learn(w: Tables, s: State, counted: bool) -> None:
     """Brings the hubs' experience up to yesterday: own units, and a share of the others' through the platform."""
-    par = w.par[0]
+    learning = w.scenario[0].experience
     for k in range(len(w.tech)):
         network = 0.0
         for h in range(len(w.hub_town)):
@@ -37,15 +37,15 @@ def learn(w: Tables, s: State, counted: bool) -> None:
             if w.hub_machines[h, k] == 0:
                 continue
             lane = s.hub_tech[h, k]
-            units = lane.made + par.shared * (network - lane.made)
-            experience = 1.0 + units / par.prior_units
+            units = lane.made + learning.shared * (network - lane.made)
+            experience = 1.0 + units / learning.prior_units
             doublings = math.log2(experience)
-            learned = wright(doublings, w.tech[k].labour_exponent, par.floor)
+            learned = wright(doublings, w.tech[k].labour_exponent, learning.floor)
             if counted:
                 s.events[Event.learning_doublings] += doublings - lane.doublings
                 s.events[Event.learning_gain_doublings] += math.log2(lane.learned / learned)
             lane.doublings, lane.learned = doublings, learned
-            lane.scrap_learned = wright(doublings, par.scrap_exponent, par.floor)
+            lane.scrap_learned = wright(doublings, w.par[0].scrap_exponent, learning.floor)
 
 
 @kernel
@@ -62,7 +62,7 @@ def practise(w: Tables, s: State, h: int, row: int, stage: int, units: int, good
 def qualify(w: Tables, s: State, x: Scratch, h: int) -> None:
     """Qualification runs for the new designs that the hub has begun to make, as far as hours reach (F§7.4)."""
     people = len(w.tech)
-    hours = w.par[0].qualification_h
+    hours = w.scenario[0].experience.qualification_h
     for p in range(w.par[0].products):
         if s.hub_prod[h, p].qualifies != _MADE or x.cap[people] < hours:
             continue
@@ -70,7 +70,8 @@ def qualify(w: Tables, s: State, x: Scratch, h: int) -> None:
         x.cap[people] -= hours
         s.events[Event.labour_h] += hours
         s.events[Event.qualification_runs] += 1.0
-        post(s, h, Line.setup, hours * w.par[0].wage)
+        post(s, h, Line.setup, hours * w.scenario[0].labour.wage_eur_h)
         if w.row[p].bom > 0:
             m = w.row[p].bom_material[0]
-            post(s, h, Line.scrap, draw(w, s, x, h, m, w.par[0].qualification_kg / w.mat[m].kg, F_SCRAPPED))
+            units = w.scenario[0].experience.qualification_kg / w.mat[m].kg
+            post(s, h, Line.scrap, draw(w, s, x, h, m, units, F_SCRAPPED))

@@ -12,6 +12,9 @@ from fabmesh.envs.network.books.ledger import transfer
 from fabmesh.envs.network.books.state import Scratch, State
 from fabmesh.envs.network.books.tables import Tables
 from fabmesh.envs.network.compiler.kernel import kernel
+from fabmesh.envs.network.schema.scenario import PAYMENT
+
+SECOND_PRICE = PAYMENT.index("second_price")
 
 
 @kernel
@@ -46,7 +49,7 @@ def pay_platform(w: Tables, s: State, h: int, order: np.void, paid: float) -> No
         order: Of it, `ready` units are shipped now.
         paid: EUR that the customer pays for them, delivery included.
     """
-    fee = w.par[0].platform_fee * paid
+    fee = w.scenario[0].market.platform_fee * paid
     royalty = w.row[order.row].royalty * order.price * order.ready
     transfer(s, h, s.ledger.shape[0] - 1, fee + royalty)
     s.events[Event.platform_fees_eur] += fee

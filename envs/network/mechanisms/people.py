@@ -34,7 +34,7 @@ def draw_posts(w: Tables, s: State, h: int) -> None:
     `hiring_d`, and filled, for an exponential time of mean 1 / turnover: it is found empty with the probability of
     the shares, and then at a uniform point of the search.
     """
-    par = w.par[0]
+    par, people = w.par[0], w.scenario[0].people
     key = day_key(s.clock[0].seed, STREAM_START, 0)
     for i in range(int(w.hub_people[h])):
         post, name = s.post[h, i], post_key(w, h, i)
@@ -43,20 +43,20 @@ def draw_posts(w: Tables, s: State, h: int) -> None:
         if par.turnover_d <= 0.0:
             continue
         u = uniform(key, combine(name, _LEFT))
-        empty = par.hiring_d / (par.hiring_d + 1.0 / par.turnover_d)
+        empty = people.hiring_d / (people.hiring_d + 1.0 / par.turnover_d)
         if u < empty:
-            post.filled = math.ceil((1.0 - u / empty) * par.hiring_d)
+            post.filled = math.ceil((1.0 - u / empty) * people.hiring_d)
             post.away = 0
         else:
             ago = -math.log((1.0 - u) / (1.0 - empty)) / par.turnover_d
             post.filled = -math.floor(min(ago, _LONG_AGO_D))
-        post.trained = post.filled + par.training_d
+        post.trained = post.filled + people.training_d
 
 
 @kernel
 def people_today(w: Tables, s: State, day: int, counted: bool) -> None:
     """Who leaves, falls ill and comes back this morning; `hub.present` and `hub.staff` of today."""
-    par = w.par[0]
+    par, people = w.par[0], w.scenario[0].people
     absence_key = day_key(s.clock[0].seed, STREAM_ABSENCE, day)
     turnover_key = day_key(s.clock[0].seed, STREAM_TURNOVER, day)
     for h in range(len(w.hub_town)):
@@ -65,20 +65,20 @@ def people_today(w: Tables, s: State, day: int, counted: bool) -> None:
         for i in range(int(w.hub_people[h])):
             post, name = s.post[h, i], post_key(w, h, i)
             if post.filled <= day and uniform(turnover_key, name) < par.turnover_d:
-                post.away, post.filled = 0, day + par.hiring_d
-                post.trained = post.filled + par.training_d
+                post.away, post.filled = 0, day + people.hiring_d
+                post.trained = post.filled + people.training_d
             if post.filled > day:
                 if counted:
-                    s.events[Event.vacancy_h] += par.hours_per_day
+                    s.events[Event.vacancy_h] += w.scenario[0].labour.hours_per_day
                 continue
             if uniform(absence_key, name) < (par.absence_ends if post.away == 1 else par.absence_begins):
                 post.away = 1 - post.away
-            worth = 1.0 if post.trained <= day else par.training_productivity
+            worth = 1.0 if post.trained <= day else people.training_productivity
             hub.staff += worth
             if post.away == 0:
                 hub.present += worth
             elif counted:
-                s.events[Event.absence_h] += worth * par.hours_per_day
+                s.events[Event.absence_h] += worth * w.scenario[0].labour.hours_per_day
 
 
 @kernel
@@ -86,7 +86,7 @@ def commit_absence(w: Tables, s: State, x: Scratch, h: int) -> None:
     """Takes what is missing from the hours a hub can promise: who is away is counted on again from tomorrow."""
     hub = s.hub[h]
     room = x.room[h, len(w.tech)]
-    missing_today = (w.hub_people[h] - hub.present) * w.par[0].hours_per_day
+    missing_today = (w.hub_people[h] - hub.present) * w.scenario[0].labour.hours_per_day
     room[0] += missing_today * (1.0 + hub.overtime)
     for d in range(1, HORIZON):
-        room[d] += (w.hub_people[h] - hub.staff) * w.par[0].hours_per_day
+        room[d] += (w.hub_people[h] - hub.staff) * w.scenario[0].labour.hours_per_day

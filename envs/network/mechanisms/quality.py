@@ -43,25 +43,25 @@ def draw_bias(w: Tables, s: State, h: int) -> None:
         lane = s.hub_tech[h, k]
         if w.tech[k].noise > 0.0 and w.hub_machines[h, k] > 0:
             name = combine(combine(w.hub_key[h], w.tech[k].key), _BIAS)
-            lane.bias = w.par[0].uncalibrated_bias * normal(key, name)
-            lane.bias_var = w.par[0].uncalibrated_bias ** 2
+            lane.bias = w.scenario[0].quality.uncalibrated_bias * normal(key, name)
+            lane.bias_var = w.scenario[0].quality.uncalibrated_bias ** 2
 
 
 @kernel
 def drift(w: Tables, s: State, h: int, k: int, worked: float) -> None:
     """A day's work of so many hours a machine moves the bias at random; the hub's shares and record are smoothed."""
     lane = s.hub_tech[h, k]
-    lane.passed *= 1.0 - w.par[0].smoothing
-    lane.returned *= 1.0 - w.par[0].smoothing
+    lane.passed *= 1.0 - w.scenario[0].inventory.smoothing
+    lane.returned *= 1.0 - w.scenario[0].inventory.smoothing
     if lane.units > 0.0:
-        lane.scrap_share += w.par[0].smoothing * (lane.scrapped / lane.units - lane.scrap_share)
+        lane.scrap_share += w.scenario[0].inventory.smoothing * (lane.scrapped / lane.units - lane.scrap_share)
         lane.units, lane.scrapped = 0.0, 0.0
     if w.tech[k].noise > 0.0 and worked > 0.0:
         weeks = worked / (w.tech[k].hours_d * WORKING_DAYS_PER_WEEK)
         key = day_key(s.clock[0].seed, STREAM_DRIFT, s.clock[0].day)
         z = normal(key, combine(w.hub_key[h], w.tech[k].key))
-        lane.bias += w.par[0].drift_week * math.sqrt(weeks) * z
-        lane.bias_var += w.par[0].drift_week ** 2 * weeks
+        lane.bias += w.scenario[0].quality.drift_week * math.sqrt(weeks) * z
+        lane.bias_var += w.scenario[0].quality.drift_week ** 2 * weeks
 
 
 @kernel
@@ -72,8 +72,8 @@ def calibrate(w: Tables, s: State, h: int, k: int, share: float) -> None:
     lane = s.hub_tech[h, k]
     key = day_key(s.clock[0].seed, STREAM_CALIBRATION, s.clock[0].day)
     z = normal(key, combine(w.hub_key[h], w.tech[k].key))
-    lane.bias = (1.0 - share) * lane.bias + share * w.par[0].calibrated_bias * z
-    lane.bias_var = (1.0 - share) ** 2 * lane.bias_var + (share * w.par[0].calibrated_bias) ** 2
+    lane.bias = (1.0 - share) * lane.bias + share * w.scenario[0].quality.calibrated_bias * z
+    lane.bias_var = (1.0 - share) ** 2 * lane.bias_var + (share * w.scenario[0].quality.calibrated_bias) ** 2
 
 
 @kernel
@@ -98,7 +98,7 @@ def returns_to_expect(w: Tables, s: State, h: int, row: int) -> float:
     for stage in range(w.row[row].stages):
         lane = s.hub_tech[h, w.row[row].tech[stage]]
         share += lane.returned / (1.0 + lane.passed)
-    return w.par[0].return_price_share * share
+    return w.scenario[0].quality.return_price_share * share
 
 
 @kernel
@@ -129,7 +129,7 @@ def compare_hubs(w: Tables, s: State) -> None:
 def is_bad_lot(w: Tables, s: State, day: int, place: np.uint64, m: int, source: int) -> bool:
     """Whether the lot that a place ordered on a day is bad."""
     u = uniform(day_key(s.clock[0].seed, STREAM_LOT, day), combine(place, w.mat[m].key))
-    return u < w.par[0].bad_lots[source]
+    return u < w.scenario[0].quality.bad_lots[source]
 
 
 @kernel
@@ -140,10 +140,10 @@ def sent_back(w: Tables, s: State, d: int, m: int, order: np.void) -> bool:
     if bad:
         s.events[Event.lots_bad] += 1.0
     if order.inspection > 0:
-        post(s, s.hub.shape[0] + d, Line.inspection, w.par[0].inspection_eur[order.inspection])
+        post(s, s.hub.shape[0] + d, Line.inspection, w.scenario[0].quality.inspection_eur[order.inspection - 1])
         key = day_key(s.clock[0].seed, STREAM_INSPECTION, order.placed)
         u = uniform(key, combine(w.depot_key[d], w.mat[m].key))
-        if bad and u < w.par[0].inspection_finds[order.inspection]:
+        if bad and u < w.scenario[0].quality.inspection_finds[order.inspection - 1]:
             s.events[Event.lots_rejected] += 1.0
             return True
     depot = s.depot_mat[d, m]

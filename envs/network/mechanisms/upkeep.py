@@ -28,7 +28,7 @@ def draw_wear(w: Tables, s: State, h: int) -> None:
     for k in range(len(w.tech)):
         lane = s.hub_tech[h, k]
         lane.wear_h = w.tech[k].mtbf_h * uniform(key, combine(combine(w.hub_key[h], w.tech[k].key), _WEAR))
-        lane.seen_wear = lane.wear_h ** w.par[0].wear_shape
+        lane.seen_wear = lane.wear_h ** w.scenario[0].upkeep.wear_shape
 
 
 @kernel
@@ -42,7 +42,7 @@ def breakdowns(w: Tables, s: State, day: int) -> None:
     """Repairs go on; machines fail with the risk of the hours they worked since the last morning."""
     failure_key = day_key(s.clock[0].seed, STREAM_BREAKDOWN, day)
     repair_key = day_key(s.clock[0].seed, STREAM_REPAIR, day)
-    shape = w.par[0].wear_shape
+    shape = w.scenario[0].upkeep.wear_shape
     for h in range(len(w.hub_town)):
         for k in range(len(w.tech)):
             machines, tech, lane = w.hub_machines[h, k], w.tech[k], s.hub_tech[h, k]
@@ -62,7 +62,7 @@ def breakdowns(w: Tables, s: State, day: int) -> None:
                     failed += 1
                     s.events[Event.breakdowns] += 1.0
                     s.events[Event.repair_h] += left
-                    post(s, h, Line.upkeep, left * w.par[0].repair_eur_h)
+                    post(s, h, Line.upkeep, left * w.scenario[0].upkeep.repair_eur_h)
                 s.repair[first + i] = left
             if failed > 0:
                 lane.wear_h *= (machines - failed) / machines
@@ -108,7 +108,7 @@ def service(w: Tables, s: State, x: Scratch, h: int, action: np.ndarray) -> None
     k = level(action, h, w.hub_slot[UPKEEP_LEVEL], w.hub_fixed[UPKEEP_LEVEL], 0) - 1
     people = len(w.tech)
     if k >= 0 and w.hub_machines[h, k] > 0:
-        machines, each = w.hub_machines[h, k], w.par[0].service_h
+        machines, each = w.hub_machines[h, k], w.scenario[0].upkeep.service_h
         serviced = machines
         if each > 0.0:
             serviced = int(min(max(min(x.cap[people], x.cap[k]), 0.0) / each + 1e-9, np.float64(machines)))
@@ -118,10 +118,10 @@ def service(w: Tables, s: State, x: Scratch, h: int, action: np.ndarray) -> None
             x.cap[people] -= hours
             s.events[Event.labour_h] += hours
             s.events[Event.services] += serviced
-            post(s, h, Line.upkeep, hours * w.par[0].wage + w.par[0].service_eur)
+            post(s, h, Line.upkeep, hours * w.scenario[0].labour.wage_eur_h + w.scenario[0].upkeep.service_eur)
             s.hub_tech[h, k].wear_h *= (machines - serviced) / machines
-            s.hub_tech[h, k].seen_wear = s.hub_tech[h, k].wear_h ** w.par[0].wear_shape
-            if w.par[0].quality == 1:
+            s.hub_tech[h, k].seen_wear = s.hub_tech[h, k].wear_h ** w.scenario[0].upkeep.wear_shape
+            if w.scenario[0].quality.enabled == 1:
                 calibrate(w, s, h, k, serviced / machines)
     for k in range(people):
         x.opening[k] = x.cap[k]
@@ -137,7 +137,7 @@ def wear(w: Tables, s: State, x: Scratch, h: int) -> None:
         if w.hub_machines[h, k] == 0:
             continue
         worked = max(x.opening[k] - x.cap[k] - x.hold[k], 0.0) / w.hub_machines[h, k]
-        if w.par[0].upkeep == 1:
+        if w.scenario[0].upkeep.enabled == 1:
             s.hub_tech[h, k].wear_h += worked
-        if w.par[0].quality == 1:
+        if w.scenario[0].quality.enabled == 1:
             drift(w, s, h, k, worked)
