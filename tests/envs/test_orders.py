@@ -294,7 +294,7 @@ def test_the_exporter_as_a_user_types_it(tmp_path, capsys):
     assert rows[0] == list(COLUMNS)
     assert len(rows) == 809
     assert scenarios_main(["orders", "pocket", "--seed", "-1", "--out", str(path)]) == 2
-    assert "seed -1: must be from 0" in capsys.readouterr().err
+    assert "--seed -1: at least 0 is needed" in capsys.readouterr().err
     assert scenarios_main(["orders", "pocket", "--out", str(path / "below.csv")]) == 2
     assert "cannot write in" in capsys.readouterr().err
 
