@@ -54,7 +54,6 @@ format: $(VENV)/.installed-dev
 	$(PY) -m ruff format .
 
 docs: $(VENV)/.installed
-	$(PY) -m tests.docs.generated
 	$(PY) -m tests.docs.tables
 
 clean:
