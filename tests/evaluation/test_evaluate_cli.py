@@ -219,7 +219,7 @@ def test_a_manifest_makes_the_same_table_again(capsys, tmp_path, monkeypatch):
 
 def test_checks_of_a_scenario_refuse_an_impossible_seed(capsys):
     assert testing.main(["pocket", "--seed", "-1"]) == 2
-    assert capsys.readouterr().err == "error: seed -1: must be from 0 to 2**64 - 3\n"
+    assert capsys.readouterr().err == "error: --seed -1: at least 0 is needed\n"
 
 
 @pytest.mark.parametrize("arguments", [["--policies", "idle", "--episodes", "many"], ["--polices", "idle"]])

@@ -179,8 +179,8 @@ def test_a_run_whose_disk_was_full_before_its_first_checkpoint_starts_again(tmp_
 
 def test_what_a_killed_run_was_writing_is_taken_away(tmp_path):
     train(tmp_path, at=2, do=send(signal.SIGINT))
-    (tmp_path / ".writing-abc").mkdir()
-    (tmp_path / ".writing-abc" / "last.pt").write_bytes(b"half")
+    (tmp_path / ".writing-abcd1234").mkdir()
+    (tmp_path / ".writing-abcd1234" / "last.pt").write_bytes(b"half")
     train(tmp_path, resume=True)
     assert not list(tmp_path.glob(".*"))
 
