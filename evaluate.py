@@ -367,7 +367,10 @@ def _job_of_manifest(path: Path, arguments: Sequence[str]) -> Job:
     if clash:
         raise FabmeshError(f"--from {path}: the manifest says what is judged; leave out {', '.join(clash)}")
     plan = manifests.read_manifest(path)
-    scenario = load_scenario(plan.scenario)
+    try:
+        scenario = load_scenario(plan.scenario)
+    except FabmeshError as error:
+        raise FabmeshError(f"--from {path}: its scenario: {error}") from None
     manifests.require_same_inputs(plan, scenario, path)
     others = manifests.other_versions(plan)
     if others:

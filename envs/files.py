@@ -234,12 +234,33 @@ def _lock(place: Path) -> int:
     return lock
 
 
+def content_of(path: Path, most: int, what: str) -> bytes:
+    """What is in a file, a device or a pipe, which may have no end.
+
+    Args:
+        path: Of it.
+        most: Bytes it may have.
+        what: It should be, for the message.
+
+    Raises:
+        FabmeshError: If it is longer.
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise FabmeshError(f"{path}: is longer than {most:,} bytes; give the path of {what}")
+    return content
+
+
 def hash_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes.
 
     Raises:
-        FabmeshError: If it cannot be read.
+        FabmeshError: If it cannot be read, or is a device or a pipe, which may have no end.
     """
+    if is_stream(path):
+        raise FabmeshError(f"{path}: is a device or a pipe, which cannot be read twice; give the path of a file")
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from contextlib import suppress
 
 _MARKS = re.compile(r"([\\`*\[\]<>|~$])")
 _EMPHASIS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # an underscore between letters stands for itself
@@ -22,6 +23,8 @@ def shown(text: str) -> str:
     r"""Text as one line that a terminal only displays: `\x1b`, `\n`, `\udce9` for what cannot be seen."""
     if text.isprintable():
         return text
+    with suppress(UnicodeError):  # what came in as bytes, under a locale that has no letters for them
+        text = text.encode("utf-8", "surrogateescape").decode()
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 

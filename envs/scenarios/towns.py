@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from fabmesh.envs.errors import FabmeshError
+from fabmesh.envs.files import content_of
 from fabmesh.envs.network.schema.parameters import parameters, within
 from fabmesh.envs.network.schema.scenario import Town
 from fabmesh.envs.network.schema.yaml_tree import composed, nearest, shown
@@ -15,6 +17,7 @@ from fabmesh.envs.network.schema.yaml_tree import composed, nearest, shown
 COLUMNS = ("name", "latitude", "longitude", "population")
 _DEGREES = {"latitude": 90.0, "longitude": 180.0}
 _PEOPLE = parameters(Town)["population"].interval
+_MOST_BYTES = 16_000_000  # far beyond the towns of any region; stops what has no end
 _MOST_DIGITS = 10  # of a population: more people than there are is a slip
 
 
@@ -31,9 +34,9 @@ def read_towns(path: Path) -> tuple[Town, ...]:
         FabmeshError: The first thing found wrong, in one line.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, skipinitialspace=True, strict=True)
-            rows = [(reader.line_num, row) for row in reader if row]
+        text = content_of(path, _MOST_BYTES, "a table of towns").decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+        rows = [(reader.line_num, row) for row in reader if row]
     except FileNotFoundError:
         raise FabmeshError(f"{path}: no such file; give a CSV file with the columns {', '.join(COLUMNS)}") from None
     except UnicodeDecodeError as error:

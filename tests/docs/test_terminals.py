@@ -330,3 +330,8 @@ def test_errors_do_not_quote_files_that_are_something_else(tmp_path, capsys, tex
         assert err.startswith("error: ")
         assert "SECRET" not in err
         assert "hunter2" not in err
+
+
+def test_names_that_came_in_as_bytes_are_shown_as_the_letters_they_are():
+    assert shown("caf\udcc3\udca9.yaml") == "café.yaml"  # UTF-8, typed under a locale without letters for it
+    assert shown("r\udce9gion.yaml") == "r\\udce9gion.yaml"  # no UTF-8

@@ -15,6 +15,7 @@ from fabmesh.agents.learning.algorithms.ppo import make_policies
 from fabmesh.agents.learning.config import TrainConfig
 from fabmesh.agents.learning.run import checkpoint
 from fabmesh.envs import testing
+from fabmesh.envs.scenarios import __main__ as scenarios
 from fabmesh.envs.vector import HubNetworkVector
 from fabmesh.evaluate import main
 
@@ -200,6 +201,8 @@ def test_a_manifest_makes_the_same_table_again(capsys, tmp_path, monkeypatch):
         "has changed since": json.dumps(content | {"scenario": content["scenario"] | {"sha256": "0" * 64}}),
         "a manifest of format 99": json.dumps(content | {"format": 99}),
         "unknown seed space": json.dumps(content | {"seeds": content["seeds"] | {"space": "mine"}}),
+        "the worlds are not those of": json.dumps(content | {"seeds": content["seeds"] | {"worlds": [1, 2]}}),
+        "its scenario: ": json.dumps(content | {"scenario": content["scenario"] | {"given": "/nowhere/a.yaml"}}),
     }
     before = sorted(tmp_path.rglob("*"))
     for message, text in cases.items():
@@ -237,3 +240,22 @@ def test_help_explains_every_option(capsys):
     for option in ("policies", "scenario", "seeds", "episodes", "first-seed", "threads", "json", "csv", "figures"):
         assert f"--{option}" in text
     assert "default" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--scenario", "pocket", "--policies", "idle", "--orders", "/dev/zero"],
+        ["--scenario", "pocket", "--policies", "/dev/zero"],
+        ["--from", "/dev/zero"],
+    ],
+)
+def test_what_has_no_end_is_refused(capsys, arguments):
+    code, out, err = run(capsys, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "/dev/zero: is " in err
+
+
+def test_towns_that_have_no_end_are_refused(capsys, tmp_path):
+    assert scenarios.main(["new", "--towns", "/dev/zero", "--out", str(tmp_path / "a.yaml")]) == 2
+    assert capsys.readouterr().err.startswith("error: /dev/zero: is longer than 16,000,000 bytes; give the path of a t")

@@ -31,7 +31,7 @@ from fabmesh.agents.heuristics import tuned
 from fabmesh.agents.learning.run import shipped
 from fabmesh.agents.registry import SAMPLE_SUFFIX, is_there
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.files import hash_of_file
+from fabmesh.envs.files import content_of, hash_of_file
 from fabmesh.envs.network.schema.scenario import Scenario, fingerprint
 from fabmesh.envs.network.schema.yaml_tree import shown
 
@@ -39,6 +39,7 @@ FORMAT = 1
 ORDERS_FILE = "orders.csv"  # copy of the recorded demand, beside the manifest
 REMEDY = "give the manifest.json that fabmesh-evaluate --out wrote"
 _PACKAGES = ("numpy", "scipy", "numba", "torch", "matplotlib", "stable-baselines3", "sb3-contrib")
+_MOST_BYTES = 100_000_000  # far beyond the worlds of any comparison; stops what has no end
 _SHOWN = 12  # hexadecimal digits of a hash in a message
 
 
@@ -144,7 +145,9 @@ def read_manifest(path: Path) -> Plan:
         FabmeshError: If it cannot be read or something in it is missing or of another kind.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(content_of(path, _MOST_BYTES, "a manifest"))
+    except FabmeshError as error:
+        raise FabmeshError(f"--from {error}") from None
     except OSError as error:
         raise FabmeshError(f"--from {path}: cannot be read ({error.strerror or error}); {REMEDY}") from None
     except (ValueError, RecursionError):
@@ -176,12 +179,15 @@ def _plan(content: Mapping[str, Any], folder: Path) -> Plan:
     if not entries:
         raise ValueError("no policies")
     seeds, orders = content["seeds"], content.get("orders")
+    chosen = seed_set(_text(seeds["space"]), int(seeds["count"]), int(seeds["first"]))
+    if seeds["worlds"] != list(chosen.seeds):
+        raise ValueError("seeds: the worlds are not those of its space, first and count")
     return Plan(
         scenario=_text(content["scenario"]["given"]),
         scenario_hash=_text(content["scenario"]["sha256"]),
         entries=tuple(entries),
         files=files,
-        seeds=seed_set(_text(seeds["space"]), int(seeds["count"]), int(seeds["first"])),
+        seeds=chosen,
         against=_text(content["against"]),
         digest=_text(content["numbers_sha256"]),
         network_cost=costs,

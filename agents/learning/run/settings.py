@@ -237,6 +237,9 @@ def parse(arguments: Sequence[str], stored: TrainConfig | None = None, checked: 
     base = defaults_of(_peek(arguments, "algo") or "") if stored is None else stored
     scenario = _peek(arguments, "scenario") or base.scenario
     algo = _peek(arguments, "algo") or base.algo
+    for flag in ("run-dir", "config"):
+        if _peek(arguments, flag) == "":  # which would be the working directory
+            raise ConfigError(f"--{flag}: is empty; give a path")
     file = _peek(arguments, "config")
     chosen = Path(file) if file is not None else shipped_settings(algo, Path(scenario).stem)
     if stored is None and chosen is not None and not {"-h", "--help"} & set(arguments):

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.errors import OrdersError
+from fabmesh.envs.errors import FabmeshError, OrdersError
+from fabmesh.envs.files import content_of
 from fabmesh.envs.names import out_of_csv
 from fabmesh.envs.network.schema.parameters import within
 from fabmesh.envs.network.schema.scenario import PRICE, WORKING_DAYS_PER_WEEK, WORKING_DAYS_PER_YEAR, Scenario
@@ -56,6 +57,7 @@ RECORDED = np.dtype(
     ],
     align=True,
 )
+_MOST_BYTES = 200_000_000  # twice what so many lines take; stops what has no end
 _MOST_SHOWN = 40  # characters of a wrong value in a message
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _WHOLE = re.compile(r"\d+", re.ASCII)
@@ -220,11 +222,13 @@ def read_orders(path: str | Path, scenario: Scenario) -> RecordedOrders:
     """
     source = shown_path(Path(path))
     try:
-        content = Path(path).read_bytes()
+        content = content_of(Path(path), _MOST_BYTES, "an order book")
     except FileNotFoundError:
         raise OrdersError(f"{source}: no such file") from None
     except OSError as error:
         raise OrdersError(f"{source}: cannot be read: {error.strerror}") from None
+    except FabmeshError as error:
+        raise OrdersError(str(error)) from None
     try:
         text = content.decode("utf-8-sig")  # spreadsheets put a byte-order mark first
     except UnicodeDecodeError as error:
