@@ -10,6 +10,7 @@ from fabmesh.agents.evaluation.judge.seeds import seed_set
 from fabmesh.agents.evaluation.measures.books import MEASURES, EpisodeBooks, measure
 from fabmesh.agents.evaluation.measures.catalogue import measure_named
 from fabmesh.agents.evaluation.measures.economics import capital_charge, fixed_cost, mature_revenue
+from fabmesh.agents.evaluation.measures.mechanisms import booked
 from fabmesh.agents.evaluation.measures.network import NETWORK_MEASURES, NetworkBooks, gini, measure_network
 from fabmesh.agents.evaluation.measures.trace import Recorder, Trace
 from fabmesh.agents.registry import make_policy
@@ -317,3 +318,15 @@ def test_efficiency_and_regret_of_a_market_with_one_bidder():
     assert {int(order["key"]) for order in books} <= {int(lot["key"]) for lot in lots}
     assert events["award_least_cost_eur"] < events["award_cost_eur"]
     assert events["award_left_eur"] > 0.1 * events["award_cost_eur"]
+
+
+def test_sums_over_many_nodes_keep_the_bits_that_manifests_hold():
+    """From nine nodes on the order in which NumPy adds depends on how a line is taken out of the ledger."""
+    lines = ("upkeep", "inspection", "quality_returns", "deadstock")
+    ledger = np.random.default_rng(0).lognormal(10.0, 2.0, (64, 23, len(lines)))
+    books = EpisodeBooks(ledger, lines, np.zeros((64, 0)), (), np.zeros(64))
+    upkeep, inspection, returns = (ledger[..., i].sum(axis=1) for i in range(3))
+    assert np.array_equal(booked(books, "upkeep"), upkeep)
+    assert np.array_equal(booked(books, "inspection", "quality_returns"), inspection + returns)
+    assert np.array_equal(books.line["deadstock"], ledger.sum(axis=1)[:, 3])
+    assert not np.array_equal(upkeep, ledger.sum(axis=1)[:, 0])

@@ -6,7 +6,15 @@ from itertools import chain
 
 import numpy as np
 
-from fabmesh.agents.evaluation.measures.books import Measure, ScenarioBooks, count, line, ratio, share, worked_out
+from fabmesh.agents.evaluation.measures.books import (
+    EpisodeBooks,
+    Measure,
+    ScenarioBooks,
+    count,
+    ratio,
+    share,
+    worked_out,
+)
 from fabmesh.agents.evaluation.measures.network import machine_hours
 from fabmesh.agents.evaluation.statistics import Floats
 from fabmesh.envs.network.books.hazards import possible_kinds
@@ -31,6 +39,16 @@ DISRUPTION_MEASURES = {
     event: Measure(event, label, unit, event, count(event), "neither")
     for event, label, unit in DISRUPTION_DAYS.values()
 }
+
+
+def booked(b: EpisodeBooks, *lines: str) -> Floats:
+    """EUR of some ledger lines, [episodes], each summed over the nodes by itself.
+
+    NumPy adds a whole ledger's nodes one after the other, and those of a line in another order, which rounds otherwise:
+    manifests hold the bits of this one.
+    """
+    totals = (b.ledger[..., b.lines.index(line)].sum(axis=1) for line in lines)
+    return sum(totals, start=np.zeros(len(b.ledger)))
 
 
 def _posts_h(b: ScenarioBooks) -> float:
@@ -64,7 +82,7 @@ MECHANISM_MEASURES: dict[str, tuple[Measure[ScenarioBooks], ...]] = {
         ),
     ),
     "upkeep": (
-        Measure("upkeep_cost", "service and repair of machines", "EUR", "line upkeep", line("upkeep")),
+        Measure("upkeep_cost", "service and repair of machines", "EUR", "line upkeep", lambda b: booked(b, "upkeep")),
         Measure("breakdowns", "breakdowns of machines", "breakdowns", "breakdowns", count("breakdowns")),
         Measure("services", "machines serviced", "machines", "services", count("services"), "neither"),
         Measure(
@@ -104,7 +122,7 @@ MECHANISM_MEASURES: dict[str, tuple[Measure[ScenarioBooks], ...]] = {
             "inspection and returns",
             "EUR",
             "lines inspection + quality_returns",
-            lambda b: b.sum_of(("inspection", "quality_returns")),
+            lambda b: booked(b, "inspection", "quality_returns"),
         ),
         Measure(
             "bad_lot_share",
