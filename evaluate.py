@@ -6,6 +6,7 @@ import inspect
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -158,14 +159,10 @@ def run(config: EvaluateConfig, arguments: Sequence[str], console: Terminal) -> 
 
     if job.orders is not None:
         _tell_of_orders(job.orders, job.scenario)
-    try:
+    with nullcontext() if config.manifest is None else manifests.naming(config.manifest):
         comparison = compare_entries(
             job.entries, job.scenario, job.seeds, config.threads, config.quiet, job.against, job.orders
         )
-    except FabmeshError as error:
-        if config.manifest is None:
-            raise
-        raise FabmeshError(f"--from {config.manifest}: {error}") from None
 
     def write() -> None:
         command = shlex.join(["fabmesh-evaluate", *arguments])
@@ -367,10 +364,8 @@ def _job_of_manifest(path: Path, arguments: Sequence[str]) -> Job:
     if clash:
         raise FabmeshError(f"--from {path}: the manifest says what is judged; leave out {', '.join(clash)}")
     plan = manifests.read_manifest(path)
-    try:
+    with manifests.naming(path):
         scenario = load_scenario(plan.scenario)
-    except FabmeshError as error:
-        raise FabmeshError(f"--from {path}: its scenario: {error}") from None
     manifests.require_same_inputs(plan, scenario, path)
     others = manifests.other_versions(plan)
     if others:

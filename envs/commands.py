@@ -1,4 +1,4 @@
-"""How a command runs and ends: printing never costs the work, and what a user can put right is one line.
+"""How a command checks numbers, runs and ends: printing never costs the work, what a user can put right is one line.
 
 Files are written before anything is printed. What a terminal has no letters for is printed as escapes. Where nobody
 reads on (`| head`) a command ends as others do; where standard output cannot be written to it says so.

@@ -234,22 +234,30 @@ def _lock(place: Path) -> int:
     return lock
 
 
-def content_of(path: Path, most: int, what: str) -> bytes:
+def is_folder(path: Path) -> bool:
+    """Whether a path is a directory; of a name that no file can have `Path.is_dir` raises."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def content_of(path: Path, most: int, what: str, error: type[FabmeshError] = FabmeshError) -> bytes:
     """What is in a file, a device or a pipe, which may have no end.
 
     Args:
         path: Of it.
         most: Bytes it may have.
         what: It should be, for the message.
+        error: Raised if it is longer.
 
     Raises:
-        FabmeshError: If it is longer.
         OSError: If it cannot be read.
     """
     with path.open("rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
-        raise FabmeshError(f"{path}: is longer than {most:,} bytes; give the path of {what}")
+        raise error(f"{path}: is longer than {most:,} bytes; give the path of {what}")
     return content
 
 

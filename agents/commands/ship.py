@@ -6,7 +6,6 @@ Before anything is written it plays its validation worlds again: what is shipped
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from fabmesh.agents.learning.run.settings import from_plain
 from fabmesh.agents.learning.run.validation import MEASURE
 from fabmesh.envs.commands import MOST_THREADS, guarded, require_within
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.files import hash_of_file
+from fabmesh.envs.files import hash_of_file, is_folder
 from fabmesh.envs.network.compiler.kernel import announce_compilation
 from fabmesh.envs.network.interface.spec import role_specs
 from fabmesh.envs.network.loading import load_scenario, shipped_scenarios
@@ -72,7 +71,7 @@ class Run:
         Raises:
             FabmeshError: If it is no checkpoint that was chosen on validation worlds.
         """
-        file = path / checkpoint.BEST if os.path.isdir(path) else path  # noqa: PTH112 Path's raises
+        file = path / checkpoint.BEST if is_folder(path) else path
         content = checkpoint.read_whole(file)
         if content["scenario"] not in shipped_scenarios():  # whose name is that of the file to be written
             there = ", ".join(shipped_scenarios())
@@ -107,9 +106,9 @@ def best_of(runs: Sequence[Run]) -> Run:
     Raises:
         FabmeshError: If there is none, or they are not about the same worlds.
     """
-    worlds = {run.worlds: run.file for run in reversed(runs)}
     if not runs:
         raise FabmeshError("runs: give at least one run directory")
+    worlds = {run.worlds: run.file for run in reversed(runs)}
     if len(worlds) > 1:
         told = "; ".join(f"{file}: {name}" for name, file in worlds.items())
         raise FabmeshError(f"runs can be compared on the same worlds, these were chosen on others ({told}); give one")

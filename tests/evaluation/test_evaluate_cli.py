@@ -202,7 +202,9 @@ def test_a_manifest_makes_the_same_table_again(capsys, tmp_path, monkeypatch):
         "a manifest of format 99": json.dumps(content | {"format": 99}),
         "unknown seed space": json.dumps(content | {"seeds": content["seeds"] | {"space": "mine"}}),
         "the worlds are not those of": json.dumps(content | {"seeds": content["seeds"] | {"worlds": [1, 2]}}),
-        "its scenario: ": json.dumps(content | {"scenario": content["scenario"] | {"given": "/nowhere/a.yaml"}}),
+        "damaged.json: /nowhere/a.yaml: no such file": json.dumps(
+            content | {"scenario": content["scenario"] | {"given": "/nowhere/a.yaml"}}
+        ),
     }
     before = sorted(tmp_path.rglob("*"))
     for message, text in cases.items():

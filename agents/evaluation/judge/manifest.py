@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,7 +31,7 @@ from fabmesh.agents.heuristics import tuned
 from fabmesh.agents.learning.run import shipped
 from fabmesh.agents.registry import SAMPLE_SUFFIX, is_there
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.files import content_of, hash_of_file
+from fabmesh.envs.files import content_of, hash_of_file, is_folder
 from fabmesh.envs.network.schema.scenario import Scenario, fingerprint
 from fabmesh.envs.network.schema.yaml_tree import shown
 
@@ -138,6 +138,15 @@ def make_manifest(
     }
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What a manifest asks for is refused with the manifest's name."""
+    try:
+        yield
+    except FabmeshError as error:
+        raise FabmeshError(f"--from {path}: {error}") from None
+
+
 def read_manifest(path: Path) -> Plan:
     """Read a manifest.
 
@@ -155,10 +164,9 @@ def read_manifest(path: Path) -> Plan:
     try:
         if content["format"] != FORMAT:
             there = shown(content["format"])
-            raise FabmeshError(f"a manifest of format {there}, not {FORMAT}; {REMEDY}")
-        return _plan(content, path.parent)
-    except FabmeshError as error:
-        raise FabmeshError(f"--from {path}: {error}") from None
+            raise FabmeshError(f"--from {path}: a manifest of format {there}, not {FORMAT}; {REMEDY}")
+        with naming(path):
+            return _plan(content, path.parent)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise FabmeshError(f"--from {path}: is no manifest, or is damaged ({what}); {REMEDY}") from None
@@ -297,7 +305,7 @@ def source_file(member: str, scenario: str) -> Path | None:
     if not is_there(plain):
         return None
     path = Path(plain)
-    if os.path.isdir(path):  # noqa: PTH112 Path's raises where a name is too long
+    if is_folder(path):
         from fabmesh.agents.learning.run.checkpoint import locate  # torch takes a second to load
 
         return locate(path)

@@ -37,7 +37,7 @@ from fabmesh.agents.learning.policy.transfer import Names
 from fabmesh.agents.learning.run.settings import as_flags, as_plain, from_plain
 from fabmesh.agents.policy import Policy
 from fabmesh.envs.errors import FabmeshError
-from fabmesh.envs.files import write_whole
+from fabmesh.envs.files import is_folder, write_whole
 from fabmesh.envs.network.books.restored import copied
 from fabmesh.envs.network.schema.scenario import Scenario
 
@@ -132,7 +132,7 @@ def first_line(error: Exception) -> str:
 
 def locate(path: Path) -> Path:
     """The file that is meant: of a run directory the best checkpoint, else the last."""
-    if not os.path.isdir(path):  # noqa: PTH112 Path's raises where a name is too long
+    if not is_folder(path):
         return path
     found = next((path / name for name in (BEST, LAST) if (path / name).is_file()), None)
     if found is None:

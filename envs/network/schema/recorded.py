@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fabmesh.envs.errors import FabmeshError, OrdersError
+from fabmesh.envs.errors import OrdersError
 from fabmesh.envs.files import content_of
 from fabmesh.envs.names import out_of_csv
 from fabmesh.envs.network.schema.parameters import within
@@ -222,13 +222,11 @@ def read_orders(path: str | Path, scenario: Scenario) -> RecordedOrders:
     """
     source = shown_path(Path(path))
     try:
-        content = content_of(Path(path), _MOST_BYTES, "an order book")
+        content = content_of(Path(path), _MOST_BYTES, "an order book", OrdersError)
     except FileNotFoundError:
         raise OrdersError(f"{source}: no such file") from None
     except OSError as error:
         raise OrdersError(f"{source}: cannot be read: {error.strerror}") from None
-    except FabmeshError as error:
-        raise OrdersError(str(error)) from None
     try:
         text = content.decode("utf-8-sig")  # spreadsheets put a byte-order mark first
     except UnicodeDecodeError as error:

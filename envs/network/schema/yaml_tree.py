@@ -29,6 +29,7 @@ from typing import Any
 import yaml
 
 from fabmesh.envs.errors import FabmeshError, ScenarioError
+from fabmesh.envs.files import content_of
 from fabmesh.envs.names import shown as printable
 
 _TAG = "tag:yaml.org,2002:"
@@ -211,15 +212,12 @@ def parse(path: Path, error: type[FabmeshError] = ScenarioError) -> Node | None:
 def _text_of(path: Path, source: str, error: type[FabmeshError]) -> str:
     """The text of a file."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)  # not read_bytes: a device has no end
+        content = content_of(path, _MAX_BYTES, "a YAML file", error)
     except FileNotFoundError:
         raise refusal(source, "", "no such file; give the path of a YAML file", error) from None
     except (OSError, ValueError) as wrong:  # ValueError: what no file can be called
         reason = wrong.strerror if isinstance(wrong, OSError) else wrong
         raise refusal(source, "", f"cannot be read ({reason}); give the path of a YAML file", error) from None
-    if len(content) > _MAX_BYTES:
-        raise refusal(source, "", f"is longer than {_MAX_BYTES:,} bytes; give the path of a YAML file", error)
     try:
         return content.decode("utf-8-sig")  # some editors put a byte-order mark first
     except UnicodeDecodeError as wrong:
